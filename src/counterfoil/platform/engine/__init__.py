@@ -1,0 +1,1 @@
+"""Runs relational statements over Arrow and Parquet with DuckDB."""

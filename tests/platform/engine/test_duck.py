@@ -1,0 +1,50 @@
+"""The engine keeps decimals exact, instants in UTC and touches no network."""
+
+from decimal import Decimal
+
+import pyarrow as pa
+import pytest
+
+from counterfoil.platform.engine.duck import EngineFault, open_engine, sql_literal, sql_name
+
+
+def test_decimals_go_in_and_out_unchanged():
+    quantity = pa.array([Decimal("2.000000000000001")], pa.decimal128(38, 15))
+    with open_engine(threads=1) as engine:
+        engine.register("usage", pa.table({"quantity": quantity}))
+        table = engine.arrow("SELECT quantity FROM usage")
+    assert table.schema.field("quantity").type == pa.decimal128(38, 15)
+    assert table["quantity"].to_pylist() == [Decimal("2.000000000000001")]
+
+
+def test_local_time_becomes_utc():
+    sql = (
+        "SELECT timezone('UTC', timezone('America/New_York', TIMESTAMP '2026-07-01 00:00'))::VARCHAR"
+    )
+    with open_engine() as engine:
+        assert engine.row(sql) == ("2026-07-01 04:00:00",)
+
+
+def test_parameters_and_batches():
+    with open_engine() as engine:
+        batches = list(
+            engine.arrow_batches(
+                "SELECT range AS n FROM range($count)", rows=2048, parameters={"count": 5000}
+            )
+        )
+    assert sum(batch.num_rows for batch in batches) == 5000
+    assert len(batches) > 1
+
+
+def test_parquet_is_read_and_nothing_is_installed(tmp_path):
+    path = tmp_path / "it's.parquet"
+    with open_engine() as engine:
+        engine.run(f"COPY (SELECT 1 AS {sql_name('a b')}) TO {sql_literal(str(path))}")
+        assert engine.rows(f"SELECT * FROM read_parquet({sql_literal(str(path))})") == [(1,)]
+        with pytest.raises(EngineFault):
+            engine.run("LOAD httpfs")
+
+
+def test_statement_beyond_the_memory_limit_fails_without_a_spill_folder():
+    with open_engine(memory_limit="20MB", threads=1) as engine, pytest.raises(EngineFault):
+        engine.rows("SELECT count(*) FROM (SELECT DISTINCT sha256(range::VARCHAR) FROM range(2000000))")
