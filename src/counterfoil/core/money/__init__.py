@@ -1,0 +1,1 @@
+"""Exact money: currencies, rounding at named steps, allocation that adds up."""

@@ -1,0 +1,1 @@
+"""Calendars, billing cycles from an anchor, proration by day, and time zones."""
