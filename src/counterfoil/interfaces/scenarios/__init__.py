@@ -1,0 +1,1 @@
+"""Scenario files: a price book, accounts and a dated timeline, played with a simulated clock."""

@@ -1,0 +1,144 @@
+"""The notation of scenario files: text in, a Scenario and its line-numbered problems out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from zoneinfo import ZoneInfo, available_timezones
+
+import yaml
+
+from counterfoil.core.problems import Problem
+from counterfoil.interfaces.scenarios.located import Entry, Kind, Reader, Rule, Rules
+from counterfoil.interfaces.scenarios.price_books import PRICE_BOOK, read_price_book, read_text
+from counterfoil.interfaces.scenarios.scenario import AccountEntry, Scenario, SiteEntry
+from counterfoil.interfaces.scenarios.timeline import TimelineReader
+
+SCENARIO: Rules = {
+    "scenario": Rule(required=True),
+    "source": Rule(default=""),
+    "note": Rule(default=""),
+    **PRICE_BOOK,
+    "accounts": Rule(kind=Kind.NODE, required=True),
+    "timeline": Rule(kind=Kind.NODE, required=True),
+}
+ACCOUNT: Rules = {
+    "id": Rule(required=True),
+    "name": Rule(),
+    "parent": Rule(),
+    "currency": Rule(),
+    "time_zone": Rule(default="UTC"),
+    "cycle_day": Rule(kind=Kind.INTEGER, default=1, minimum=1, maximum=31),
+    "payment_terms_days": Rule(kind=Kind.INTEGER, default=30, minimum=0, maximum=365),
+    "pricing_template": Rule(),
+    "sites": Rule(kind=Kind.NODE),
+}
+SITE: Rules = {"id": Rule(required=True), "name": Rule(), "country": Rule(default="US")}
+BILLING_FIELDS = ("time_zone", "cycle_day", "payment_terms_days")
+
+
+def read_scenario(path: Path) -> tuple[Scenario | None, list[Problem]]:
+    """A scenario file from disk; a file that cannot be read as UTF-8 text is a problem too."""
+    text, problem = read_text(path)
+    if problem is not None:
+        return None, [problem]
+    return parse_scenario(text, str(path), folder=path.parent)
+
+
+def parse_scenario(
+    text: str, file: str, *, folder: Path | None = None
+) -> tuple[Scenario | None, list[Problem]]:
+    """Read a scenario. Price book files are looked for below ``folder``; None allows none.
+
+    Returns no scenario when there is any problem. Price books are checked when they are loaded,
+    by the products room; their problems bear the line numbers of this file as well.
+    """
+    reader = Reader(file)
+    root = reader.document(text)
+    entry = reader.entry(root, SCENARIO, "") if root is not None else None
+    if entry is None:
+        return None, reader.problems
+    price_book = read_price_book(reader, entry, text, folder)
+    accounts = _read_accounts(reader, entry["accounts"])
+    timeline = TimelineReader(reader, text, folder, accounts, _billing_zones(accounts))
+    steps = timeline.read(entry["timeline"])
+    if reader.problems:
+        return None, sorted(reader.problems, key=lambda problem: problem.line or 0)
+    scenario = Scenario(
+        file=file,
+        name=entry["scenario"],
+        source=entry["source"],
+        note=entry["note"],
+        price_book=price_book,
+        accounts=accounts,
+        timeline=steps,
+    )
+    return scenario, []
+
+
+def _read_accounts(reader: Reader, node: yaml.Node | None) -> tuple[AccountEntry, ...]:
+    accounts: dict[str, AccountEntry] = {}
+    for position, item in enumerate(reader.items(node, "accounts")):
+        place = f"accounts[{position}]"
+        entry = reader.entry(item, ACCOUNT, place)
+        if entry is None or entry["id"] is None:
+            continue
+        _check_account(reader, entry, accounts, place)
+        accounts[entry["id"]] = AccountEntry(
+            line=entry.line,
+            external_id=entry["id"],
+            name=entry["name"] or entry["id"],
+            parent=entry["parent"],
+            currency=entry["currency"],
+            time_zone=entry["time_zone"],
+            cycle_day=entry["cycle_day"],
+            payment_terms_days=entry["payment_terms_days"],
+            pricing_template=entry["pricing_template"],
+            sites=_read_sites(reader, entry["sites"], place),
+        )
+    return tuple(accounts.values())
+
+
+def _check_account(
+    reader: Reader, entry: Entry, before: dict[str, AccountEntry], place: str
+) -> None:
+    if entry["id"] in before:
+        message = f"account {entry['id']} stands here twice"
+        reader.refuse("double_account", message, entry.line_of("id"), f"{place}.id")
+    parent = entry["parent"]
+    if parent is not None and parent not in before:
+        message = f"no account {parent!r} stands above this one"
+        line = entry.line_of("parent")
+        reader.refuse("unknown_account", message, line, f"{place}.parent", tuple(before))
+    if parent is None and entry["currency"] is None:
+        message = "is missing: an account without parent needs it to be billed"
+        reader.refuse("missing", message, entry.line, f"{place}.currency")
+    if entry["time_zone"] not in available_timezones():
+        message = f"{entry['time_zone']!r} is no IANA time zone"
+        line = entry.line_of("time_zone")
+        examples = ("UTC", "America/New_York", "Europe/Paris", "…")
+        reader.refuse("unknown_time_zone", message, line, f"{place}.time_zone", examples)
+        entry.values["time_zone"] = "UTC"
+    if entry["currency"] is None:
+        for name in BILLING_FIELDS:
+            if name in entry.lines:
+                message = "goes with a currency: this account is billed through its parent"
+                reader.refuse("not_billed", message, entry.line_of(name), f"{place}.{name}")
+
+
+def _read_sites(reader: Reader, node: yaml.Node | None, place: str) -> tuple[SiteEntry, ...]:
+    sites = []
+    for position, item in enumerate(reader.items(node, f"{place}.sites")):
+        entry = reader.entry(item, SITE, f"{place}.sites[{position}]")
+        if entry is not None and entry["id"] is not None:
+            sites.append(SiteEntry(entry["id"], entry["name"] or entry["id"], entry["country"]))
+    return tuple(sites)
+
+
+def _billing_zones(accounts: Sequence[AccountEntry]) -> dict[str, ZoneInfo]:
+    """Account to the time zone of the profile that bills it: its own or its nearest ancestor's."""
+    zones: dict[str, ZoneInfo] = {}
+    for account in accounts:
+        if account.currency is not None or account.parent is None:
+            zones[account.external_id] = ZoneInfo(account.time_zone)
+        else:
+            zones[account.external_id] = zones.get(account.parent, ZoneInfo("UTC"))
+    return zones

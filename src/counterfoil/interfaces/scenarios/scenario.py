@@ -1,0 +1,180 @@
+"""A scenario as a value: price book, accounts and a dated timeline of steps."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from counterfoil.interfaces.scenarios.located import Moment
+
+NOON = time(12)
+
+
+@dataclass(frozen=True, slots=True)
+class PriceBookText:
+    """A price book as text, placed so that its line numbers are those of ``file``."""
+
+    text: str
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class SiteEntry:
+    """A site of an account."""
+
+    external_id: str
+    name: str
+    country: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccountEntry:
+    """An account; without a currency it is billed through its nearest ancestor that has one."""
+
+    line: int
+    external_id: str
+    name: str
+    parent: str | None
+    currency: str | None
+    time_zone: str
+    cycle_day: int
+    payment_terms_days: int
+    pricing_template: str | None
+    sites: tuple[SiteEntry, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One dated line of the timeline. ``on`` is what the simulated clock shows."""
+
+    line: int
+    on: Moment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscribe(Step):
+    """Activate a subscription of an account for a rate plan; dates are local."""
+
+    external_id: str
+    account: str
+    plan: str
+    site: str | None
+    start: date
+    end: date | None
+    anchor: date | None
+    quantities: Mapping[str, Decimal]
+    identifiers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeQuantity(Step):
+    """Another quantity of a charge; ``start`` is the first day of the new quantity."""
+
+    subscription: str
+    charge: str
+    quantity: Decimal
+    start: date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancel(Step):
+    """End a subscription; ``end`` is the first day no longer served."""
+
+    subscription: str
+    end: date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageEvent:
+    """One usage event as a source would report it; ``quantity`` in the meter's unit."""
+
+    event_id: str
+    identifier: str
+    meter: str
+    quantity: Decimal
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage(Step):
+    """Usage events that arrive together at the instant of the step."""
+
+    events: tuple[UsageEvent, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadPrices(Step):
+    """A further price book, loaded over what is there."""
+
+    price_book: PriceBookText
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedLine:
+    """Fields an invoice line must have."""
+
+    line: int
+    fields: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedInvoice:
+    """Fields an invoice must have, and all of its lines (None: its lines are not compared)."""
+
+    line: int
+    fields: Mapping[str, object]
+    lines: tuple[ExpectedLine, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """All invoices a bill run or preview must produce, and the accounts it must skip."""
+
+    line: int
+    invoices: tuple[ExpectedInvoice, ...]
+    problems: tuple[ExpectedLine, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bill(Step):
+    """A bill run with the day of the step as its billing date."""
+
+    billing_date: date
+    expected: Expected | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview(Step):
+    """The next invoice of one account, computed and thrown away."""
+
+    account: str
+    billing_date: date
+    expected: Expected | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """A whole scenario file."""
+
+    file: str
+    name: str
+    source: str
+    note: str
+    price_book: PriceBookText | None
+    accounts: tuple[AccountEntry, ...]
+    timeline: tuple[Step, ...]
+
+
+def instant_of(moment: Moment, zone: ZoneInfo) -> datetime:
+    """The instant a moment of the file stands for: noon of a bare day in ``zone``."""
+    if isinstance(moment, datetime):
+        return moment
+    return datetime.combine(moment, NOON, zone).astimezone(UTC)
+
+
+def day_of(moment: Moment, zone: ZoneInfo) -> date:
+    """The local day of a moment: a bare day is meant locally already."""
+    if isinstance(moment, datetime):
+        return moment.astimezone(zone).date()
+    return moment

@@ -1,0 +1,374 @@
+"""The timeline of a scenario file: what happens on which day, and what is expected of it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import yaml
+
+from counterfoil.interfaces.scenarios.located import (
+    Entry,
+    Kind,
+    Moment,
+    Reader,
+    Rule,
+    Rules,
+    line_of,
+)
+from counterfoil.interfaces.scenarios.price_books import PRICE_BOOK, read_price_book
+from counterfoil.interfaces.scenarios.scenario import (
+    AccountEntry,
+    Bill,
+    Cancel,
+    ChangeQuantity,
+    Expected,
+    ExpectedInvoice,
+    ExpectedLine,
+    LoadPrices,
+    Preview,
+    Step,
+    Subscribe,
+    Usage,
+    UsageEvent,
+    day_of,
+    instant_of,
+)
+
+UTC_ZONE = ZoneInfo("UTC")
+ON = {"on": Rule(kind=Kind.MOMENT, required=True), "do": Rule(required=True)}
+ON_DAY = {"on": Rule(kind=Kind.DATE, required=True), "do": Rule(required=True)}
+EVENT: Rules = {
+    "id": Rule(),
+    "at": Rule(kind=Kind.MOMENT),
+    "subscription": Rule(),
+    "identifier": Rule(),
+    "meter": Rule(),
+    "quantity": Rule(kind=Kind.DECIMAL),
+    "count": Rule(kind=Kind.INTEGER, default=1, minimum=1, maximum=100_000),
+}
+STEPS: Mapping[str, Rules] = {
+    "subscribe": {
+        **ON,
+        "id": Rule(required=True),
+        "account": Rule(required=True),
+        "plan": Rule(required=True),
+        "site": Rule(),
+        "start": Rule(kind=Kind.DATE),
+        "end": Rule(kind=Kind.DATE),
+        "anchor": Rule(kind=Kind.DATE),
+        "quantities": Rule(kind=Kind.DECIMALS),
+        "identifiers": Rule(kind=Kind.TEXTS),
+    },
+    "change_quantity": {
+        **ON,
+        "subscription": Rule(required=True),
+        "charge": Rule(required=True),
+        "quantity": Rule(kind=Kind.DECIMAL, required=True, minimum=0),
+        "start": Rule(kind=Kind.DATE),
+    },
+    "cancel": {
+        **ON,
+        "subscription": Rule(required=True),
+        "end": Rule(kind=Kind.DATE),
+    },
+    "usage": {**ON, **EVENT, "events": Rule(kind=Kind.NODE)},
+    "load_prices": {**ON, **PRICE_BOOK},
+    "bill": {**ON_DAY, "expect": Rule(kind=Kind.NODE)},
+    "preview": {**ON_DAY, "account": Rule(required=True), "expect": Rule(kind=Kind.NODE)},
+}
+EXPECT: Rules = {"invoices": Rule(kind=Kind.NODE), "problems": Rule(kind=Kind.NODE)}
+INVOICE: Rules = {
+    "account": Rule(required=True),
+    "kind": Rule(choices=("invoice", "credit_note")),
+    "currency": Rule(),
+    "total": Rule(kind=Kind.DECIMAL),
+    "number": Rule(),
+    "date": Rule(kind=Kind.DATE),
+    "due": Rule(kind=Kind.DATE),
+    "lines": Rule(kind=Kind.NODE),
+}
+LINE: Rules = {
+    "charge": Rule(),
+    "subscription": Rule(),
+    "kind": Rule(choices=("one_time", "recurring", "usage", "reversal")),
+    "site": Rule(),
+    "description": Rule(),
+    "from": Rule(kind=Kind.DATE),
+    "to": Rule(kind=Kind.DATE),
+    "quantity": Rule(kind=Kind.DECIMAL),
+    "included": Rule(kind=Kind.DECIMAL),
+    "unit": Rule(),
+    "unit_amount": Rule(kind=Kind.DECIMAL),
+    "layer": Rule(choices=("list", "template", "account", "subscription")),
+    "events": Rule(kind=Kind.DECIMAL),
+    "exact_amount": Rule(kind=Kind.DECIMAL),
+    "amount": Rule(kind=Kind.DECIMAL, required=True),
+}
+PROBLEM: Rules = {"account": Rule(required=True), "code": Rule()}
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSubscription:
+    """What later steps need to know of a subscription."""
+
+    account: str
+    identifier: str
+
+
+class TimelineReader:
+    """Reads the steps in order; a step may name only what stands before it."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        text: str,
+        folder: Path | None,
+        accounts: Sequence[AccountEntry],
+        zones: Mapping[str, ZoneInfo],
+    ) -> None:
+        self.reader = reader
+        self.text = text
+        self.folder = folder
+        self.zones = zones
+        self.sites = {
+            site.external_id: account.external_id for account in accounts for site in account.sites
+        }
+        self.subscriptions: dict[str, KnownSubscription] = {}
+        self.identifiers: dict[str, str] = {}
+        self.today = date.min
+
+    def read(self, node: yaml.Node | None) -> tuple[Step, ...]:
+        """All steps; problems are noted in the reader."""
+        steps = []
+        for position, item in enumerate(self.reader.items(node, "timeline")):
+            step = self._read_step(item, f"timeline[{position}]")
+            if step is not None:
+                steps.append(step)
+        return tuple(steps)
+
+    def _read_step(self, node: yaml.Node, place: str) -> Step | None:
+        action = _action_of(node)
+        rules = STEPS.get(action or "")
+        if rules is None:
+            message = f"unknown action {action!r}" if action else "is missing"
+            self.reader.refuse(
+                "unknown_action", message, line_of(node), f"{place}.do", tuple(STEPS)
+            )
+            return None
+        before = len(self.reader.problems)
+        entry = self.reader.entry(node, rules, place)
+        if entry is None or len(self.reader.problems) > before:
+            self._remember_refused(entry)
+            return None
+        day = day_of(entry["on"], UTC_ZONE)
+        if day < self.today:
+            message = f"{day} is before {self.today}: the steps must stand in order of time"
+            self.reader.refuse("out_of_order", message, entry.line_of("on"), f"{place}.on")
+        self.today = max(self.today, day)
+        readers: dict[str, Callable[[Entry, str], Step | None]] = {
+            "subscribe": self._subscribe,
+            "change_quantity": self._change_quantity,
+            "cancel": self._cancel,
+            "usage": self._usage,
+            "load_prices": self._load_prices,
+            "bill": self._bill,
+            "preview": self._preview,
+        }
+        return readers[action or ""](entry, place)
+
+    def _remember_refused(self, entry: Entry | None) -> None:
+        """Spare later steps the complaint that a subscription refused here does not exist."""
+        values = entry.values if entry else {}
+        if values.get("do") == "subscribe" and values["id"] and values["account"] in self.zones:
+            name = values["id"]
+            self.subscriptions.setdefault(name, KnownSubscription(values["account"], name))
+
+    def _subscribe(self, entry: Entry, place: str) -> Step | None:
+        account, name = entry["account"], entry["id"]
+        if not self._known("account", account, self.zones, entry, place):
+            return None
+        if name in self.subscriptions:
+            self._refuse("double_subscription", f"{name} exists already", entry, place, "id")
+        site = entry["site"]
+        if site is not None and site not in self.sites:
+            self._known("site", site, self.sites, entry, place)
+        start = entry["start"] or day_of(entry["on"], self.zones[account])
+        identifiers = entry["identifiers"] or (name,)
+        self.subscriptions[name] = KnownSubscription(account, identifiers[0])
+        self.identifiers.update(dict.fromkeys(identifiers, account))
+        return Subscribe(
+            line=entry.line,
+            on=entry["on"],
+            external_id=name,
+            account=account,
+            plan=entry["plan"],
+            site=site,
+            start=start,
+            end=entry["end"],
+            anchor=entry["anchor"],
+            quantities=entry["quantities"] or {},
+            identifiers=identifiers,
+        )
+
+    def _change_quantity(self, entry: Entry, place: str) -> Step | None:
+        name = entry["subscription"]
+        if not self._known("subscription", name, self.subscriptions, entry, place):
+            return None
+        return ChangeQuantity(
+            line=entry.line,
+            on=entry["on"],
+            subscription=name,
+            charge=entry["charge"],
+            quantity=entry["quantity"],
+            start=entry["start"] or self._local_day(name, entry["on"]),
+        )
+
+    def _cancel(self, entry: Entry, place: str) -> Step | None:
+        name = entry["subscription"]
+        if not self._known("subscription", name, self.subscriptions, entry, place):
+            return None
+        end = entry["end"] or self._local_day(name, entry["on"])
+        return Cancel(line=entry.line, on=entry["on"], subscription=name, end=end)
+
+    def _usage(self, entry: Entry, place: str) -> Step | None:
+        rows = [(entry, place)]
+        if entry["events"] is not None:
+            nodes = self.reader.items(entry["events"], f"{place}.events")
+            read = [
+                (self.reader.entry(node, EVENT, f"{place}.events[{position}]"), position)
+                for position, node in enumerate(nodes)
+            ]
+            rows = [(row, f"{place}.events[{position}]") for row, position in read if row]
+        events: list[UsageEvent] = []
+        for position, (row, row_place) in enumerate(rows):
+            events.extend(self._usage_events(row, entry, row_place, position))
+        return Usage(line=entry.line, on=entry["on"], events=tuple(events))
+
+    def _usage_events(
+        self, row: Entry, step: Entry, place: str, position: int
+    ) -> Sequence[UsageEvent]:
+        """The events of one row; what the row leaves out it takes from its step."""
+        meter, quantity = row["meter"] or step["meter"], row["quantity"]
+        identifier, account = self._routing(row, step, place)
+        if quantity is None:
+            quantity = step["quantity"] if step["quantity"] is not None else Decimal(1)
+        if meter is None:
+            self._refuse("missing", "is missing", row, place, "meter")
+        if identifier is None or meter is None:
+            return ()
+        at: Moment = row["at"] or step["at"] or step["on"]
+        time = instant_of(at, self.zones.get(account or "", UTC_ZONE))
+        name = row["id"] or f"{step.line}-{position + 1}"
+        count = row["count"]
+        names = [name] if count == 1 else [f"{name}-{number}" for number in range(1, count + 1)]
+        return [
+            UsageEvent(
+                event_id=event_id, identifier=identifier, meter=meter, quantity=quantity, time=time
+            )
+            for event_id in names
+        ]
+
+    def _routing(self, row: Entry, step: Entry, place: str) -> tuple[str | None, str | None]:
+        """The identifier an event bears and the account it belongs to, if the file tells."""
+        source = row if row["subscription"] or row["identifier"] else step
+        name, identifier = source["subscription"], source["identifier"]
+        if name is not None and identifier is None:
+            if not self._known("subscription", name, self.subscriptions, row, place):
+                return None, None
+            known = self.subscriptions[name]
+            return known.identifier, known.account
+        if identifier is None:
+            message = "is missing: name a subscription or an identifier"
+            self._refuse("missing", message, row, place, "subscription")
+            return None, None
+        return identifier, self.identifiers.get(identifier)
+
+    def _load_prices(self, entry: Entry, place: str) -> Step | None:
+        before = len(self.reader.problems)
+        book = read_price_book(self.reader, entry, self.text, self.folder)
+        if book is None:
+            if len(self.reader.problems) == before:
+                message = "is missing: give price_book or price_book_file"
+                self._refuse("missing", message, entry, place, "price_book")
+            return None
+        return LoadPrices(line=entry.line, on=entry["on"], price_book=book)
+
+    def _bill(self, entry: Entry, place: str) -> Step | None:
+        expected = self._expected(entry["expect"], f"{place}.expect")
+        return Bill(line=entry.line, on=entry["on"], billing_date=entry["on"], expected=expected)
+
+    def _preview(self, entry: Entry, place: str) -> Step | None:
+        self._known("account", entry["account"], self.zones, entry, place)
+        return Preview(
+            line=entry.line,
+            on=entry["on"],
+            account=entry["account"],
+            billing_date=entry["on"],
+            expected=self._expected(entry["expect"], f"{place}.expect"),
+        )
+
+    def _expected(self, node: yaml.Node | None, place: str) -> Expected | None:
+        entry = None if node is None else self.reader.entry(node, EXPECT, place)
+        if entry is None:
+            return None
+        invoices = []
+        for position, item in enumerate(self.reader.items(entry["invoices"], f"{place}.invoices")):
+            invoice = self._expected_invoice(item, f"{place}.invoices[{position}]")
+            if invoice is not None:
+                invoices.append(invoice)
+        problems = self._expected_rows(entry["problems"], PROBLEM, f"{place}.problems")
+        return Expected(entry.line, tuple(invoices), problems)
+
+    def _expected_invoice(self, node: yaml.Node, place: str) -> ExpectedInvoice | None:
+        entry = self.reader.entry(node, INVOICE, place)
+        if entry is None:
+            return None
+        if entry["account"] is not None:
+            self._known("account", entry["account"], self.zones, entry, place)
+        fields = {name: value for name, value in entry.values.items() if value is not None}
+        lines_node = fields.pop("lines", None)
+        lines = None
+        if lines_node is not None:
+            lines = self._expected_rows(lines_node, LINE, f"{place}.lines")
+        return ExpectedInvoice(entry.line, fields, lines)
+
+    def _expected_rows(
+        self, node: yaml.Node | None, rules: Rules, place: str
+    ) -> tuple[ExpectedLine, ...]:
+        rows = []
+        for position, item in enumerate(self.reader.items(node, place)):
+            entry = self.reader.entry(item, rules, f"{place}[{position}]")
+            if entry is not None:
+                fields = {name: value for name, value in entry.values.items() if value is not None}
+                rows.append(ExpectedLine(entry.line, fields))
+        return tuple(rows)
+
+    def _known(
+        self, field: str, name: str, among: Mapping[str, object], entry: Entry, place: str
+    ) -> bool:
+        if name in among:
+            return True
+        message = f"there is no {field} {name!r} here yet"
+        self.reader.refuse(
+            f"unknown_{field}", message, entry.line_of(field), f"{place}.{field}", tuple(among)
+        )
+        return False
+
+    def _refuse(self, code: str, message: str, entry: Entry, place: str, field: str) -> None:
+        self.reader.refuse(code, message, entry.line_of(field), f"{place}.{field}")
+
+    def _local_day(self, subscription: str, on: Moment) -> date:
+        return day_of(on, self.zones[self.subscriptions[subscription].account])
+
+
+def _action_of(node: yaml.Node) -> str | None:
+    """The ``do`` of a step."""
+    if not isinstance(node, yaml.MappingNode):
+        return None
+    for key, value in node.value:
+        if isinstance(value, yaml.ScalarNode) and key.value == "do":
+            return str(value.value)
+    return None
