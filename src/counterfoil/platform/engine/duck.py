@@ -46,7 +46,7 @@ class Engine:
 
     def arrow(self, sql: str, parameters: Mapping[str, object] | None = None) -> pa.Table:
         """The whole result as an Arrow table; decimals keep their precision and scale."""
-        return self._execute(sql, parameters).to_arrow_table()
+        return self._relation(sql, parameters).to_arrow_table()
 
     def arrow_batches(
         self, sql: str, *, rows: int = 100_000, parameters: Mapping[str, object] | None = None
@@ -55,7 +55,7 @@ class Engine:
 
         Run nothing else on this engine before the last batch was taken.
         """
-        yield from self._execute(sql, parameters).to_arrow_reader(rows)
+        yield from self._relation(sql, parameters).to_arrow_reader(rows)
 
     def interrupt(self) -> None:
         """Stop the running statement; may be called from another thread."""
@@ -71,6 +71,17 @@ class Engine:
         if parameters:
             return self._connection.execute(sql, dict(parameters))
         return self._connection.execute(sql)
+
+    def _relation(
+        self, sql: str, parameters: Mapping[str, object] | None
+    ) -> duckdb.DuckDBPyRelation:
+        if parameters:
+            relation = self._connection.sql(sql, params=dict(parameters))
+        else:
+            relation = self._connection.sql(sql)
+        if relation is None:
+            raise EngineFault("the statement has no result")
+        return relation
 
     def __enter__(self) -> Self:
         return self
@@ -96,7 +107,7 @@ def open_engine(
     ``temp_directory`` (none by default: they fail instead); ``threads`` defaults to the number
     of cores. Rows keep their order from relation to result.
     """
-    settings: dict[str, str] = {
+    settings: dict[str, str | bool | int | float | list[str]] = {
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
         "allow_community_extensions": "false",
