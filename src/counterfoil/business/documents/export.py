@@ -1,0 +1,116 @@
+"""Invoices as CSV and JSON: the same facts as the PDF, for other programs.
+
+Numbers are exact texts, dates are ISO 8601, service periods are half-open (``service_end`` is the
+first day no longer served). The same invoice always gives the same bytes.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import cast
+
+from counterfoil.core.money.currencies import exponent
+from counterfoil.platform.metadata import Record
+
+CSV_COLUMNS = (
+    "invoice_number", "invoice_kind", "invoice_state", "invoice_date", "due_date", "account",
+    "bill_to_name", "currency", "line", "account_name", "site_name", "product_name", "description",
+    "service_start", "service_end", "quantity", "unit", "unit_amount", "amount",
+)  # fmt: skip
+"""The header of ``invoice_csv``."""
+
+_LINE_FIELDS = (
+    "position", "account_name", "site_name", "product_name", "description", "service_start",
+    "service_end", "quantity", "unit", "unit_amount", "amount",
+)  # fmt: skip
+_INVOICE_FIELDS = (
+    "number", "kind", "state", "currency", "invoice_date", "due_date", "finalized_at", "total",
+)  # fmt: skip
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def invoice_csv(invoices: Iterable[tuple[Record, Sequence[Record]]]) -> str:
+    """One row per line of each invoice, RFC 4180, with a header.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe in front; numbers keep
+    their sign.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(CSV_COLUMNS)
+    for invoice, lines in invoices:
+        snapshot = cast("Mapping[str, Mapping[str, object]]", invoice["snapshot"])
+        places = exponent(str(invoice["currency"]))
+        head = [
+            _text(invoice.get("number")),
+            _text(invoice["kind"]),
+            _text(invoice["state"]),
+            _plain(invoice["invoice_date"]),
+            _plain(invoice["due_date"]),
+            _text((snapshot.get("account") or {}).get("external_id")),
+            _text((snapshot.get("bill_to") or {}).get("name")),
+            _text(invoice["currency"]),
+        ]
+        writer.writerows(
+            [*head, *(_cell(line, name, places) for name in _LINE_FIELDS)] for line in lines
+        )
+    return out.getvalue()
+
+
+def invoice_json(invoice: Record, lines: Sequence[Record]) -> str:
+    """The invoice with its parties and lines as one JSON object, decimals as strings."""
+    snapshot = cast("Mapping[str, object]", invoice["snapshot"])
+    seller = dict(cast("Mapping[str, object]", snapshot.get("seller") or {}))
+    seller.pop("logo_svg", None)
+    places = exponent(str(invoice["currency"]))
+    content = {
+        **{name: _json_value(invoice, name, places) for name in _INVOICE_FIELDS},
+        "seller": seller,
+        "bill_to": snapshot.get("bill_to"),
+        "account": snapshot.get("account"),
+        "payment_terms_days": snapshot.get("payment_terms_days"),
+        "purchase_order": snapshot.get("purchase_order"),
+        "lines": [
+            {name: _json_value(line, name, places) for name in _LINE_FIELDS} for line in lines
+        ],
+    }
+    return json.dumps(content, ensure_ascii=False, indent=1)
+
+
+def exact_text(value: Decimal, places: int = 0) -> str:
+    """A decimal in full, without exponent, with at least ``places`` decimals."""
+    whole, _, fraction = f"{value:f}".partition(".")
+    fraction = fraction.rstrip("0").ljust(places, "0")
+    return f"{whole}.{fraction}" if fraction else whole
+
+
+def _json_value(record: Record, name: str, places: int) -> object:
+    value = record.get(name)
+    if value is None or isinstance(value, int):
+        return value
+    return _plain(value, places if name in {"amount", "total"} else 0)
+
+
+def _cell(line: Record, name: str, places: int) -> str:
+    value = line.get(name)
+    if isinstance(value, str):
+        return _text(value)
+    return _plain(value, places if name == "amount" else 0)
+
+
+def _plain(value: object, places: int = 0) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, Decimal):
+        return exact_text(value, places)
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def _text(value: object) -> str:
+    text = "" if value is None else str(value)
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text

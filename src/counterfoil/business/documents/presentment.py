@@ -1,0 +1,354 @@
+"""What an invoice says, as text ready to print: ``presentment(invoice, lines)``.
+
+Templates only place this; every date, number and word is decided here, from Decimals, once, for
+PDF and (later) screen and e-mail alike. Everything comes from the invoice's own snapshot and
+lines, so a document printed years later says what it said.
+"""
+
+import json
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from itertools import groupby
+from typing import Any, cast
+
+from counterfoil.business.documents.notation import Notation, notation_of
+from counterfoil.business.documents.words import BY_LANGUAGE, ENGLISH
+from counterfoil.core.money.currencies import exponent
+from counterfoil.platform.metadata import Record
+
+PAPERS = ("a4", "us-letter")
+DEFAULT_BRAND = "#1f4e79"
+STEPS_SHOWN = 4
+"""A line priced in more steps than this says how many, not which."""
+
+_LONGEST_WORD = 24
+_ADDRESS = ("street", ("postal_code", "city"), "region", "country")
+
+Presentment = dict[str, Any]
+"""Plain JSON data for a template; see ``presentment``."""
+
+
+def presentment(invoice: Record, lines: Sequence[Record]) -> Presentment:
+    """The printable content of an invoice and its lines (``invoice_line`` records by position).
+
+    A line may carry two keys more, taken from its rated charge: ``steps`` (the tiers it was priced
+    by) and ``days``/``cycle_days`` (its proration); they become its short explanation. Subtotals
+    are sums of the lines' amounts. Raises ``Refused`` for a currency that is not in ISO 4217.
+    """
+    snapshot = cast("Mapping[str, Any]", invoice["snapshot"])
+    language = str(snapshot.get("language") or "en")
+    notation = notation_of(language)
+    words = BY_LANGUAGE.get(notation.locale.language, ENGLISH)
+    currency = str(invoice["currency"])
+    places = exponent(currency)
+    total = _decimal(invoice["total"])
+    groups = _groups(lines, notation, places, words)
+    draft = invoice["state"] == "draft"
+    heading = words["credit_note"] if invoice["kind"] == "credit_note" else words["invoice"]
+    number = words["draft_number"] if draft else _clean(invoice["number"])
+    amount = notation.amount(total, places)
+    seller = _seller(snapshot.get("seller") or {}, notation, words)
+    bill_to = _bill_to(snapshot, notation, words)
+    facts = _facts(invoice, snapshot, notation, words)
+    return {
+        "lang": notation.locale.language,
+        "paper": snapshot["paper"] if snapshot.get("paper") in PAPERS else "a4",
+        **_colours(str((snapshot.get("seller") or {}).get("brand_color") or DEFAULT_BRAND)),
+        "watermark": words["draft"] if draft else "",
+        "title": f"{heading} {number}" if not draft else words["draft_number"],
+        "heading": heading,
+        "number": number,
+        "words": {name: words[name] for name in _PRINTED_WORDS},
+        "seller": seller,
+        "bill_to": bill_to,
+        "facts": facts,
+        "running": {
+            "left": f"{seller['name']} · {heading} {number}",
+            "right": bill_to["name"],
+        },
+        "currency": currency,
+        "amount_label": words["amount"].format(currency=currency),
+        "total": {
+            "label": words["total_credited"] if total < 0 else words["total_due"],
+            "amount": amount,
+            "note": _note(invoice, snapshot, total, notation, words),
+        },
+        "groups": groups,
+        "widths": _widths(groups, words, currency),
+        "payment": _paragraph((snapshot.get("seller") or {}).get("payment_instructions")),
+        "promise": words["promise"],
+        "stub": [
+            [words["number"], number],
+            *([] if total <= 0 else [[words["due_date"], notation.day(_date(invoice["due_date"]))]]),
+            [words["total_credited"] if total < 0 else words["total_due"], f"{currency} {amount}"],
+        ],
+    }
+
+
+_PRINTED_WORDS = (
+    "from", "bill_to", "line", "description", "service_period", "quantity", "unit_price",
+    "how_to_pay", "page",
+)  # fmt: skip
+
+
+def explanation(line: Record, notation: Notation) -> str:
+    """How a line's amount came about, in a few signs: ``1,000 × 0.05 + 234 × 0.04``.
+
+    Empty when quantity and unit price already say it all.
+    """
+    steps = _steps(line)
+    terms: list[str] = []
+    for step in steps:
+        flat, unit = _decimal(step.get("flat_amount")), step.get("unit_amount")
+        quantity = _decimal(step.get("quantity"))
+        if unit is not None and quantity:
+            price = notation.quantity(_decimal(unit))
+            terms.append(f"{notation.quantity(quantity)} × {price}")
+        if flat:
+            terms.append(notation.quantity(flat))
+    text = " + ".join(terms)
+    if len(steps) > STEPS_SHOWN:
+        text = f"{' + '.join(terms[:STEPS_SHOWN])} + …"
+    days, cycle_days = line.get("days"), line.get("cycle_days")
+    prorated = isinstance(days, int) and isinstance(cycle_days, int) and 0 < days < cycle_days
+    if prorated:
+        base = f"({text})" if len(terms) > 1 else text
+        return f"{base} × {days}/{cycle_days}" if base else f"{days}/{cycle_days}"
+    return text if len(terms) > 1 or (terms and line.get("unit_amount") is None) else ""
+
+
+def _steps(line: Record) -> Sequence[Mapping[str, Any]]:
+    """A line's pricing steps; they come out of PostgreSQL as a document or as its JSON text."""
+    steps = line.get("steps") or ()
+    if isinstance(steps, str):
+        steps = json.loads(steps)
+    return cast("Sequence[Mapping[str, Any]]", steps)
+
+
+def _groups(
+    lines: Sequence[Record], notation: Notation, places: int, words: Mapping[str, str]
+) -> list[Presentment]:
+    """Lines by account (named only when there are several) and site, with their subtotals."""
+    parts = [
+        (account, site, list(rows))
+        for (account, site), rows in groupby(
+            lines, key=lambda line: (_clean(line["account_name"]), _clean(line.get("site_name")))
+        )
+    ]
+    several_accounts = len({account for account, _, _ in parts}) > 1
+    sites = {account: sum(part[0] == account for part in parts) for account, _, _ in parts}
+    totals: dict[str, Decimal] = {}
+    for account, _, rows in parts:
+        totals[account] = totals.get(account, Decimal()) + _sum(rows)
+    groups: list[Presentment] = []
+    for index, (account, site, rows) in enumerate(parts):
+        begins = index == 0 or parts[index - 1][0] != account
+        ends = index + 1 == len(parts) or parts[index + 1][0] != account
+        several_sites = sites[account] > 1
+        site_name = site or (words["no_site"] if several_sites else "")
+        # A lone site's subtotal would only repeat its account's, or the invoice's total.
+        sums = [(site_name, _sum(rows))] if several_sites else []
+        if several_accounts and ends:
+            sums.append((account, totals[account]))
+        groups.append(
+            {
+                "account": account if several_accounts and begins else "",
+                "site": site_name,
+                "lines": [_line(row, notation, places) for row in rows],
+                "sums": [
+                    [words["subtotal"].format(name=name), notation.amount(amount, places)]
+                    for name, amount in sums
+                ],
+            }
+        )
+    return groups
+
+
+def _line(line: Record, notation: Notation, places: int) -> Presentment:
+    unit_amount = line.get("unit_amount")
+    return {
+        "position": str(line["position"]),
+        "description": _clean(line["description"]),
+        "explanation": explanation(line, notation),
+        "period": notation.period(_date(line["service_start"]), _date(line["service_end"])),
+        "quantity": notation.quantity(_decimal(line["quantity"])),
+        "unit": _clean(line["unit"]),
+        "unit_price": "" if unit_amount is None else notation.amount(_decimal(unit_amount), places),
+        "amount": notation.amount(_decimal(line["amount"]), places),
+    }
+
+
+def _seller(
+    seller: Mapping[str, Any], notation: Notation, words: Mapping[str, str]
+) -> Presentment:
+    name = _clean(seller.get("name"))
+    tax_id = words["tax_id"].format(number=_clean(seller["tax_id"])) if seller.get("tax_id") else ""
+    reach = [_clean(seller.get(field)) for field in ("email", "phone", "website")]
+    imprint = [name, tax_id, _clean(seller.get("website"))]
+    return {
+        "name": name,
+        "initials": "".join(word[0] for word in name.split() if word[0].isalnum())[:2].upper(),
+        "lines": [*_address(seller, notation), *filter(None, [tax_id, *reach])],
+        "imprint": " · ".join(part for part in imprint if part),
+        "logo": str(seller.get("logo_svg") or ""),
+    }
+
+
+def _bill_to(
+    snapshot: Mapping[str, Any], notation: Notation, words: Mapping[str, str]
+) -> Presentment:
+    bill_to = snapshot.get("bill_to") or {}
+    attention, tax_id = _clean(bill_to.get("attention")), _clean(bill_to.get("tax_id"))
+    return {
+        "name": _clean(bill_to.get("name") or (snapshot.get("account") or {}).get("name")),
+        "lines": [
+            *([words["attention"].format(name=attention)] if attention else []),
+            *_address(bill_to, notation),
+            *([words["tax_id"].format(number=tax_id)] if tax_id else []),
+        ],
+    }
+
+
+def _address(party: Mapping[str, Any], notation: Notation) -> list[str]:
+    """The address lines in the order of ``_ADDRESS``, empty ones left out."""
+    country = _clean(party.get("country"))
+    town = [_clean(party.get("postal_code")), _clean(party.get("city"))]
+    region = _clean(party.get("region"))
+    if country == "US":  # City, State ZIP
+        city = ", ".join(filter(None, [town[1], region]))
+        lines = [" ".join(filter(None, [city, town[0]]))]
+    else:
+        lines = [" ".join(filter(None, town)), region]
+    return [
+        line
+        for line in [
+            *_paragraph(party.get("street")), *lines, notation.country(country) if country else "",
+        ]
+        if line
+    ]  # fmt: skip
+
+
+def _facts(
+    invoice: Record, snapshot: Mapping[str, Any], notation: Notation, words: Mapping[str, str]
+) -> list[list[str]]:
+    account = snapshot.get("account") or {}
+    order = _clean(snapshot.get("purchase_order"))
+    terms = snapshot.get("payment_terms_days")
+    facts = [[words["invoice_date"], notation.day(_date(invoice["invoice_date"]))]]
+    if _decimal(invoice["total"]) > 0:
+        facts.append([words["due_date"], notation.day(_date(invoice["due_date"]))])
+    facts.append([words["account"], _clean(account.get("external_id"))])
+    if order:
+        facts.append([words["purchase_order"], order])
+    if isinstance(terms, int) and invoice["kind"] != "credit_note":
+        text = words["terms_days"].format(days=terms) if terms else words["terms_at_once"]
+        facts.append([words["terms"], text])
+    return facts
+
+
+def _note(
+    invoice: Record,
+    snapshot: Mapping[str, Any],
+    total: Decimal,
+    notation: Notation,
+    words: Mapping[str, str],
+) -> str:
+    """The line under the total: until when to pay, or where it was credited."""
+    if total > 0:
+        return words["pay_by"].format(date=notation.day(_date(invoice["due_date"])))
+    if total == 0:
+        return words["nothing_due"]
+    account = _clean((snapshot.get("account") or {}).get("external_id"))
+    day = notation.day(_date(invoice["invoice_date"]))
+    return words["credited_on"].format(account=account, date=day)
+
+
+_WIDE, _NARROW, _PADDING = 0.575, 0.27, 1.05
+
+
+def _widths(groups: Sequence[Presentment], words: Mapping[str, str], currency: str) -> list[float]:
+    """Column widths in em, without the description's, which takes what remains.
+
+    Typst could measure the cells itself, at twice the time of the whole page; counting the
+    characters of tabular figures here is as good.
+    """
+    lines = [line for group in groups for line in group["lines"]]
+    headings = {
+        "position": words["line"],
+        "period": words["service_period"],
+        "quantity": words["quantity"],
+        "unit": "",
+        "unit_price": words["unit_price"],
+        "amount": words["amount"].format(currency=currency),
+    }
+    widths = []
+    for column, heading in headings.items():
+        cells = {line[column] for line in lines}
+        if column == "amount":
+            cells |= {amount for group in groups for _, amount in group["sums"]}
+        widest = max([_width(heading) * 0.92, *map(_width, cells)])
+        limit = {"unit": 9.0, "period": 15.0}.get(column, 22.0)
+        widths.append(round(min(widest, limit) + _PADDING, 2))
+    return widths
+
+
+def _width(text: str) -> float:
+    """An upper bound of a text's width in em of Open Sans."""
+    narrow = sum(character in ".,;:'’ ijltfrI|()-\u202f\xa0" for character in text)
+    broad = sum(character in "mwMWGOQ×" for character in text)
+    return (len(text) - narrow) * _WIDE + narrow * _NARROW + broad * 0.3
+
+
+def _colours(brand: str) -> dict[str, str]:
+    """The brand colour, and black or white, whichever reads better on it.
+
+    A colour too light to be read on paper gives way to the default for texts.
+    """
+    if not re.fullmatch(r"#[0-9a-fA-F]{6}", brand):
+        brand = DEFAULT_BRAND
+    red, green, blue = (int(brand[at : at + 2], 16) for at in (1, 3, 5))
+    brightness = (299 * red + 587 * green + 114 * blue) // 1000
+    return {
+        "brand": brand if brightness < 170 else DEFAULT_BRAND,
+        "on-brand": "#ffffff",
+    }
+
+
+def _clean(text: object) -> str:
+    """One line of printable text; very long words get places where they may break."""
+    if text is None:
+        return ""
+    printable = "".join(
+        " " if character.isspace() else character
+        for character in str(text)
+        if character.isspace() or unicodedata.category(character) not in {"Cc", "Cs", "Co", "Cn"}
+    )
+    return " ".join(_breakable(word) for word in printable.split())
+
+
+def _breakable(word: str) -> str:
+    if len(word) <= _LONGEST_WORD:
+        return word
+    step = _LONGEST_WORD // 3
+    return "\u200b".join(word[at : at + step] for at in range(0, len(word), step))
+
+
+def _paragraph(text: object) -> list[str]:
+    """The non-empty lines of a text of several lines, cleaned."""
+    return [line for line in map(_clean, str(text or "").splitlines()) if line]
+
+
+def _sum(lines: Sequence[Record]) -> Decimal:
+    return sum((_decimal(line["amount"]) for line in lines), Decimal())
+
+
+def _decimal(value: object) -> Decimal:
+    """A Decimal as it is; exact text (as JSON documents keep numbers) and int converted."""
+    return value if isinstance(value, Decimal) else Decimal(str(value or 0))
+
+
+def _date(value: object) -> date:
+    return value if isinstance(value, date) else date.fromisoformat(str(value))
