@@ -11,8 +11,8 @@ import fcntl
 import hashlib
 import logging
 import os
-import shlex
 import shutil
+import subprocess
 import tempfile
 import time
 from contextlib import suppress
@@ -30,7 +30,6 @@ _ROLE = "counterfoil"
 _PORT = 5432
 _LONGEST_SOCKET_PATH = 100
 _START_SECONDS = 120
-_LEFTOVER_SECONDS = 30
 _LOG_BYTES = 8 * 1024 * 1024
 _SETTINGS = {
     "listen_addresses": "",
@@ -151,6 +150,7 @@ class _Cluster:
         self._log_file = folder / "server.log"
         self._programs = programs
         self._socket_folder = _socket_folder(folder)
+        self._child: subprocess.Popen[bytes] | None = None
 
     def url(self, database: str) -> str:
         return URL.create(
@@ -163,22 +163,30 @@ class _Cluster:
     def ensure_running(self) -> None:
         if not self.data.exists():
             self._create_data()
+        child: subprocess.Popen[bytes] | None = None
         give_up = time.monotonic() + _START_SECONDS
         while (refusal := self._connection_refusal()) is not None:
             if time.monotonic() > give_up:
                 raise self._not_started(f"it runs, but answers: {refusal}")
-            if self._postmaster() is None:
-                self._start()
-            else:
-                # It is starting, recovering or stopping, on behalf of a process that is gone.
-                time.sleep(0.05)
+            if child is not None and child.poll() is not None:
+                # Backends of a killed server need a moment to notice that it is gone.
+                if "is still in use" not in self._log_tail(3):
+                    raise self._not_started(f"it ended with status {child.returncode}")
+                child = None
+            if child is None and self._postmaster() is None:
+                child = self._start()
+            time.sleep(0.02)
+        if child is not None:
+            self._child = child
 
     def stop(self) -> None:
         if self._postmaster() is None:
             return
         answer = self._programs.run(
-            "pg_ctl", "stop", "-D", str(self.data), "-m", "fast", "-w", cwd=self.folder
+            "pg_ctl", "stop", "-D", self.data.name, "-m", "fast", "-w", cwd=self.folder
         )
+        if self._child is not None:
+            self._child.poll()
         if answer.returncode != 0 and self._postmaster() is not None:
             _log.warning("PostgreSQL in %s did not stop: %s", self.data, answer.stdout.strip())
         elif self._socket_folder != self.folder:
@@ -193,7 +201,7 @@ class _Cluster:
             locale += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         answer = self._programs.run(
             "initdb",
-            f"--pgdata={fresh}",
+            f"--pgdata={fresh.name}",
             f"--username={_ROLE}",
             "--auth-local=trust",
             "--auth-host=reject",
@@ -206,7 +214,8 @@ class _Cluster:
             )
         fresh.rename(self.data)
 
-    def _start(self) -> None:
+    def _start(self) -> "subprocess.Popen[bytes]":
+        """Begin the server process in a session of its own, out of reach of the terminal's keys."""
         self._forget_stranger()
         for leftover in self.folder.glob("data.new-*"):
             # An initdb whose parent was killed may still be writing there.
@@ -216,22 +225,15 @@ class _Cluster:
             self._log_file.replace(self._log_file.with_suffix(".log.1"))
         quoted = '"' + str(self._socket_folder).replace('"', '""') + '"'
         settings = {**_SETTINGS, "unix_socket_directories": quoted}
-        options = shlex.join(f"--{name}={value}" for name, value in settings.items())
-        give_up = time.monotonic() + _LEFTOVER_SECONDS
-        while True:
-            answer = self._programs.run(
-                "pg_ctl",
-                "start",
-                *("-D", str(self.data), "-l", str(self._log_file), "-o", options),
-                *("-w", "-t", str(_START_SECONDS)),
+        with self._log_file.open("ab") as log:
+            _give_to(self._log_file, self._programs)
+            return self._programs.begin(
+                "postgres",
+                *("-D", self.data.name),
+                *(f"--{name}={value}" for name, value in settings.items()),
                 cwd=self.folder,
+                log=log,
             )
-            if answer.returncode == 0:
-                return
-            # Backends of a killed server need a moment to notice that it is gone.
-            if "is still in use" not in self._log_tail(2) or time.monotonic() > give_up:
-                raise self._not_started(answer.stdout.strip())
-            time.sleep(0.1)
 
     def _connection_refusal(self) -> str | None:
         """Why a connection fails just now; None when it succeeds."""
@@ -321,8 +323,12 @@ def _give_to(path: Path, programs: Programs) -> None:
 
 
 def _socket_folder(folder: Path) -> Path:
-    """Where the socket lies: with the data, or in a short place when that path is too long."""
-    if len(os.fsencode(folder / f".s.PGSQL.{_PORT}")) <= _LONGEST_SOCKET_PATH:
+    """Where the socket lies: with the data, or in a short place when that path will not do.
+
+    The system limits its length, and clients read a comma as the end of a host's name.
+    """
+    socket = folder / f".s.PGSQL.{_PORT}"
+    if len(os.fsencode(socket)) <= _LONGEST_SOCKET_PATH and "," not in str(socket):
         return folder
     digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
     return Path("/tmp") / f"counterfoil-{digest}"  # noqa: S108 - its owner is verified before use

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from counterfoil.core.problems import Problem, Refused
 
@@ -35,20 +36,31 @@ class Programs:
     prefix: tuple[str, ...]
 
     def run(self, program: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-        """Run one of the programs to its end; the caller looks at ``returncode``.
-
-        The environment is a fresh one, so that the user's own ``PG…`` variables have no effect.
-        """
+        """Run one of the programs to its end; the caller looks at ``returncode``."""
         return subprocess.run(
             [*self.prefix, str(self.folder / program), *arguments],
             cwd=cwd,
-            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"},
+            env=_environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
             check=False,
+        )
+
+    def begin(
+        self, program: str, *arguments: str, cwd: Path, log: BinaryIO
+    ) -> subprocess.Popen[bytes]:
+        """Begin a program that outlives us, in its own session, with its output in ``log``."""
+        return subprocess.Popen(
+            [*self.prefix, str(self.folder / program), *arguments],
+            cwd=cwd,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
 
     def major_version(self, cwd: Path) -> int:
@@ -62,6 +74,11 @@ class Programs:
                 "(every user must be allowed to execute it: chmod -R o+rX)",
             )
         return int(found[1])
+
+
+def _environment() -> dict[str, str]:
+    """A fresh environment, in which the user's own ``PG…`` variables have no effect."""
+    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
 
 
 def find_programs(owner: int | None) -> Programs:

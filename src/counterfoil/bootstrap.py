@@ -1,0 +1,146 @@
+"""The one place that knows every room: settings, catalogue, rules, and an opened organisation."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from counterfoil.business.accounts.entities import ENTITIES as ACCOUNTS
+from counterfoil.business.billing.entities import ENTITIES as BILLING
+from counterfoil.business.products.entities import ENTITIES as PRODUCTS
+from counterfoil.business.subscriptions.entities import ENTITIES as SUBSCRIPTIONS
+from counterfoil.business.usage.entities import ENTITIES as USAGE
+from counterfoil.core.problems import Problem, Refused
+from counterfoil.platform.metadata import Catalogue, build_catalogue
+from counterfoil.platform.records.database import Database
+from counterfoil.platform.records.organisation_schema import (
+    create_database,
+    migrate,
+    scratch_database,
+)
+from counterfoil.platform.records.postgres import embedded_server
+from counterfoil.platform.records.unit_of_work import RecordCheck
+
+CATALOGUE: Catalogue = build_catalogue((*ACCOUNTS, *PRODUCTS, *SUBSCRIPTIONS, *USAGE, *BILLING))
+"""Every entity of the system, in the order of the rooms."""
+
+CHECKS: dict[str, RecordCheck] = {}
+"""The rooms' own rules, by entity."""
+
+DATABASE_NAME = "counterfoil"
+
+
+@dataclass(frozen=True, slots=True)
+class UsageStore:
+    """SEAM until business/usage/store.py exists."""
+
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where an organisation lives.
+
+    ``home`` is the data folder; ``database_url`` names a PostgreSQL server of the user's own in
+    place of the embedded one; ``admin_token`` opens the HTTP interface.
+    """
+
+    home: Path
+    database_url: str | None = None
+    admin_token: str | None = None
+
+    @classmethod
+    def from_environment(cls, env: Mapping[str, str]) -> Self:
+        """Settings from COUNTERFOIL_HOME, COUNTERFOIL_DATABASE_URL, COUNTERFOIL_ADMIN_TOKEN."""
+        url = env.get("COUNTERFOIL_DATABASE_URL")
+        return cls(
+            home=Path(env.get("COUNTERFOIL_HOME") or ".counterfoil").absolute(),
+            database_url=_psycopg_url(url) if url else None,
+            admin_token=env.get("COUNTERFOIL_ADMIN_TOKEN") or None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Organisation:
+    """An opened organisation: its records, its usage, and the clock it goes by."""
+
+    database: Database
+    usage_store: UsageStore
+    home: Path
+    clock: Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """The real clock; everything below the interfaces gets its instants as arguments."""
+    return datetime.now(UTC)
+
+
+@contextmanager
+def database_server(settings: Settings) -> Iterator[str]:
+    """The URL of the organisation's database, on a server that runs at least until the end.
+
+    Whoever opens several organisations in a row keeps the embedded server up by this.
+    """
+    if settings.database_url is not None:
+        yield settings.database_url
+        return
+    with embedded_server(settings.home) as server:
+        create_database(server.url("postgres"), DATABASE_NAME)
+        yield server.url(DATABASE_NAME)
+
+
+@contextmanager
+def open_organisation(
+    settings: Settings, clock: Callable[[], datetime] = utc_now
+) -> Iterator[Organisation]:
+    """The organisation of a data folder; made and brought to the newest schema as needed."""
+    with database_server(settings) as url:
+        migrate(url)
+        with _opened(url, settings.home, clock) as organisation:
+            yield organisation
+
+
+@contextmanager
+def scratch_organisation(
+    settings: Settings, clock: Callable[[], datetime] = utc_now
+) -> Iterator[Organisation]:
+    """An empty organisation of its own on the same server; nothing of it stays at the end."""
+    with (
+        tempfile.TemporaryDirectory(prefix="counterfoil-scratch-") as folder,
+        database_server(settings) as server_url,
+        scratch_database(server_url) as url,
+        _opened(url, Path(folder), clock) as organisation,
+    ):
+        yield organisation
+
+
+@contextmanager
+def _opened(url: str, home: Path, clock: Callable[[], datetime]) -> Iterator[Organisation]:
+    database = Database(url, CATALOGUE, CHECKS)
+    try:
+        yield Organisation(database, UsageStore(home / "usage"), home, clock)
+    finally:
+        database.close()
+
+
+def _psycopg_url(url: str) -> str:
+    """The URL in SQLAlchemy's notation, whichever PostgreSQL scheme it was given in."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        parsed = None
+    if parsed is None or parsed.get_backend_name() not in ("postgresql", "postgres"):
+        raise Refused(
+            Problem(
+                "bad_database_url",
+                "must be like postgresql://user:password@host:5432/database",
+                "COUNTERFOIL_DATABASE_URL",
+            )
+        )
+    return parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)

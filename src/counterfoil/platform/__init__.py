@@ -1,0 +1,1 @@
+"""What makes the data model customizable: declarations, records and the engine."""

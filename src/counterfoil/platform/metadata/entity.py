@@ -1,0 +1,91 @@
+"""The words in which the data model is declared: ``Entity`` and ``Field``, frozen values.
+
+A room of ``business/`` declares its entities as data. The table, typed create and update,
+REST, OpenAPI and (later) SOAP, screens and permissions follow from the declaration alone.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+Record = dict[str, object]
+"""A row of an entity: field name to value (int, str, Decimal, bool, date, aware UTC datetime)."""
+
+
+class FieldType(StrEnum):
+    """The kinds of value a field may hold, and how PostgreSQL keeps them."""
+
+    TEXT = "text"  # text
+    INTEGER = "integer"  # bigint
+    DECIMAL = "decimal"  # numeric(precision, scale)
+    BOOLEAN = "boolean"  # boolean
+    DATE = "date"  # date
+    INSTANT = "instant"  # timestamptz; always an aware UTC datetime in Python
+    CHOICE = "choice"  # text with a check constraint
+    REFERENCE = "reference"  # bigint with a foreign key to the target entity's id
+    DOCUMENT = "document"  # jsonb; dict or list of plain values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """One field of an entity.
+
+    ``target`` names the entity a reference points to, ``choices`` the values of a choice.
+    ``required`` means not null. ``immutable`` fields are set on create and never change;
+    ``computed`` fields are written by commands only and refused from outside.
+    ``on_delete`` of a reference is ``restrict`` or ``cascade``.
+    """
+
+    name: str
+    type: FieldType = FieldType.TEXT
+    label: str = ""
+    help: str = ""
+    required: bool = False
+    unique: bool = False
+    indexed: bool = False
+    immutable: bool = False
+    computed: bool = False
+    choices: tuple[str, ...] = ()
+    target: str = ""
+    on_delete: str = "restrict"
+    precision: int = 18
+    scale: int = 6
+    minimum: int | None = None
+    maximum: int | None = None
+    max_length: int = 255
+    default: object = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entity:
+    """One kind of record.
+
+    Besides ``fields`` every entity has the header ``id`` (bigint, never reused), ``created_at``,
+    ``updated_at`` (instants) and ``row_version`` (integer, from 1). ``unique`` lists unique
+    combinations of fields; ``indexes`` further ones worth an index. ``created_by_command`` means
+    that records of this entity are made by commands only (an invoice is never posted as a
+    record): reading is generic, writing is not. ``history`` false leaves bulk documents, which
+    are immutable anyway, out of the change history. ``label`` defaults to the name in words.
+    """
+
+    name: str
+    plural: str
+    fields: tuple[Field, ...]
+    label: str = ""
+    help: str = ""
+    unique: tuple[tuple[str, ...], ...] = ()
+    indexes: tuple[tuple[str, ...], ...] = ()
+    created_by_command: bool = False
+    history: bool = True
+
+    def field(self, name: str) -> Field | None:
+        """The declared field of that name, header fields included, or None."""
+        return next((field for field in (*HEADER, *self.fields) if field.name == name), None)
+
+
+HEADER: tuple[Field, ...] = (
+    Field(name="id", type=FieldType.INTEGER, computed=True, required=True),
+    Field(name="created_at", type=FieldType.INSTANT, computed=True, required=True),
+    Field(name="updated_at", type=FieldType.INSTANT, computed=True, required=True),
+    Field(name="row_version", type=FieldType.INTEGER, computed=True, required=True),
+)
+"""The fields every entity has."""

@@ -1,0 +1,80 @@
+"""The road to one organisation's PostgreSQL database."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+
+import psycopg
+from psycopg.pq import TransactionStatus
+from psycopg.types.json import set_json_loads
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from counterfoil.platform.metadata import Catalogue
+from counterfoil.platform.records.exact_json import decode_json, encode_json
+from counterfoil.platform.records.schema import build_tables
+from counterfoil.platform.records.unit_of_work import RecordCheck, UnitOfWork
+
+
+class Database:
+    """One organisation's database; hands out transactions, from any thread.
+
+    ``url`` is a SQLAlchemy URL for psycopg, ``checks`` the rooms' own rules by entity.
+    """
+
+    def __init__(
+        self, url: str, catalogue: Catalogue, checks: Mapping[str, RecordCheck] | None = None
+    ) -> None:
+        self.url = url
+        self.catalogue = catalogue
+        self._checks = checks or {}
+        self._tables = build_tables(catalogue)
+        self._engine = build_engine(url)
+
+    @contextmanager
+    def transaction(
+        self, *, now: datetime, source: str = "cli", actor: str = "admin"
+    ) -> Iterator[UnitOfWork]:
+        """A unit of work that is committed at the end, or rolled back by an exception.
+
+        ``now`` must be aware: it stands in everything the unit of work writes.
+        """
+        if now.utcoffset() is None:
+            raise ValueError("now must be an aware instant")
+        with self._engine.connect() as connection, connection.begin():
+            unit_of_work = UnitOfWork(
+                connection,
+                self.catalogue,
+                self._tables,
+                self._checks,
+                now=now,
+                source=source,
+                actor=actor,
+            )
+            yield unit_of_work
+            driver = connection.connection.driver_connection
+            if driver is not None and driver.info.transaction_status == TransactionStatus.INERROR:
+                # PostgreSQL would answer a COMMIT with a silent ROLLBACK.
+                raise RuntimeError("an error within this transaction was ignored")
+
+    def close(self) -> None:
+        """Close all connections that are not in use."""
+        self._engine.dispose()
+
+
+def build_engine(url: str) -> Engine:
+    """An engine with exact JSON numbers and UTC instants; connects when first used."""
+    engine = create_engine(
+        url,
+        pool_size=4,
+        max_overflow=28,
+        json_serializer=encode_json,
+        json_deserializer=decode_json,
+        connect_args={"options": "-c timezone=UTC", "client_encoding": "utf8"},
+    )
+    event.listen(engine, "connect", _exact_json)
+    return engine
+
+
+def _exact_json(connection: psycopg.Connection[object], _entry: ConnectionPoolEntry) -> None:
+    set_json_loads(decode_json, connection)

@@ -1,0 +1,167 @@
+"""Databases of organisations: created, migrated, copied from a template and dropped."""
+
+import hashlib
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from psycopg import sql as pgsql
+from sqlalchemy import make_url
+
+from counterfoil.core.problems import Problem, Refused
+from counterfoil.platform.records.database import build_engine
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+_MIGRATION_LOCK = 4_215_001
+_TEMPLATE_LOCK = 4_215_002
+_TEMPLATE_PREFIX = "counterfoil_template_"
+_SCRATCH_PREFIX = "counterfoil_scratch_"
+
+
+def migrate(url: str) -> None:
+    """Bring a database to the newest schema; one process at a time, the others wait."""
+    engine = build_engine(url)
+    try:
+        with engine.connect() as connection, connection.begin():
+            if connection.exec_driver_sql("SHOW server_encoding").scalar() != "UTF8":
+                raise Refused(Problem("wrong_encoding", "the database must have encoding UTF8"))
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
+            config = alembic_config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    finally:
+        engine.dispose()
+
+
+def alembic_config() -> Config:
+    """Alembic's configuration for the migrations of this package."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    return config
+
+
+def schema_version() -> str:
+    """A short word that changes whenever the migrations do."""
+    digest = hashlib.sha256()
+    for path in sorted((MIGRATIONS / "versions").glob("*.*")):
+        if path.suffix in (".py", ".sql"):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
+
+
+def create_database(server_url: str, name: str) -> None:
+    """Create an empty database beside the one of the URL, unless it exists."""
+    with _maintenance(server_url) as connection:
+        exists = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
+        if exists.fetchone() is None:
+            try:
+                _create(connection, name, "template0")
+            except psycopg.errors.DuplicateDatabase:
+                pass
+
+
+def sibling_url(server_url: str, name: str) -> str:
+    """The URL of another database on the same server."""
+    return make_url(server_url).set(database=name).render_as_string(hide_password=False)
+
+
+@contextmanager
+def scratch_database(server_url: str) -> Iterator[str]:
+    """The URL of a migrated database of one's own, dropped at the end.
+
+    It is a copy of a template that is migrated once per version of the schema. A lock that
+    lives as long as its owner's connection tells scratch databases in use from those left by a
+    killed process; the latter are dropped here as well.
+    """
+    name = _SCRATCH_PREFIX + secrets.token_hex(6)
+    with _maintenance(server_url) as connection:
+        _drop_leftovers(connection)
+        _lock_name(connection, name)
+        _copy_template(connection, server_url, name)
+        try:
+            yield sibling_url(server_url, name)
+        finally:
+            _drop(connection, name)
+
+
+@contextmanager
+def _maintenance(server_url: str) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+    url = make_url(server_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(url, autocommit=True) as connection:
+        yield connection
+
+
+def _create(
+    connection: psycopg.Connection[tuple[object, ...]], name: str, template: str
+) -> None:
+    connection.execute(
+        pgsql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(
+            pgsql.Identifier(name), pgsql.Identifier(template)
+        )
+    )
+
+
+def _drop(connection: psycopg.Connection[tuple[object, ...]], name: str) -> None:
+    connection.execute(
+        pgsql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(pgsql.Identifier(name))
+    )
+
+
+def _lock_name(connection: psycopg.Connection[tuple[object, ...]], name: str) -> bool:
+    taken = connection.execute(
+        "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [name]
+    ).fetchone()
+    return taken is not None and bool(taken[0])
+
+
+def _drop_leftovers(connection: psycopg.Connection[tuple[object, ...]]) -> None:
+    rows = connection.execute(
+        "SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [_SCRATCH_PREFIX]
+    ).fetchall()
+    for (name,) in rows:
+        if _lock_name(connection, str(name)):
+            _drop(connection, str(name))
+            connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [name])
+
+
+def _copy_template(
+    connection: psycopg.Connection[tuple[object, ...]], server_url: str, name: str
+) -> None:
+    """Copy the template while nobody replaces it; migrate it first where it is missing."""
+    template = _TEMPLATE_PREFIX + schema_version()
+    connection.execute("SELECT pg_advisory_lock_shared(%s)", [_TEMPLATE_LOCK])
+    try:
+        _create(connection, name, template)
+    except psycopg.errors.InvalidCatalogName:
+        connection.execute("SELECT pg_advisory_unlock_shared(%s)", [_TEMPLATE_LOCK])
+        connection.execute("SELECT pg_advisory_lock(%s)", [_TEMPLATE_LOCK])
+        _replace_template(connection, server_url, template)
+        _create(connection, name, template)
+    finally:
+        connection.execute("SELECT pg_advisory_unlock_all()")
+        _lock_name(connection, name)
+
+
+def _replace_template(
+    connection: psycopg.Connection[tuple[object, ...]], server_url: str, template: str
+) -> None:
+    rows = connection.execute(
+        "SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [_TEMPLATE_PREFIX]
+    ).fetchall()
+    names = [str(name) for (name,) in rows]
+    if template in names:
+        return
+    for name in names:
+        _drop(connection, name)
+    unfinished = f"{template}_unfinished"
+    _create(connection, unfinished, "template0")
+    migrate(sibling_url(server_url, unfinished))
+    connection.execute(
+        pgsql.SQL("ALTER DATABASE {} RENAME TO {}").format(
+            pgsql.Identifier(unfinished), pgsql.Identifier(template)
+        )
+    )

@@ -1,0 +1,232 @@
+"""Lists of records: typed filters, sorting and keyset pages.
+
+A page continues after the last record of the one before, compared by the sort fields and the
+id. So records that are added or removed meanwhile neither repeat nor hide another one.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from sqlalchemy import Column, ColumnElement, Select, Table, and_, false, or_, select
+
+from counterfoil.core.problems import Problem, Refused
+from counterfoil.platform.metadata import Entity, Field, FieldType, Record
+from counterfoil.platform.metadata.entity import HEADER
+from counterfoil.platform.metadata.validation import read_value
+from counterfoil.platform.records.exact_json import decode_json, encode_json
+
+LONGEST_PAGE = 1000
+OPERATORS = ("eq", "ne", "lt", "le", "gt", "ge", "in", "contains", "is_null")
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A condition on one field.
+
+    ``op`` is one of OPERATORS. ``in`` takes a list, or text with commas; ``contains`` looks into
+    texts, whatever the case; ``is_null`` takes true or false. Other values may be text, too.
+    """
+
+    field: str
+    op: str
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some records of a list, and the cursor of the next page or None at the end."""
+
+    records: list[Record]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _SortKey:
+    field: Field
+    descending: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A checked request for a page of one entity."""
+
+    statement: Select[tuple[object, ...]]
+    keys: tuple[_SortKey, ...]
+    limit: int
+
+    def page(self, rows: Sequence[Record]) -> Page:
+        """The page from the rows of the statement, which asks for one more than the limit."""
+        records = list(rows[: self.limit])
+        if len(rows) <= self.limit:
+            return Page(records, None)
+        last = records[-1]
+        return Page(records, _encode_cursor(self.keys, last))
+
+
+def plan_listing(
+    entity: Entity,
+    table: Table,
+    filters: Sequence[Filter],
+    sort: Sequence[str],
+    cursor: str | None,
+    limit: int,
+) -> Listing:
+    """The statement for one page; refuses (422) with all problems at once."""
+    problems: list[Problem] = []
+    conditions: list[ColumnElement[bool]] = []
+    for condition in filters:
+        try:
+            conditions.append(_condition(entity, table, condition))
+        except Refused as refused:
+            problems.extend(refused.problems)
+    keys = _sort_keys(entity, sort, problems)
+    if not 1 <= limit <= LONGEST_PAGE:
+        problems.append(Problem("bad_limit", f"must be from 1 to {LONGEST_PAGE}", "limit"))
+    if problems:
+        raise Refused(problems)
+    if cursor is not None:
+        conditions.append(_after(table, keys, _decode_cursor(keys, cursor)))
+    order = [
+        table.c[key.field.name].desc() if key.descending else table.c[key.field.name].asc()
+        for key in keys
+    ]
+    statement = select(table).where(*conditions).order_by(*order).limit(limit + 1)
+    return Listing(statement, keys, limit)
+
+
+def _sort_keys(
+    entity: Entity, sort: Sequence[str], problems: list[Problem]
+) -> tuple[_SortKey, ...]:
+    keys: list[_SortKey] = []
+    for word in (*sort, "id"):
+        name = word.removeprefix("-")
+        field = entity.field(name)
+        if field is None or field.type is FieldType.DOCUMENT:
+            allowed = tuple(
+                known.name
+                for known in (*HEADER, *entity.fields)
+                if known.type is not FieldType.DOCUMENT
+            )
+            problems.append(
+                Problem("unknown_field", f"cannot sort by {name}", "sort", allowed=allowed)
+            )
+        elif all(key.field.name != name for key in keys):
+            keys.append(_SortKey(field, word.startswith("-")))
+    return tuple(keys)
+
+
+def _condition(entity: Entity, table: Table, condition: Filter) -> ColumnElement[bool]:
+    field = entity.field(condition.field)
+    if field is None:
+        known = tuple(known.name for known in (*HEADER, *entity.fields))
+        raise Refused(
+            Problem(
+                "unknown_field",
+                f"{entity.name} has no such field",
+                condition.field,
+                allowed=known,
+            )
+        )
+    allowed = _operators(field)
+    if condition.op not in allowed:
+        message = f"cannot be filtered with {condition.op!r}"
+        raise Refused(Problem("unknown_operator", message, field.name, allowed=allowed))
+    column = table.c[field.name]
+    try:
+        return _CONDITIONS[condition.op](column, field, condition.value)
+    except ValueError as error:
+        raise Refused(Problem("wrong_value", str(error), field.name, field.choices)) from None
+
+
+def _operators(field: Field) -> tuple[str, ...]:
+    if field.type is FieldType.DOCUMENT:
+        return ("is_null",)
+    if field.type in (FieldType.TEXT, FieldType.CHOICE):
+        return OPERATORS
+    return tuple(op for op in OPERATORS if op != "contains")
+
+
+def _is_null(column: Column[object], _field: Field, value: object) -> ColumnElement[bool]:
+    if value not in (True, False, "true", "false"):
+        raise ValueError("is_null takes true or false")
+    return column.is_(None) if value in (True, "true") else column.is_not(None)
+
+
+def _in(column: Column[object], field: Field, value: object) -> ColumnElement[bool]:
+    values = value.split(",") if isinstance(value, str) else value
+    if not isinstance(values, (list, tuple, set, frozenset)):
+        raise ValueError("in takes a list of values")
+    return column.in_([read_value(field, item) for item in values])
+
+
+def _contains(column: Column[object], _field: Field, value: object) -> ColumnElement[bool]:
+    if not isinstance(value, str) or "\x00" in value:
+        raise ValueError("contains takes a text")
+    return column.icontains(value, autoescape=True)
+
+
+def _not_equal(column: Column[object], field: Field, value: object) -> ColumnElement[bool]:
+    return column.is_distinct_from(read_value(field, value))
+
+
+_CONDITIONS: dict[str, Callable[[Column[object], Field, object], ColumnElement[bool]]] = {
+    "eq": lambda column, field, value: column == read_value(field, value),
+    "ne": _not_equal,
+    "lt": lambda column, field, value: column < read_value(field, value),
+    "le": lambda column, field, value: column <= read_value(field, value),
+    "gt": lambda column, field, value: column > read_value(field, value),
+    "ge": lambda column, field, value: column >= read_value(field, value),
+    "in": _in,
+    "contains": _contains,
+    "is_null": _is_null,
+}
+
+
+def _after(
+    table: Table, keys: Sequence[_SortKey], values: Sequence[object]
+) -> ColumnElement[bool]:
+    """Records that sort behind the given one: later in the first key, or equal and so on."""
+    alternatives: list[ColumnElement[bool]] = []
+    equal: list[ColumnElement[bool]] = []
+    for key, value in zip(keys, values, strict=True):
+        column = table.c[key.field.name]
+        alternatives.append(and_(*equal, _behind(column, value, descending=key.descending)))
+        equal.append(column.is_(None) if value is None else column == value)
+    return or_(*alternatives)
+
+
+def _behind(column: Column[object], value: object, *, descending: bool) -> ColumnElement[bool]:
+    """PostgreSQL sorts NULL as the greatest value."""
+    if value is None:
+        return column.is_not(None) if descending else false()
+    if descending:
+        return column < value
+    return or_(column > value, column.is_(None)) if column.nullable else column > value
+
+
+def _encode_cursor(keys: Sequence[_SortKey], record: Record) -> str:
+    words = [("-" if key.descending else "") + key.field.name for key in keys]
+    values = [
+        str(value) if isinstance(value := record[key.field.name], Decimal) else value
+        for key in keys
+    ]
+    return base64.urlsafe_b64encode(encode_json([words, values]).encode()).decode().rstrip("=")
+
+
+def _decode_cursor(keys: Sequence[_SortKey], cursor: str) -> list[object]:
+    words = [("-" if key.descending else "") + key.field.name for key in keys]
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        decoded = decode_json(base64.urlsafe_b64decode(padded.encode("ascii")))
+        if not isinstance(decoded, list) or len(decoded) != 2 or decoded[0] != words:
+            raise ValueError("the cursor belongs to another sort order")
+        return [
+            None if value is None else read_value(key.field, value)
+            for key, value in zip(keys, decoded[1], strict=True)
+        ]
+    except (ValueError, TypeError, binascii.Error):
+        message = "is not the cursor of this list in this order"
+        raise Refused(Problem("bad_cursor", message, "cursor"), status=400) from None
