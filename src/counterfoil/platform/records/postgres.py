@@ -153,12 +153,15 @@ class _Cluster:
         self._child: subprocess.Popen[bytes] | None = None
 
     def url(self, database: str) -> str:
-        return URL.create(
-            "postgresql+psycopg",
+        url = URL.create(
+            "postgresql",
             username=_ROLE,
             database=database,
             query={"host": str(self._socket_folder), "port": str(_PORT)},
-        ).render_as_string(hide_password=False)
+        )
+        # SQLAlchemy reads both notations of a space, PostgreSQL's own library only "%20".
+        plain = url.render_as_string(hide_password=False).replace("+", "%20")
+        return plain.replace("postgresql:", "postgresql+psycopg:", 1)
 
     def ensure_running(self) -> None:
         if not self.data.exists():
