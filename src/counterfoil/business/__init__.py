@@ -1,0 +1,1 @@
+"""One room per capability of order-to-cash, each declaring its own entities."""

@@ -1,0 +1,1 @@
+"""Computation only: no database, network, clock, file or template below this line."""

@@ -1,0 +1,1 @@
+"""The doors: command line, REST, scenario files and the demo."""
