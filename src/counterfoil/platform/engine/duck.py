@@ -15,6 +15,9 @@ import pyarrow as pa
 EngineFault = duckdb.Error
 """Any error of a statement run on the engine."""
 
+NotComputable = duckdb.OutOfRangeException
+"""A value of the data left the range of its type: more than 38 digits, say."""
+
 
 class Engine:
     """One private in-memory database; used by one thread at a time."""

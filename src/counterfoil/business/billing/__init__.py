@@ -1,0 +1,1 @@
+"""From what is due to rated charges, invoices and their counterfoils."""

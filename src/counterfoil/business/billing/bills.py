@@ -1,0 +1,255 @@
+"""The computation of bills: from what is due to rated charges, lines and invoices.
+
+One path for bill run, preview and scenario: ``compute_bills`` reads, rates and assembles, and
+changes nothing. What is done with the result (stored, shown) is its caller's business.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+import pyarrow as pa
+
+from counterfoil.business.billing.due import make_cycles, make_due_items, make_reversible
+from counterfoil.business.billing.loading import (
+    load_billed_charges,
+    load_charges,
+    load_prices,
+    load_profiles,
+)
+from counterfoil.business.usage.store import UsageStore, new_usage_relation, usage_relation
+from counterfoil.core.periods.zones import local_midnight
+from counterfoil.core.rating.charges import PRICE_EPOCHS, RATING
+from counterfoil.core.rating.exact import half_up, power_of_ten, raw
+from counterfoil.core.rating.relations import BILLED_USAGE, USAGE, Relation
+from counterfoil.platform.engine.duck import Engine, open_engine
+from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+
+@dataclass(frozen=True, slots=True)
+class Bills:
+    """What some accounts are billed; nothing is stored yet.
+
+    ``invoices``: invoice_no, account_id, kind, currency, invoice_date, due_date, total, snapshot.
+    ``rated_charges``: charge_no, invoice_no and the fields of the entity rated_charge.
+    ``lines``: charge_no, invoice_no, position and the fields of the entity invoice_line.
+    ``billed_through``: subscription_charge_id, billed_through.
+    ``problems``: account_id, code, message; these accounts have no invoice in here.
+    """
+
+    invoices: pa.Table
+    rated_charges: pa.Table
+    lines: pa.Table
+    billed_through: pa.Table
+    problems: pa.Table
+
+
+_PROBLEMS = """
+SELECT i.billed_account_id AS account_id, 'no_price' AS code,
+       'no price in ' || any_value(i.currency) || ' for charge "' || any_value(i.charge_name)
+       || '" on ' || CAST(min(e.epoch_start) AS VARCHAR) || CASE WHEN count(*) > 1
+       THEN ' (and ' || CAST(count(*) - 1 AS VARCHAR) || ' more)' ELSE '' END AS message
+FROM price_epoch e JOIN charge_item i USING (item_id)
+WHERE e.price_id IS NULL
+GROUP BY i.billed_account_id
+"""
+
+_REVERSED_MINOR = half_up(
+    f"({raw('billed_amount', 4)} * days)",
+    f"(cycle_days * {power_of_ten('minor_digits', 4)})",
+)
+_REVERSED = f"""
+SELECT *, CASE WHEN days = cycle_days THEN billed_amount
+          ELSE CAST(CAST({_REVERSED_MINOR} AS DECIMAL(20,0)) * CASE minor_digits
+               WHEN 0 THEN 1::DECIMAL(5,4) WHEN 2 THEN 0.01::DECIMAL(5,4)
+               WHEN 3 THEN 0.001::DECIMAL(5,4) ELSE 0.0001::DECIMAL(5,4) END AS DECIMAL(20,4))
+          END - given_back AS back
+FROM reversible
+"""
+
+_CHARGED = """
+WITH charged AS (
+    SELECT i.billed_account_id, i.account_name, i.site_name, i.product_name, i.charge_name,
+           i.subscription_id, i.subscription_charge_id, i.kind, i.currency, i.unit,
+           i.cycle_start, i.cycle_end, r.service_start, r.service_end,
+           NULL::BIGINT AS reverses_id, r.price_id, r.layer, r.quantity, r.quantity_before,
+           r.included_quantity, r.events, r.days, r.cycle_days, r.unit_amount,
+           r.list_amount, r.exact_amount, r.amount, coalesce(r.steps, '[]') AS steps,
+           i.late AS late
+    FROM rated r JOIN charge_item i USING (item_id)
+    UNION ALL
+    SELECT b.billed_account_id, b.account_name, b.site_name, b.product_name, b.charge_name,
+           b.subscription_id, b.subscription_charge_id, 'reversal', b.currency, b.unit,
+           b.cycle_start, b.cycle_end, b.service_start, b.service_end,
+           b.rated_charge_id, b.price_id, b.layer, b.billed_quantity, 0, 0, 0, b.days,
+           b.cycle_days, NULL, -b.back, -b.back, -b.back, '[]', false
+    FROM reversed b WHERE b.back <> 0
+)
+SELECT c.*, coalesce(p.parts, 0) + row_number() OVER (PARTITION BY c.subscription_charge_id,
+           c.cycle_start, c.service_start ORDER BY c.kind) - 1 AS part,
+       row_number() OVER (ORDER BY c.billed_account_id, c.account_name, c.site_name NULLS FIRST,
+           c.product_name, c.charge_name, c.subscription_id, c.service_start, c.kind,
+           c.subscription_charge_id) AS charge_no
+FROM charged c
+LEFT JOIN (SELECT subscription_charge_id, cycle_start, count(*) AS parts FROM billed_charge
+           GROUP BY ALL) p
+  ON p.subscription_charge_id = c.subscription_charge_id AND p.cycle_start = c.cycle_start
+WHERE c.billed_account_id NOT IN (SELECT account_id FROM problem)
+"""
+
+_INVOICE = """
+SELECT row_number() OVER (ORDER BY c.billed_account_id) AS invoice_no,
+       c.billed_account_id AS account_id,
+       CASE WHEN sum(c.amount) < 0 THEN 'credit_note' ELSE 'invoice' END AS kind,
+       any_value(p.currency) AS currency, DATE '{billing_date}' AS invoice_date,
+       DATE '{billing_date}' + CAST(any_value(p.terms_days) AS INTEGER) AS due_date,
+       CAST(sum(c.amount) AS DECIMAL(20,4)) AS total, any_value(p.snapshot) AS snapshot
+FROM charged c JOIN profile p USING (billed_account_id)
+GROUP BY c.billed_account_id
+"""
+
+_RATED_CHARGES = """
+SELECT c.charge_no, i.invoice_no, c.subscription_charge_id, c.kind, c.cycle_start, c.cycle_end,
+       c.service_start, c.service_end, c.part, c.reverses_id, c.price_id, c.layer,
+       CAST(c.quantity AS DECIMAL(38,15)) AS quantity,
+       CAST(c.quantity_before AS DECIMAL(38,15)) AS quantity_before,
+       CAST(c.included_quantity AS DECIMAL(38,15)) AS included_quantity,
+       CAST(c.events AS BIGINT) AS events, CAST(c.days AS BIGINT) AS days,
+       CAST(c.cycle_days AS BIGINT) AS cycle_days,
+       CAST(c.list_amount AS DECIMAL(38,15)) AS list_amount,
+       CAST(c.exact_amount AS DECIMAL(38,15)) AS exact_amount,
+       CAST(c.amount AS DECIMAL(20,4)) AS amount, c.currency, c.steps
+FROM charged c JOIN invoice i ON i.account_id = c.billed_account_id ORDER BY c.charge_no
+"""
+
+_LINES = """
+SELECT c.charge_no, i.invoice_no,
+       row_number() OVER (PARTITION BY i.invoice_no ORDER BY c.charge_no) AS position,
+       c.account_name, c.site_name, c.product_name,
+       CASE WHEN c.kind = 'reversal' THEN 'Credit: ' || c.charge_name
+            WHEN c.late AND c.part > 0 THEN c.charge_name || ' (late usage)'
+            ELSE c.charge_name END AS description,
+       c.service_start, c.service_end, CAST(c.quantity AS DECIMAL(38,15)) AS quantity, c.unit,
+       c.unit_amount, CAST(c.amount AS DECIMAL(20,4)) AS amount
+FROM charged c JOIN invoice i ON i.account_id = c.billed_account_id ORDER BY c.charge_no
+"""
+
+# Also what came to nothing is billed: a month without usage is not looked at again.
+_BILLED_THROUGH = """
+SELECT subscription_charge_id, max(day) AS billed_through FROM (
+    SELECT subscription_charge_id, service_end AS day FROM charge_item
+    WHERE NOT late AND billed_account_id NOT IN (SELECT account_id FROM problem)
+    UNION ALL
+    SELECT subscription_charge_id, end_date FROM charge
+    WHERE billed_through > end_date
+      AND billed_account_id NOT IN (SELECT account_id FROM problem))
+GROUP BY subscription_charge_id
+"""
+
+
+def compute_bills(
+    uow: UnitOfWork,
+    store: UsageStore,
+    accounts: Sequence[int],
+    billing_date: date,
+    *,
+    usage_seen: int,
+    threads: int | None = None,
+) -> Bills:
+    """Bill everything due by ``billing_date`` of these billed accounts (ids), storing nothing.
+
+    ``usage_seen`` is the highest usage segment earlier bill runs considered: usage of newer ones
+    for cycles already billed is late and billed as its own line.
+    """
+    charges = load_charges(uow, accounts, billing_date)
+    with open_engine(threads=threads) as engine:
+        engine.register("charge", charges)
+        billed_before = engine.row(
+            "SELECT count(*) FROM charge WHERE kind = 'usage' AND billed_through IS NOT NULL"
+        )
+        new_usage = None
+        if billed_before[0]:
+            new_usage = new_usage_relation(uow, store, newer_than=usage_seen)
+        _make_relation(engine, "new_usage", USAGE, new_usage)
+        make_cycles(engine, billing_date)
+        make_due_items(engine, billing_date)
+        _load_rest(uow, engine, accounts, charges)
+        make_reversible(engine)
+        _rate(uow, engine, store)
+        return _assemble(engine, billing_date)
+
+
+def _make_relation(engine: Engine, name: str, shape: Relation, select: str | None) -> None:
+    """Make ``name`` from a SELECT, or empty with the columns of ``shape``."""
+    if select is None:
+        columns = ", ".join(f"CAST(NULL AS {kind}) AS {c}" for c, kind in shape.columns.items())
+        select = f"SELECT {columns} WHERE false"
+    engine.run(f"CREATE VIEW {name} AS {select}")
+
+
+def _load_rest(uow: UnitOfWork, engine: Engine, accounts: Sequence[int], charges: pa.Table) -> None:
+    """Load prices, profiles, and earlier rated charges of late or ended charges."""
+    prices, tiers, layers = load_prices(uow, accounts, charges)
+    engine.register("price", prices)
+    engine.register("price_tier", tiers)
+    engine.register("price_layer", layers)
+    engine.register("profile", load_profiles(uow, accounts))
+    again = engine.rows(
+        "SELECT subscription_charge_id FROM late_cycle UNION "
+        "SELECT subscription_charge_id FROM charge WHERE billed_through > end_date"
+    )
+    engine.register("billed_charge", load_billed_charges(uow, [int(str(row[0])) for row in again]))
+    engine.run(
+        "CREATE TABLE billed_usage AS SELECT i.item_id, b.service_start, "
+        f"CAST(sum(b.quantity) AS {BILLED_USAGE.columns['quantity']}) AS quantity "
+        "FROM charge_item i JOIN billed_charge b USING (subscription_charge_id) "
+        "WHERE i.late AND b.kind = 'usage' AND b.service_start >= i.service_start "
+        "AND b.service_start < i.service_end GROUP BY i.item_id, b.service_start"
+    )
+
+
+def _rate(uow: UnitOfWork, engine: Engine, store: UsageStore) -> None:
+    """Make ``rated`` from ``charge_item`` and the price relations."""
+    for statement in PRICE_EPOCHS:
+        engine.run(f"CREATE TABLE {statement.name} AS {statement.sql}")
+    engine.register("midnight", _midnights(engine))
+    engine.run(f"CREATE TABLE problem AS {_PROBLEMS}")
+    span = engine.row("SELECT min(instant), max(instant) FROM midnight")
+    buckets = [int(str(row[0])) for row in engine.rows("SELECT DISTINCT root_id % 16 FROM charge")]
+    select = None
+    if isinstance(span[0], datetime) and isinstance(span[1], datetime):
+        select = usage_relation(uow, store, buckets=buckets, from_time=span[0], to_time=span[1])
+    _make_relation(engine, "usage", USAGE, select)
+    for statement in RATING:
+        engine.run(f"CREATE TABLE {statement.name} AS {statement.sql}")
+    engine.run(f"CREATE TABLE reversed AS {_REVERSED}")
+
+
+def _midnights(engine: Engine) -> pa.Table:
+    """``midnight`` for every zone and day at which an epoch of a usage charge begins or ends."""
+    days = engine.rows(
+        "SELECT DISTINCT i.time_zone, unnest([e.epoch_start, e.epoch_end]) "
+        "FROM price_epoch e JOIN charge_item i USING (item_id) WHERE i.kind = 'usage'"
+    )
+    instants = [local_midnight(day, zone).replace(tzinfo=None) for zone, day in days]
+    return pa.table(
+        {
+            "time_zone": pa.array([zone for zone, _ in days], pa.string()),
+            "day": pa.array([day for _, day in days], pa.date32()),
+            "instant": pa.array(instants, pa.timestamp("us")),
+        }
+    )
+
+
+def _assemble(engine: Engine, billing_date: date) -> Bills:
+    """Make invoices and lines of ``rated`` and ``reversed``."""
+    engine.run(f"CREATE TABLE charged AS {_CHARGED}")
+    invoice = _INVOICE.format(billing_date=billing_date.isoformat())
+    engine.run(f"CREATE TABLE invoice AS {invoice}")
+    return Bills(
+        invoices=engine.arrow("SELECT * FROM invoice ORDER BY invoice_no"),
+        rated_charges=engine.arrow(_RATED_CHARGES),
+        lines=engine.arrow(_LINES),
+        billed_through=engine.arrow(_BILLED_THROUGH),
+        problems=engine.arrow("SELECT * FROM problem ORDER BY account_id"),
+    )

@@ -1,0 +1,356 @@
+"""Bill runs, finalization and the discarding of drafts.
+
+A bill run goes over all billed accounts in batches; a batch is one transaction, so a killed run
+loses nothing and is simply run again: what is billed already is no longer due.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from multiprocessing import get_context
+from pathlib import Path
+
+import pyarrow as pa
+
+from counterfoil.business.billing.bills import Bills, compute_bills
+from counterfoil.business.billing.loading import billed_accounts, usage_seen
+from counterfoil.business.usage.store import UsageStore
+from counterfoil.core.problems import Problem, Refused
+from counterfoil.platform.engine.duck import NotComputable
+from counterfoil.platform.metadata import Catalogue
+from counterfoil.platform.records.database import Database
+from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+BATCH_ACCOUNTS = 1000
+"""Billed accounts per transaction: large enough for set-based speed, small enough for memory."""
+
+_LOCK = "bill_run"
+
+
+@dataclass
+class BillRunSummary:
+    """What a bill run did. ``totals`` and ``lines`` count what this run added."""
+
+    bill_run_id: int
+    accounts: int = 0
+    invoices: int = 0
+    lines: int = 0
+    totals: dict[str, Decimal] = field(default_factory=dict)
+    problems: list[tuple[int, str, str]] = field(default_factory=list)
+
+    def add(self, other: "BillRunSummary") -> None:
+        """Take in what one batch did."""
+        self.accounts += other.accounts
+        self.invoices += other.invoices
+        self.lines += other.lines
+        self.problems += other.problems
+        for currency, total in other.totals.items():
+            self.totals[currency] = self.totals.get(currency, Decimal(0)) + total
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOrder:
+    """One batch as a worker process receives it."""
+
+    url: str
+    catalogue: Catalogue
+    folder: Path
+    accounts: tuple[int, ...]
+    billing_date: date
+    bill_run_id: int
+    usage_seen: int
+    finalize: bool
+    now: datetime
+    threads: int | None
+
+
+def run_bills(
+    database: Database,
+    store: UsageStore,
+    billing_date: date,
+    *,
+    now: datetime,
+    finalize: bool = True,
+    accounts: Sequence[int] | None = None,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> BillRunSummary:
+    """Bill everything due by ``billing_date`` (local to each account), in batches.
+
+    ``accounts`` restricts the run to these billed accounts (ids). With ``finalize`` invoices get
+    their numbers at once, otherwise they stay drafts. ``progress(done, total)`` counts accounts.
+    Refuses (409) while another bill run of this organisation is going on.
+    """
+    with database.transaction(now=now, source="job") as guard:
+        if not guard.lock(_LOCK):
+            raise Refused(Problem("bill_run_in_progress", "another bill run is going on"), 409)
+        run_id, todo, seen = _begin(database, billing_date, now, accounts, finalize=finalize)
+        threads = 1 if workers > 1 else None
+        orders = [
+            BatchOrder(
+                database.url,
+                database.catalogue,
+                store.folder,
+                tuple(batch),
+                billing_date,
+                run_id,
+                seen,
+                finalize,
+                now,
+                threads,
+            )
+            for batch in _batches(todo)
+        ]
+        summary = BillRunSummary(run_id)
+        for done in _run_batches(database, store, orders, workers):
+            summary.add(done)
+            if progress is not None:
+                progress(summary.accounts, len(todo))
+    _finish(database, summary, now)
+    return summary
+
+
+def finalize_invoices(
+    database: Database, *, now: datetime, invoice_ids: Sequence[int] | None = None
+) -> int:
+    """Give drafts (all, or those ids) their gapless numbers and make them final; how many."""
+    with database.transaction(now=now, source="job") as uow:
+        chosen = "" if invoice_ids is None else " AND id = ANY(:ids)"
+        rows = uow.query(
+            f"SELECT id FROM invoice WHERE state = 'draft'{chosen} ORDER BY id FOR UPDATE",
+            **({} if invoice_ids is None else {"ids": list(invoice_ids)}),
+        )
+        return _finalize(uow, [int(str(row["id"])) for row in rows])
+
+
+def discard_drafts(database: Database, *, now: datetime) -> int:
+    """Delete all draft invoices; what they billed is due again. How many were deleted."""
+    with database.transaction(now=now, source="job") as uow:
+        charges = uow.query(
+            "SELECT DISTINCT r.subscription_charge_id AS id FROM rated_charge r "
+            "JOIN invoice i ON i.id = r.invoice_id WHERE i.state = 'draft'"
+        )
+        deleted = uow.execute("DELETE FROM invoice WHERE state = 'draft'")
+        uow.execute(_RESTORE_BILLED_THROUGH, charges=[row["id"] for row in charges])
+        return deleted
+
+
+# Billed through the last day that a remaining rated charge covers; a remaining reversal means
+# that nothing after its first day is billed.
+_RESTORE_BILLED_THROUGH = """
+UPDATE subscription_charge sc SET billed_through = (
+    SELECT least(max(r.service_end) FILTER (WHERE r.kind <> 'reversal'),
+                 min(r.service_start) FILTER (WHERE r.kind = 'reversal'))
+    FROM rated_charge r WHERE r.subscription_charge_id = sc.id)
+WHERE sc.id = ANY(:charges)
+"""
+
+
+def _begin(
+    database: Database,
+    billing_date: date,
+    now: datetime,
+    accounts: Sequence[int] | None,
+    *,
+    finalize: bool,
+) -> tuple[int, list[int], int]:
+    """Record the run; which accounts it goes over; which usage segments earlier runs have seen.
+
+    The table lock waits for imports that are just committing, so that no segment with a lower id
+    than the newest can appear afterwards. A run over chosen accounts has seen nothing for the
+    others, so it records no segment.
+    """
+    with database.transaction(now=now, source="job") as uow:
+        uow.execute("LOCK TABLE usage_segment IN SHARE MODE")
+        newest = uow.query("SELECT coalesce(max(id), 0) AS id FROM usage_segment")[0]["id"]
+        seen = usage_seen(uow)
+        run = uow.create(
+            "bill_run",
+            {
+                "billing_date": billing_date,
+                "finalize": finalize,
+                "usage_segment_seen": newest if accounts is None else None,
+            },
+        )
+        todo = billed_accounts(uow) if accounts is None else list(accounts)
+        return int(str(run["id"])), todo, seen
+
+
+def _finish(database: Database, summary: BillRunSummary, now: datetime) -> None:
+    with database.transaction(now=now, source="job") as uow:
+        uow.update(
+            "bill_run",
+            summary.bill_run_id,
+            {
+                "state": "finished",
+                "finished_at": now,
+                "invoices": summary.invoices,
+                "skipped_accounts": len({account for account, _, _ in summary.problems}),
+            },
+        )
+
+
+def _batches(accounts: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(accounts), BATCH_ACCOUNTS):
+        yield accounts[start : start + BATCH_ACCOUNTS]
+
+
+def _run_batches(
+    database: Database, store: UsageStore, orders: Sequence[BatchOrder], workers: int
+) -> Iterator[BillRunSummary]:
+    if workers <= 1 or len(orders) <= 1:
+        for order in orders:
+            yield _bill_batch(database, store, order)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        for future in as_completed([pool.submit(bill_batch_in_process, o) for o in orders]):
+            yield future.result()
+
+
+def bill_batch_in_process(order: BatchOrder) -> BillRunSummary:
+    """What a worker process does with a batch: the same, over a connection of its own."""
+    database = Database(order.url, order.catalogue)
+    try:
+        return _bill_batch(database, UsageStore(order.folder), order)
+    finally:
+        database.close()
+
+
+def _bill_batch(database: Database, store: UsageStore, order: BatchOrder) -> BillRunSummary:
+    """Bill one batch in one transaction. When it fails, its halves are tried, so that one
+    account's fault is reported and stops nobody else's bill."""
+    try:
+        with database.transaction(now=order.now, source="job") as uow:
+            bills = compute_bills(
+                uow,
+                store,
+                order.accounts,
+                order.billing_date,
+                usage_seen=order.usage_seen,
+                threads=order.threads,
+            )
+            return _save(uow, bills, order)
+    except NotComputable as fault:
+        if len(order.accounts) == 1:
+            return _give_up(database, order, str(fault))
+    summary = BillRunSummary(order.bill_run_id)
+    half = len(order.accounts) // 2
+    for accounts in (order.accounts[:half], order.accounts[half:]):
+        part = BatchOrder(
+            order.url,
+            order.catalogue,
+            order.folder,
+            accounts,
+            order.billing_date,
+            order.bill_run_id,
+            order.usage_seen,
+            order.finalize,
+            order.now,
+            order.threads,
+        )
+        summary.add(_bill_batch(database, store, part))
+    return summary
+
+
+def _give_up(database: Database, order: BatchOrder, fault: str) -> BillRunSummary:
+    """Report an account that cannot be computed at all (an amount beyond 38 digits, say)."""
+    problem = (order.accounts[0], "not_computable", fault.splitlines()[0][:1000])
+    with database.transaction(now=order.now, source="job") as uow:
+        _save_problems(uow, [problem], order.bill_run_id)
+    return BillRunSummary(order.bill_run_id, accounts=1, problems=[problem])
+
+
+def _save(uow: UnitOfWork, bills: Bills, order: BatchOrder) -> BillRunSummary:
+    """Store bills: invoices as drafts, their charges and lines, then finalize if ordered."""
+    invoice_ids = uow.allocate_ids("invoice", bills.invoices.num_rows)
+    charge_ids = uow.allocate_ids("rated_charge", bills.rated_charges.num_rows)
+    uow.copy_in("invoice", _invoice_rows(bills.invoices, invoice_ids, order.bill_run_id))
+    uow.copy_in("rated_charge", _numbered(bills.rated_charges, invoice_ids, charge_ids, "id"))
+    lines = _numbered(bills.lines, invoice_ids, charge_ids, "rated_charge_id")
+    uow.copy_in("invoice_line", lines)
+    uow.execute(
+        "UPDATE subscription_charge sc SET billed_through = v.day, "
+        "row_version = sc.row_version + 1, updated_at = :now "
+        "FROM unnest(CAST(:ids AS bigint[]), CAST(:days AS date[])) AS v(id, day) "
+        "WHERE sc.id = v.id",
+        ids=bills.billed_through.column("subscription_charge_id").to_pylist(),
+        days=bills.billed_through.column("billed_through").to_pylist(),
+        now=uow.now,
+    )
+    problems = [
+        (int(row["account_id"]), str(row["code"]), str(row["message"]))
+        for row in bills.problems.to_pylist()
+    ]
+    _save_problems(uow, problems, order.bill_run_id)
+    if order.finalize:
+        _finalize(uow, invoice_ids)
+    totals: Counter[str] = Counter()
+    for row in bills.invoices.select(["currency", "total"]).to_pylist():
+        totals[row["currency"]] += row["total"]
+    return BillRunSummary(
+        order.bill_run_id,
+        len(order.accounts),
+        bills.invoices.num_rows,
+        bills.lines.num_rows,
+        dict(totals),
+        problems,
+    )
+
+
+def _invoice_rows(invoices: pa.Table, ids: Sequence[int], run_id: int) -> pa.Table:
+    rows = invoices.num_rows
+    table = invoices.drop_columns(["invoice_no"])
+    table = table.append_column("id", pa.array(ids, pa.int64()))
+    table = table.append_column("state", pa.array(["draft"] * rows, pa.string()))
+    return table.append_column("bill_run_id", pa.array([run_id] * rows, pa.int64()))
+
+
+def _numbered(
+    table: pa.Table, invoice_ids: Sequence[int], charge_ids: Sequence[int], charge_column: str
+) -> pa.Table:
+    """Replace invoice_no and the row's rated charge (both count from 1) by their record ids."""
+    invoice_no = table.column("invoice_no").to_pylist()
+    rows = table.drop_columns(["invoice_no", "charge_no"])
+    rows = rows.append_column(
+        "invoice_id", pa.array([invoice_ids[no - 1] for no in invoice_no], pa.int64())
+    )
+    return rows.append_column(charge_column, pa.array(charge_ids, pa.int64()))
+
+
+def _save_problems(uow: UnitOfWork, problems: Sequence[tuple[int, str, str]], run_id: int) -> None:
+    uow.create_many(
+        "billing_problem",
+        [
+            {"bill_run_id": run_id, "account_id": account, "code": code, "message": message}
+            for account, code, message in problems
+        ],
+    )
+
+
+_FINALIZE = """
+UPDATE invoice i SET state = 'final', number = v.number, finalized_at = :now, updated_at = :now,
+       row_version = i.row_version + 1
+FROM unnest(CAST(:ids AS bigint[]), CAST(:numbers AS text[])) AS v(id, number)
+WHERE i.id = v.id AND i.state = 'draft'
+"""
+
+
+def _finalize(uow: UnitOfWork, invoice_ids: Sequence[int]) -> int:
+    """Number these drafts, invoices and credit notes each in their own gapless series."""
+    rows = uow.query(
+        "SELECT id, kind FROM invoice WHERE id = ANY(:ids) AND state = 'draft' ORDER BY id",
+        ids=list(invoice_ids),
+    )
+    seller = uow.query("SELECT invoice_prefix, credit_note_prefix FROM seller ORDER BY id LIMIT 1")
+    prefixes = seller[0] if seller else {"invoice_prefix": "INV-", "credit_note_prefix": "CN-"}
+    for kind in ("invoice", "credit_note"):
+        ids = [row["id"] for row in rows if row["kind"] == kind]
+        if not ids:
+            continue
+        first = uow.next_numbers(kind, len(ids))
+        numbers = [f"{prefixes[f'{kind}_prefix']}{first + n:06}" for n in range(len(ids))]
+        uow.execute(_FINALIZE, ids=ids, numbers=numbers, now=uow.now)
+    return len(rows)

@@ -1,0 +1,144 @@
+"""What is due by a date: the cycles of every charge, as ``charge_item`` rows for rating.
+
+A charge is due
+  one-time    once, on its start date;
+  recurring in advance   from the first day of service of a cycle;
+  recurring in arrears, and usage   from the day after the last day of service of a cycle;
+and never again once ``billed_through`` has passed it. Late usage makes the cycles it falls into
+due again: rating then bills the difference.
+"""
+
+from datetime import date, timedelta
+
+import pyarrow as pa
+
+from counterfoil.core.money.currencies import CURRENCIES
+from counterfoil.core.periods.cadence import Cadence, calendar_anchor, cycles_between
+from counterfoil.platform.engine.duck import Engine
+
+_ONE_DAY = timedelta(days=1)
+
+_CADENCES = """
+SELECT DISTINCT alignment, period_unit, period_count,
+       CASE alignment WHEN 'calendar' THEN cycle_day END AS cycle_day,
+       CASE alignment WHEN 'anniversary' THEN anchor_date END AS anchor_date,
+       min(needed_from) AS first_day
+FROM (SELECT *, CASE WHEN kind = 'recurring' AND billed_through IS NOT NULL
+                     THEN billed_through ELSE start_date END AS needed_from FROM charge)
+WHERE kind <> 'one_time'
+GROUP BY ALL
+"""
+
+_CYCLES = pa.schema(
+    [
+        ("alignment", pa.string()),
+        ("period_unit", pa.string()),
+        ("period_count", pa.int64()),
+        ("cycle_day", pa.int64()),
+        ("anchor_date", pa.date32()),
+        ("cycle_start", pa.date32()),
+        ("cycle_end", pa.date32()),
+    ]
+)
+
+_IN_CADENCE = """
+    c.alignment = d.alignment AND c.period_unit = d.period_unit
+    AND c.period_count = d.period_count
+    AND (d.alignment = 'calendar' AND c.cycle_day = d.cycle_day
+         OR d.alignment = 'anniversary' AND c.anchor_date = d.anchor_date)
+"""
+
+# One day of margin on each side, because the day here is UTC's: a cycle in which nothing is late
+# after all comes out of rating with no difference.
+_LATE_CYCLE = f"""
+SELECT DISTINCT d.subscription_charge_id, c.cycle_start, c.cycle_end
+FROM charge d
+JOIN (SELECT DISTINCT subscription_id, meter_id, CAST(time AS DATE) AS day FROM new_usage) u
+  ON u.subscription_id = d.subscription_id AND u.meter_id = d.meter_id
+JOIN cycle c ON {_IN_CADENCE}
+ AND c.cycle_start <= u.day + 1 AND c.cycle_end >= u.day
+WHERE d.kind = 'usage' AND least(c.cycle_end, coalesce(d.end_date, c.cycle_end)) <= d.billed_through
+"""
+
+_DUE = f"""
+WITH span AS (
+    SELECT d.*, c.cycle_start, c.cycle_end, false AS late,
+           greatest(c.cycle_start, coalesce(d.billed_through, d.start_date), d.start_date)
+               AS service_start,
+           least(c.cycle_end, coalesce(d.end_date, c.cycle_end)) AS service_end
+    FROM charge d JOIN cycle c ON {_IN_CADENCE}
+    WHERE d.kind <> 'one_time'
+    UNION ALL
+    SELECT d.*, l.cycle_start, l.cycle_end, true, greatest(l.cycle_start, d.start_date),
+           least(l.cycle_end, coalesce(d.end_date, l.cycle_end))
+    FROM charge d JOIN late_cycle l USING (subscription_charge_id)
+    UNION ALL
+    SELECT d.*, d.start_date, d.start_date + 1, false, d.start_date,
+           least(d.start_date + 1, coalesce(d.end_date, d.start_date + 1))
+    FROM charge d WHERE d.kind = 'one_time' AND d.billed_through IS NULL
+)
+SELECT row_number() OVER (ORDER BY subscription_charge_id, service_start) AS item_id, s.*,
+       m.minor_digits,
+       CASE WHEN s.kind = 'one_time' OR s.kind = 'recurring' AND s.proration = 'none'
+            THEN s.service_start + 1 ELSE s.service_end END AS pricing_end,
+       s.kind = 'recurring' AND s.proration = 'by_day' AS prorated
+FROM span s JOIN minor_unit m USING (currency)
+WHERE s.service_start < s.service_end
+  AND CASE WHEN s.kind = 'one_time' OR s.kind = 'recurring' AND s.timing = 'in_advance'
+           THEN s.service_start <= DATE '{{billing_date}}'
+           ELSE s.service_end <= DATE '{{billing_date}}' END
+"""
+
+# Service that was billed but is no longer given: each recurring charge billed beyond the end
+# gives back its share of days of the amount as billed, less what earlier reversals gave back.
+_REVERSIBLE = """
+SELECT b.rated_charge_id, d.*, b.cycle_start, b.cycle_end, b.price_id, b.layer,
+       b.amount AS billed_amount, b.quantity AS billed_quantity, m.minor_digits,
+       greatest(d.end_date, b.service_start) AS service_start,
+       coalesce(r.given_back_from, b.service_end) AS service_end,
+       b.service_end - greatest(d.end_date, b.service_start) AS days,
+       b.service_end - b.service_start AS cycle_days,
+       coalesce(r.given_back, 0) AS given_back
+FROM charge d
+JOIN billed_charge b USING (subscription_charge_id)
+JOIN minor_unit m ON m.currency = d.currency
+LEFT JOIN (SELECT reverses_id, -sum(amount) AS given_back, min(service_start) AS given_back_from
+           FROM billed_charge WHERE kind = 'reversal' GROUP BY reverses_id) r
+  ON r.reverses_id = b.rated_charge_id
+WHERE d.billed_through > d.end_date AND b.kind = 'recurring' AND b.service_end > d.end_date
+  AND coalesce(r.given_back_from, b.service_end) > greatest(d.end_date, b.service_start)
+"""
+
+
+def make_cycles(engine: Engine, billing_date: date) -> None:
+    """From relation ``charge`` make ``cycle``: every cycle of every distinct cadence that may
+    matter, computed from its original anchor."""
+    rows = []
+    for alignment, unit, count, cycle_day, anchor_date, first_day in engine.rows(_CADENCES):
+        anchor = calendar_anchor(unit, cycle_day) if alignment == "calendar" else anchor_date
+        cycles = cycles_between(anchor, Cadence(unit, count), first_day, billing_date + _ONE_DAY)
+        rows += [
+            (alignment, unit, count, cycle_day, anchor_date, start, end) for start, end in cycles
+        ]
+    columns = list(zip(*rows, strict=True)) or [[] for _ in _CYCLES]
+    arrays = [pa.array(values, kind.type) for values, kind in zip(columns, _CYCLES, strict=True)]
+    engine.register("cycle", pa.table(arrays, schema=_CYCLES))
+
+
+def make_due_items(engine: Engine, billing_date: date) -> None:
+    """From ``charge``, ``cycle`` and ``new_usage`` make ``charge_item`` (core.rating.relations,
+    and all columns of ``charge`` beside) and from ``billed_charge`` make ``reversible``."""
+    minor = pa.table(
+        {
+            "currency": pa.array(list(CURRENCIES), pa.string()),
+            "minor_digits": pa.array(list(CURRENCIES.values()), pa.int32()),
+        }
+    )
+    engine.register("minor_unit", minor)
+    engine.run(f"CREATE TABLE late_cycle AS {_LATE_CYCLE}")
+    engine.run(f"CREATE TABLE charge_item AS {_DUE.format(billing_date=billing_date.isoformat())}")
+
+
+def make_reversible(engine: Engine) -> None:
+    """From ``charge`` and ``billed_charge`` make ``reversible``."""
+    engine.run(f"CREATE TABLE reversible AS {_REVERSIBLE}")

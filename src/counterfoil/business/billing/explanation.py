@@ -1,0 +1,270 @@
+"""The counterfoil: why an invoice line has the amount it has.
+
+Everything but the usage events was stored beside the amount when it was billed. The events are
+read back from the usage store and priced one by one by the same tier statements, each as the
+difference it made to the cycle.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pyarrow as pa
+
+from counterfoil.business.usage.store import UsageStore, usage_relation
+from counterfoil.core.periods.zones import local_midnight
+from counterfoil.core.problems import Problem, Refused
+from counterfoil.core.rating.itemised import ITEMISED
+from counterfoil.core.rating.relations import QUANTITY
+from counterfoil.platform.engine.duck import Engine, open_engine
+from counterfoil.platform.metadata import Record
+from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+EVENTS_SHOWN = 1000
+"""How many usage events an explanation lists unless told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """An invoice line's counterfoil.
+
+    ``line`` and ``rated_charge`` are the stored records, ``charge`` and ``price`` those they were
+    priced by. ``layers`` lists every price that could have applied on the first day, most
+    specific first, with ``wins``. ``events`` are the usage events in time order: source,
+    event_id, time, batch_id, line, file_name, quantity (meter units), billed_quantity (priced
+    units after minimum and increment), exact_amount (what the event added). ``sentences`` say the
+    same in words.
+    """
+
+    line: Record
+    rated_charge: Record
+    charge: Record
+    price: Record | None
+    layers: list[Record]
+    events: list[Record]
+    sentences: tuple[str, ...]
+
+
+_FACTS = """
+SELECT c.id AS charge_id, c.name, c.kind, c.unit, c.unit_size, c.event_minimum,
+       c.event_increment, c.meter_id, m.external_id AS meter, m.unit AS meter_unit,
+       coalesce(m.aggregation, 'sum') AS aggregation, s.id AS subscription_id,
+       s.external_id AS subscription, s.account_id, a.external_id AS account, a.root_id,
+       p.time_zone
+FROM subscription_charge sc
+JOIN subscription s ON s.id = sc.subscription_id
+JOIN account a ON a.id = s.account_id
+JOIN charge c ON c.id = sc.charge_id
+LEFT JOIN meter m ON m.id = c.meter_id
+JOIN rated_charge r ON r.subscription_charge_id = sc.id
+JOIN invoice i ON i.id = r.invoice_id
+JOIN billing_profile p ON p.account_id = i.account_id
+WHERE r.id = :rated_charge
+"""
+
+_LAYERS = """
+WITH RECURSIVE up AS (
+    SELECT id, parent_id, pricing_template_id, external_id, 0 AS distance
+    FROM account WHERE id = :account
+    UNION ALL
+    SELECT a.id, a.parent_id, a.pricing_template_id, a.external_id, up.distance + 1
+    FROM account a JOIN up ON a.id = up.parent_id
+), layer AS (
+    SELECT 'list' AS layer, 0::bigint AS owner_id, 'list' AS owner, 0 AS specificity
+    UNION ALL
+    (SELECT 'template', t.id, t.external_id, 1 FROM up
+     JOIN pricing_template t ON t.id = up.pricing_template_id ORDER BY up.distance LIMIT 1)
+    UNION ALL
+    SELECT 'account', id, external_id, 1000 - distance FROM up
+    UNION ALL
+    SELECT 'subscription', CAST(:subscription_id AS bigint), CAST(:subscription AS text), 1000000
+)
+SELECT p.id AS price_id, p.layer, l.owner, p.valid_from, p.valid_to, p.model,
+       p.id = CAST(:price AS bigint) AS wins
+FROM price p
+JOIN layer l ON l.layer = p.layer AND l.owner_id = CASE p.layer WHEN 'list' THEN 0
+     WHEN 'template' THEN p.pricing_template_id WHEN 'account' THEN p.account_id
+     ELSE CASE WHEN p.subscription_external_id = :subscription
+          THEN CAST(:subscription_id AS bigint) END END
+WHERE p.charge_id = :charge AND p.currency = :currency
+  AND coalesce(p.valid_from, CAST(:day AS date)) <= :day
+  AND (p.valid_to IS NULL OR p.valid_to > :day)
+ORDER BY l.specificity DESC
+"""
+
+
+def explain_line(
+    uow: UnitOfWork, store: UsageStore, line_id: int, *, events: int = EVENTS_SHOWN
+) -> Explanation:
+    """The counterfoil of an invoice line, with at most ``events`` usage events; refuses (404) an
+    unknown line."""
+    line = uow.get("invoice_line", line_id)
+    rated = uow.get("rated_charge", int(str(line["rated_charge_id"])))
+    facts = uow.query(_FACTS, rated_charge=rated["id"])[0]
+    price = None if rated["price_id"] is None else uow.get("price", int(str(rated["price_id"])))
+    layers = uow.query(
+        _LAYERS,
+        account=facts["account_id"],
+        subscription_id=facts["subscription_id"],
+        subscription=facts["subscription"],
+        charge=facts["charge_id"],
+        currency=rated["currency"],
+        day=rated["service_start"],
+        price=rated["price_id"],
+    )
+    listed: list[Record] = []
+    if rated["kind"] == "usage":
+        listed = itemise_usage(uow, store, rated, facts).slice(0, events).to_pylist()
+        _name_files(uow, listed)
+    return Explanation(
+        line, rated, facts, price, layers, listed, _sentences(rated, facts, price, layers)
+    )
+
+
+def itemise_usage(uow: UnitOfWork, store: UsageStore, rated: Record, facts: Record) -> pa.Table:
+    """Every usage event of a rated charge's service period, priced one by one.
+
+    ``facts`` are the ``_FACTS`` of the rated charge (see :func:`usage_facts`). Columns: source,
+    event_id, time TIMESTAMP (UTC), batch_id, line, attributes, quantity DECIMAL(38,15) in meter
+    units, billed_quantity DECIMAL(38,15) in priced units, exact_amount and list_amount
+    DECIMAL(38,25), in the order in which the events stand in the tiers.
+    """
+    start = _instant(rated["service_start"], facts["time_zone"])
+    end = _instant(rated["service_end"], facts["time_zone"])
+    select = usage_relation(
+        uow, store, buckets=[int(str(facts["root_id"])) % 16], from_time=start, to_time=end
+    )
+    with open_engine(threads=1) as engine:
+        engine.run(f"CREATE VIEW usage AS {select}")
+        engine.register("price", _price_relation(uow, rated))
+        engine.register("price_tier", _tier_relation(uow, rated))
+        engine.run(_item_sql(rated, facts, start, end))
+        for statement in ITEMISED:
+            engine.run(f"CREATE TABLE {statement.name} AS {statement.sql}")
+        return _itemised(engine)
+
+
+def usage_facts(uow: UnitOfWork, rated: Record) -> Record:
+    """The subscription, charge, meter and account of a rated charge, as explanations need them."""
+    rows = uow.query(_FACTS, rated_charge=rated["id"])
+    if not rows:
+        raise Refused(Problem("unknown_rated_charge", "there is no such rated charge"), 404)
+    return rows[0]
+
+
+def _itemised(engine: Engine) -> pa.Table:
+    return engine.arrow("SELECT * EXCLUDE (event_no) FROM itemised ORDER BY event_no")
+
+
+def _instant(day: object, time_zone: object) -> datetime:
+    return local_midnight(day, str(time_zone)).astimezone(UTC).replace(tzinfo=None)  # type: ignore[arg-type]
+
+
+def _price_relation(uow: UnitOfWork, rated: Record) -> pa.Table:
+    return uow.read_arrow(
+        "SELECT id AS price_id, model, package_size, included_quantity FROM price WHERE id = :id",
+        id=rated["price_id"],
+    )
+
+
+def _tier_relation(uow: UnitOfWork, rated: Record) -> pa.Table:
+    return uow.read_arrow(
+        "SELECT price_id, from_quantity, up_to, unit_amount, flat_amount FROM price_tier "
+        "WHERE price_id = :id",
+        id=rated["price_id"],
+    )
+
+
+def _item_sql(rated: Record, facts: Record, start: datetime, end: datetime) -> str:
+    """The one-row relation ``usage_epoch`` of the rated charge, for its events to be joined to."""
+
+    def decimal(value: object) -> str:
+        return (
+            f"CAST({'NULL' if value is None else format(Decimal(str(value)), 'f')} AS {QUANTITY})"
+        )
+
+    before = decimal(0 if rated["part"] else rated["quantity_before"])
+    return (
+        "CREATE TABLE usage_epoch AS SELECT "
+        f"{facts['subscription_id']}::BIGINT AS subscription_id, "
+        f"{facts['meter_id']}::BIGINT AS meter_id, '{facts['aggregation']}' AS aggregation, "
+        f"{decimal(facts['event_minimum'])} AS event_minimum, "
+        f"{decimal(facts['event_increment'])} AS event_increment, "
+        f"{facts['unit_size']}::BIGINT AS unit_size, {rated['price_id']}::BIGINT AS price_id, "
+        f"{before} AS quantity_before, "
+        f"TIMESTAMP '{start.isoformat(sep=' ')}' AS start_at, "
+        f"TIMESTAMP '{end.isoformat(sep=' ')}' AS end_at"
+    )
+
+
+def _name_files(uow: UnitOfWork, events: list[Record]) -> None:
+    """Add to every event the name of the file it came in."""
+    batches = uow.query(
+        "SELECT id, file_name FROM usage_batch WHERE id = ANY(:ids)",
+        ids=sorted({event["batch_id"] for event in events}),  # type: ignore[type-var]
+    )
+    names = {row["id"]: row["file_name"] for row in batches}
+    for event in events:
+        event["file_name"] = names.get(event["batch_id"])
+
+
+def _plain(value: object) -> str:
+    """A decimal as people write it: thousands separated, no trailing zeros."""
+    number = Decimal(str(value)).normalize()
+    return f"{number:,f}"
+
+
+def _sentences(
+    rated: Record, facts: Record, price: Record | None, layers: list[Record]
+) -> tuple[str, ...]:
+    currency = rated["currency"]
+    if rated["kind"] == "reversal":
+        return (
+            f"Rated charge {rated['reverses_id']} was billed beyond the end of service.",
+            (
+                f"{rated['days']} of its {rated['cycle_days']} days are given back, as a share of "
+                f"what was billed: {_plain(rated['amount'])} {currency}."
+            ),
+        )
+    said = []
+    owner = next((layer["owner"] for layer in layers if layer["wins"]), None)
+    said.append(
+        f"Price {rated['price_id']} of layer {rated['layer']}"
+        + (f" ({owner})" if owner and owner != "list" else "")
+        + " applies"
+        + (f"; {len(layers) - 1} less specific prices do not." if len(layers) > 1 else ".")
+    )
+    if rated["kind"] == "usage":
+        said.append(_usage_sentence(rated, facts))
+    if price is not None and Decimal(str(price["included_quantity"])) > 0:
+        said.append(
+            f"{_plain(rated['included_quantity'])} {facts['unit']}s are included; without them "
+            f"it would be {_plain(rated['list_amount'])} {currency}."
+        )
+    said += [_step_sentence(step, facts, currency) for step in rated["steps"]]  # type: ignore[attr-defined]
+    if rated["days"] != rated["cycle_days"]:
+        said.append(f"Served {rated['days']} of {rated['cycle_days']} days.")
+    said.append(
+        f"{_plain(rated['exact_amount'])} {currency} is rounded half-up once to "
+        f"{_plain(rated['amount'])} {currency}."
+    )
+    return tuple(said)
+
+
+def _usage_sentence(rated: Record, facts: Record) -> str:
+    text = f"{rated['events']} usage events of meter {facts['meter']}"
+    if facts["event_increment"] is not None:
+        text += f", each rounded up to {_plain(facts['event_increment'])} {facts['meter_unit']}s,"
+    text += f" make {_plain(rated['quantity'])} {facts['unit']}s"
+    if Decimal(str(rated["quantity_before"])) > 0:
+        text += f", after {_plain(rated['quantity_before'])} earlier in the cycle"
+    return text + "."
+
+
+def _step_sentence(step: Record, facts: Record, currency: object) -> str:
+    upper = "and above" if step["up_to"] is None else f"to {_plain(step['up_to'])}"
+    text = f"Tier from {_plain(step['from'])} {upper}: {_plain(step['quantity'])} {facts['unit']}s"
+    text += f" × {_plain(step['unit_amount'])}"
+    if Decimal(str(step["flat_amount"])) != 0:
+        text += f" + {_plain(step['flat_amount'])}"
+    return text + f" = {_plain(step['amount'])} {currency}."

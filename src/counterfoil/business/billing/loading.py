@@ -1,0 +1,170 @@
+"""Reads what a bill run needs of some billed accounts out of PostgreSQL, as Arrow relations.
+
+Every function takes the ids of *billed* accounts (those with a billing profile) and answers for
+all of them and for the accounts below that are billed through them, in one statement.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+
+import pyarrow as pa
+
+from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+_BILLED = """
+WITH RECURSIVE billed AS (
+    SELECT account_id, account_id AS billed_account_id
+    FROM billing_profile WHERE account_id = ANY(:accounts)
+    UNION ALL
+    SELECT a.id, b.billed_account_id
+    FROM account a JOIN billed b ON a.parent_id = b.account_id
+    WHERE NOT EXISTS (SELECT 1 FROM billing_profile p WHERE p.account_id = a.id)
+)
+"""
+
+_CHARGES = f"""{_BILLED}
+SELECT sc.id AS subscription_charge_id, sc.subscription_id, b.account_id, b.billed_account_id,
+       sc.charge_id, c.kind, c.timing, c.period_unit, c.period_count::int AS period_count,
+       c.alignment, c.proration, p.cycle_day::int AS cycle_day,
+       coalesce(s.anchor_date, s.start_date) AS anchor_date,
+       c.meter_id, coalesce(m.aggregation, 'sum') AS aggregation,
+       c.event_minimum, c.event_increment, c.unit_size, c.unit,
+       c.name AS charge_name, pr.name AS product_name, a.name AS account_name,
+       st.name AS site_name, a.root_id,
+       sc.quantity, sc.start_date, sc.end_date, sc.billed_through,
+       p.currency, p.time_zone
+FROM billed b
+JOIN account a ON a.id = b.account_id
+JOIN billing_profile p ON p.account_id = b.billed_account_id
+JOIN subscription s ON s.account_id = b.account_id
+JOIN subscription_charge sc ON sc.subscription_id = s.id
+JOIN charge c ON c.id = sc.charge_id
+JOIN rate_plan rp ON rp.id = s.rate_plan_id
+JOIN product pr ON pr.id = rp.product_id
+LEFT JOIN meter m ON m.id = c.meter_id
+LEFT JOIN site st ON st.id = s.site_id
+WHERE sc.start_date <= :billing_date
+"""
+
+_UNBILLED = """
+  AND (sc.billed_through IS NULL
+       OR sc.billed_through <= :billing_date AND (sc.end_date IS NULL
+                                                  OR sc.billed_through < sc.end_date)
+       OR sc.billed_through > sc.end_date
+       OR c.kind = 'usage')
+"""
+
+_LAYERS = f"""{_BILLED}, up AS (
+    SELECT account_id, account_id AS ancestor_id, 0 AS distance FROM billed
+    UNION ALL
+    SELECT u.account_id, a.parent_id, u.distance + 1
+    FROM up u JOIN account a ON a.id = u.ancestor_id WHERE a.parent_id IS NOT NULL
+), template AS (
+    SELECT DISTINCT ON (u.account_id) u.account_id, a.pricing_template_id
+    FROM up u JOIN account a ON a.id = u.ancestor_id
+    WHERE a.pricing_template_id IS NOT NULL ORDER BY u.account_id, u.distance
+)
+SELECT account_id, 'list' AS layer, 0::bigint AS owner_id, 0 AS specificity FROM billed
+UNION ALL
+SELECT account_id, 'template', pricing_template_id, 1 FROM template
+UNION ALL
+SELECT account_id, 'account', ancestor_id, 1000 - distance FROM up
+WHERE EXISTS (SELECT 1 FROM price WHERE price.account_id = up.ancestor_id)
+"""
+
+_PRICES = """
+SELECT p.id AS price_id, p.charge_id, p.currency, p.layer,
+       coalesce(p.pricing_template_id, p.account_id, s.id, 0) AS owner_id,
+       p.valid_from, p.valid_to, p.model, p.package_size, p.included_quantity
+FROM price p
+LEFT JOIN subscription s ON s.external_id = p.subscription_external_id
+WHERE p.charge_id = ANY(:charges)
+  AND (p.layer IN ('list', 'template')
+       OR p.layer = 'account' AND p.account_id = ANY(:owners)
+       OR p.layer = 'subscription' AND s.account_id = ANY(:accounts))
+"""
+
+_TIERS = """
+SELECT price_id, from_quantity, up_to, unit_amount, flat_amount
+FROM price_tier WHERE price_id = ANY(:prices)
+"""
+
+_BILLED_CHARGES = """
+SELECT r.id AS rated_charge_id, r.subscription_charge_id, r.kind, r.cycle_start, r.cycle_end,
+       r.service_start, r.service_end, r.reverses_id, r.price_id, r.layer, r.quantity, r.amount
+FROM rated_charge r WHERE r.subscription_charge_id = ANY(:subscription_charges)
+"""
+
+_PROFILES = """
+SELECT p.account_id AS billed_account_id, p.currency, p.payment_terms_days::int AS terms_days,
+       jsonb_build_object(
+           'seller', (SELECT to_jsonb(s) - '{id,created_at,updated_at,row_version}'::text[]
+                      FROM seller s ORDER BY s.id LIMIT 1),
+           'account', jsonb_build_object('external_id', a.external_id, 'name', a.name),
+           'bill_to', jsonb_build_object(
+               'name', coalesce(p.bill_to_name, a.name), 'attention', p.attention,
+               'street', p.street, 'city', p.city, 'region', p.region,
+               'postal_code', p.postal_code, 'country', p.country, 'tax_id', p.tax_id,
+               'email', p.email),
+           'paper', p.paper, 'template', p.invoice_template,
+           'payment_terms_days', p.payment_terms_days, 'purchase_order', p.purchase_order,
+           'time_zone', p.time_zone, 'language', 'en')::text AS snapshot
+FROM billing_profile p JOIN account a ON a.id = p.account_id
+WHERE p.account_id = ANY(:accounts)
+"""
+
+
+def load_charges(uow: UnitOfWork, accounts: Sequence[int], billing_date: date) -> pa.Table:
+    """Subscription charges of which something may be due by ``billing_date``.
+
+    Usage charges are among them even when billed, for late usage. Columns as in ``_CHARGES``:
+    ids int64, dates date32, quantity decimal(18,6), texts string.
+    """
+    return uow.read_arrow(
+        _CHARGES + _UNBILLED,
+        accounts=list(accounts),
+        billing_date=billing_date,
+    )
+
+
+def load_prices(
+    uow: UnitOfWork, accounts: Sequence[int], charges: pa.Table
+) -> tuple[pa.Table, pa.Table, pa.Table]:
+    """``price``, ``price_tier`` and ``price_layer`` (see core.rating.relations) of the charges."""
+    layers = uow.read_arrow(_LAYERS, accounts=list(accounts))
+    owners = sorted(set(layers.column("owner_id").to_pylist()))
+    prices = uow.read_arrow(
+        _PRICES,
+        charges=sorted(set(charges.column("charge_id").to_pylist())),
+        owners=owners,
+        accounts=sorted(set(charges.column("account_id").to_pylist())),
+    )
+    tiers = uow.read_arrow(_TIERS, prices=prices.column("price_id").to_pylist())
+    return prices, tiers, layers
+
+
+def load_billed_charges(uow: UnitOfWork, subscription_charges: Sequence[int]) -> pa.Table:
+    """Rated charges of these subscription charges that earlier invoices carry."""
+    return uow.read_arrow(_BILLED_CHARGES, subscription_charges=list(subscription_charges))
+
+
+def load_profiles(uow: UnitOfWork, accounts: Sequence[int]) -> pa.Table:
+    """billed_account_id, currency, terms_days, snapshot (JSON text) of the billed accounts."""
+    return uow.read_arrow(_PROFILES, accounts=list(accounts))
+
+
+def billed_accounts(uow: UnitOfWork) -> list[int]:
+    """Ids of all accounts with a billing profile, bucket by bucket (root_id % 16)."""
+    rows = uow.query(
+        "SELECT p.account_id FROM billing_profile p JOIN account a ON a.id = p.account_id "
+        "ORDER BY a.root_id % 16, a.root_id, p.account_id"
+    )
+    return [row["account_id"] for row in rows]  # type: ignore[misc]
+
+
+def usage_seen(uow: UnitOfWork) -> int:
+    """The highest usage segment that a finished bill run over all accounts has considered."""
+    rows = uow.query(
+        "SELECT coalesce(max(usage_segment_seen), 0) AS seen FROM bill_run WHERE state = 'finished'"
+    )
+    return int(str(rows[0]["seen"]))

@@ -1,0 +1,102 @@
+"""Read models of billing: an account's next invoice, an invoice with its lines."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from counterfoil.business.billing.bills import Bills, compute_bills
+from counterfoil.business.billing.loading import usage_seen
+from counterfoil.business.usage.store import UsageStore
+from counterfoil.core.problems import Problem, Refused
+from counterfoil.platform.metadata import Record
+from counterfoil.platform.records.database import Database
+from counterfoil.platform.records.exact_json import decode_json
+from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What an account's next invoice would be; nothing is stored. ``invoice`` is None when
+    nothing is due. Fields are those of the entities invoice and invoice_line, without ids."""
+
+    invoice: Record | None
+    lines: list[Record]
+    problems: tuple[Problem, ...]
+
+
+_BILLED_THROUGH_ACCOUNT = """
+WITH RECURSIVE up AS (
+    SELECT id, parent_id, 0 AS distance FROM account WHERE external_id = :external_id
+    UNION ALL
+    SELECT a.id, a.parent_id, up.distance + 1 FROM account a JOIN up ON a.id = up.parent_id
+)
+SELECT up.id, up.distance FROM up JOIN billing_profile p ON p.account_id = up.id
+ORDER BY up.distance LIMIT 1
+"""
+
+
+def billed_account(uow: UnitOfWork, external_id: str) -> int:
+    """Id of the account that is billed for this account: itself, or its nearest ancestor with a
+    billing profile. Refuses (404) an unknown account and (422) one that nobody is billed for."""
+    if uow.find("account", external_id=external_id) is None:
+        problem = Problem("unknown_account", f"there is no account {external_id!r}", "account")
+        raise Refused(problem, status=404)
+    rows = uow.query(_BILLED_THROUGH_ACCOUNT, external_id=external_id)
+    if not rows:
+        problem = Problem(
+            "no_billing_profile",
+            f"neither account {external_id!r} nor an account above it has a billing profile",
+            "account",
+        )
+        raise Refused(problem)
+    return int(str(rows[0]["id"]))
+
+
+def preview_invoice(
+    database: Database,
+    store: UsageStore,
+    account_external_id: str,
+    billing_date: date,
+    *,
+    now: datetime,
+) -> Preview:
+    """The invoice a bill run of ``billing_date`` would make for the account, by the same code."""
+    with database.transaction(now=now) as uow:
+        account = billed_account(uow, account_external_id)
+        bills = compute_bills(
+            uow, store, [account], billing_date, usage_seen=usage_seen(uow), threads=1
+        )
+    return _as_preview(bills)
+
+
+def _as_preview(bills: Bills) -> Preview:
+    invoices = bills.invoices.to_pylist()
+    problems = tuple(
+        Problem(row["code"], row["message"], "account") for row in bills.problems.to_pylist()
+    )
+    invoice: Record | None = None
+    if invoices:
+        snapshot = decode_json(invoices[0]["snapshot"])
+        invoice = {**invoices[0], "snapshot": snapshot, "number": None, "state": "draft"}
+    return Preview(invoice, bills.lines.to_pylist(), problems)
+
+
+def read_invoice(uow: UnitOfWork, number_or_id: str | int) -> tuple[Record, list[Record]]:
+    """An invoice, by its number or its id, and its lines in order; refuses (404) an unknown one."""
+    if isinstance(number_or_id, int) or number_or_id.isdigit():
+        invoice = uow.get("invoice", int(number_or_id))
+    else:
+        found = uow.find("invoice", number=number_or_id)
+        if found is None:
+            problem = Problem("unknown_invoice", f"there is no invoice {number_or_id!r}", "number")
+            raise Refused(problem, status=404)
+        invoice = found
+    return invoice, read_lines(uow, [int(str(invoice["id"]))])
+
+
+def read_lines(uow: UnitOfWork, invoice_ids: Sequence[int]) -> list[Record]:
+    """The lines of these invoices, invoice by invoice in order of position; one query."""
+    return uow.query(
+        "SELECT * FROM invoice_line WHERE invoice_id = ANY(:ids) ORDER BY invoice_id, position",
+        ids=list(invoice_ids),
+    )

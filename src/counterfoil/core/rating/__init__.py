@@ -1,0 +1,1 @@
+"""From a price book and quantities to rated charges, as relational statements."""

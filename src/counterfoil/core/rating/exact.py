@@ -1,0 +1,47 @@
+"""Exact decimal arithmetic as SQL text.
+
+DuckDB divides decimals as DOUBLE, so nothing here divides a decimal: a decimal becomes a HUGEINT
+count of its smallest unit, is divided as an integer with half-up rounding, and becomes a decimal
+again. ``%`` and ``round`` on undivided decimals are exact (docs/decisions/0003).
+"""
+
+_E15 = 10**15
+
+
+def raw(expression: str, scale: int) -> str:
+    """HUGEINT of ``expression`` (decimal with at most ``scale`` <= 16 decimals) times 10**scale."""
+    unit = 10**scale
+    return (
+        f"(CAST(trunc({expression}) AS HUGEINT) * {unit}::HUGEINT"
+        f" + CAST(CAST({expression} - trunc({expression}) AS DECIMAL(38,{scale}))"
+        f" * CAST({unit} AS DECIMAL({scale + 1},0)) AS HUGEINT))"
+    )
+
+
+def decimal15(expression: str) -> str:
+    """DECIMAL(38,15) of a HUGEINT that counts 10**-15."""
+    return (
+        f"CAST(CAST({expression} // {_E15}::HUGEINT AS DECIMAL(38,15))"
+        f" + CAST({expression} % {_E15}::HUGEINT AS DECIMAL(16,0))"
+        f" * CAST(0.000000000000001 AS DECIMAL(16,15)) AS DECIMAL(38,15))"
+    )
+
+
+def half_up(numerator: str, denominator: str) -> str:
+    """HUGEINT quotient of two integer expressions, rounded half away from zero."""
+    quotient = f"(2 * abs({numerator}) + {denominator}) // (2 * {denominator})"
+    return f"(CASE WHEN {numerator} < 0 THEN -1 ELSE 1 END * ({quotient}))"
+
+
+def rounded(expression: str, digits: str) -> str:
+    """``expression``, an undivided decimal, rounded half-up to the column ``digits`` (0 to 4)."""
+    cases = " ".join(
+        f"WHEN {n} THEN CAST(round({expression}, {n}) AS DECIMAL(20,4))" for n in (0, 2, 3, 4)
+    )
+    return f"(CASE {digits} {cases} END)"
+
+
+def power_of_ten(digits: str, total: int) -> str:
+    """HUGEINT 10**(total - digits) for the column ``digits`` (0 to 4)."""
+    cases = " ".join(f"WHEN {n} THEN {10 ** (total - n)}::HUGEINT" for n in (0, 2, 3, 4))
+    return f"(CASE {digits} {cases} END)"

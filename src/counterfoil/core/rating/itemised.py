@@ -1,0 +1,53 @@
+"""Event by event: what each usage event added to its charge, for explanations.
+
+The same tier statements as for a whole charge, run with one position per event.
+"""
+
+from counterfoil.core.rating.quantities import EVENT_IN_EPOCH, EVENT_QUANTITY, priced_units
+from counterfoil.core.rating.relations import QUANTITY, Statement
+from counterfoil.core.rating.tiers import TIER_STEPS
+
+_EVENT = f"""
+WITH counted AS (
+    SELECT u.*, {EVENT_QUANTITY} AS counts, e.aggregation, e.unit_size, e.price_id,
+           e.quantity_before AS base
+    FROM {EVENT_IN_EPOCH}
+), running AS (
+    SELECT *, row_number() OVER so_far AS event_no,
+           CAST(CASE WHEN aggregation = 'max' THEN max(quantity) OVER so_far
+                     ELSE sum(counts) OVER so_far END AS {QUANTITY}) AS units
+    FROM counted WINDOW so_far AS (ORDER BY time, source, event_id)
+)
+SELECT *, CAST(base + {priced_units("units", "unit_size")} AS {QUANTITY}) AS quantity_after
+FROM running
+"""
+
+_POSITION = f"""
+SELECT event_no AS item_id, 1 AS epoch_no, 1 AS events, quantity_after,
+       CAST(lag(quantity_after, 1, base) OVER (ORDER BY event_no) AS {QUANTITY})
+           AS quantity_before,
+       event_no > 1 OR base > 0 AS continues
+FROM event
+"""
+
+_EPOCH = "SELECT event_no AS item_id, 1 AS epoch_no, price_id FROM event"
+
+_ITEMISED = f"""
+SELECT e.event_no, e.source, e.event_id, e.time, e.batch_id, e.line, e.attributes, e.quantity,
+       CAST(p.quantity_after - p.quantity_before AS {QUANTITY}) AS billed_quantity,
+       c.gross AS exact_amount, coalesce(c.list_gross, c.gross) AS list_amount
+FROM event e
+JOIN position p ON p.item_id = e.event_no
+JOIN priced c ON c.item_id = e.event_no
+"""
+
+ITEMISED: tuple[Statement, ...] = (
+    Statement("event", _EVENT),
+    Statement("position", _POSITION),
+    Statement("price_epoch", _EPOCH),
+    *TIER_STEPS,
+    Statement("itemised", _ITEMISED),
+)
+"""Needs ``usage`` (with batch_id, line, attributes), ``price``, ``price_tier`` and a one-row
+``usage_epoch`` that also has unit_size, price_id and quantity_before. Makes ``itemised``, one row
+per event in order of time."""

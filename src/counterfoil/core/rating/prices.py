@@ -1,0 +1,66 @@
+"""Which price holds when: the most specific layer that has one, cut where the winner changes."""
+
+from counterfoil.core.rating.relations import Statement
+
+_CANDIDATE = """
+SELECT i.item_id, p.price_id, p.layer, l.specificity,
+       greatest(coalesce(p.valid_from, i.service_start), i.service_start) AS from_day,
+       least(coalesce(p.valid_to, i.pricing_end), i.pricing_end) AS to_day
+FROM charge_item i
+JOIN price p ON p.charge_id = i.charge_id AND p.currency = i.currency
+JOIN price_layer l
+  ON l.account_id = i.account_id AND l.layer = p.layer AND l.owner_id = p.owner_id
+WHERE coalesce(p.valid_from, i.service_start) < i.pricing_end
+  AND coalesce(p.valid_to, i.pricing_end) > i.service_start
+UNION ALL
+SELECT i.item_id, p.price_id, p.layer, 1000000,
+       greatest(coalesce(p.valid_from, i.service_start), i.service_start),
+       least(coalesce(p.valid_to, i.pricing_end), i.pricing_end)
+FROM charge_item i
+JOIN price p ON p.charge_id = i.charge_id AND p.currency = i.currency
+ AND p.layer = 'subscription' AND p.owner_id = i.subscription_id
+WHERE coalesce(p.valid_from, i.service_start) < i.pricing_end
+  AND coalesce(p.valid_to, i.pricing_end) > i.service_start
+"""
+
+# Between two neighbouring cuts no candidate begins or ends, so one winner holds throughout.
+_STRETCH = """
+WITH cut AS (
+    SELECT item_id, service_start AS day FROM charge_item
+    UNION SELECT item_id, from_day FROM price_candidate
+    UNION SELECT c.item_id, c.to_day FROM price_candidate c
+          JOIN charge_item i USING (item_id) WHERE c.to_day < i.pricing_end
+), stretch AS (
+    SELECT item_id, day, lead(day) OVER (PARTITION BY item_id ORDER BY day) AS next_day FROM cut
+)
+SELECT s.item_id, s.day, arg_max(c.price_id, c.specificity) AS price_id,
+       arg_max(c.layer, c.specificity) AS layer
+FROM stretch s
+LEFT JOIN price_candidate c
+  ON c.item_id = s.item_id AND c.from_day <= s.day AND c.to_day > s.day
+GROUP BY s.item_id, s.day
+"""
+
+_EPOCH = """
+WITH marked AS (
+    SELECT *, lag(price_id) OVER w IS DISTINCT FROM price_id OR lag(day) OVER w IS NULL AS begins
+    FROM price_stretch WINDOW w AS (PARTITION BY item_id ORDER BY day)
+), kept AS (
+    SELECT item_id, day AS epoch_start, price_id, layer FROM marked WHERE begins
+)
+SELECT k.item_id, k.epoch_start, k.price_id, k.layer,
+       row_number() OVER w AS epoch_no,
+       coalesce(lead(k.epoch_start) OVER w, i.service_end) AS epoch_end
+FROM kept k JOIN charge_item i USING (item_id)
+WINDOW w AS (PARTITION BY k.item_id ORDER BY k.epoch_start)
+"""
+
+PRICE_EPOCHS = (
+    Statement("price_candidate", _CANDIDATE),
+    Statement("price_stretch", _STRETCH),
+    Statement("price_epoch", _EPOCH),
+)
+"""Make ``price_epoch``: item_id, epoch_no (from 1), epoch_start, epoch_end DATE, price_id, layer.
+
+The epochs of an item cover its service period without gap or overlap; price_id is null where no
+layer has a price."""

@@ -1,0 +1,98 @@
+"""From usage events to priced quantities, and where in the cycle's tiers they stand."""
+
+from counterfoil.core.rating.exact import decimal15, half_up, raw
+from counterfoil.core.rating.relations import QUANTITY, Statement
+
+_USAGE_EPOCH = """
+SELECT e.item_id, e.epoch_no, i.subscription_id, i.meter_id, i.aggregation,
+       i.event_minimum, i.event_increment, a.instant AS start_at, b.instant AS end_at
+FROM price_epoch e
+JOIN charge_item i USING (item_id)
+JOIN midnight a ON a.time_zone = i.time_zone AND a.day = e.epoch_start
+JOIN midnight b ON b.time_zone = i.time_zone AND b.day = e.epoch_end
+WHERE i.kind = 'usage'
+"""
+
+EVENT_QUANTITY = f"""
+CASE
+    WHEN e.aggregation = 'count' THEN 1::{QUANTITY}
+    WHEN u.quantity <= 0 THEN u.quantity
+    WHEN e.event_increment IS NULL THEN greatest(u.quantity, coalesce(e.event_minimum, 0))
+    WHEN greatest(u.quantity, coalesce(e.event_minimum, 0)) % e.event_increment = 0
+    THEN greatest(u.quantity, coalesce(e.event_minimum, 0))
+    ELSE greatest(u.quantity, coalesce(e.event_minimum, 0)) + e.event_increment
+         - greatest(u.quantity, coalesce(e.event_minimum, 0)) % e.event_increment
+END
+"""
+"""Meter units one event counts for: at least the minimum, rounded up to the increment."""
+
+EVENT_IN_EPOCH = """
+usage u JOIN usage_epoch e
+  ON u.subscription_id = e.subscription_id AND u.meter_id = e.meter_id
+ AND u.time >= e.start_at AND u.time < e.end_at
+"""
+
+_METERED = f"""
+SELECT e.item_id, e.epoch_no, count(*) AS events,
+       CAST(sum({EVENT_QUANTITY}) AS {QUANTITY}) AS summed,
+       max(CASE WHEN e.aggregation = 'max' THEN u.quantity END) AS highest
+FROM {EVENT_IN_EPOCH}
+GROUP BY e.item_id, e.epoch_no
+"""
+
+
+def priced_units(meter_units: str, unit_size: str) -> str:
+    """DECIMAL(38,15): meter units divided by the unit size, rounded half-up to 15 decimals."""
+    quotient = decimal15(f"({half_up(raw(meter_units, 15), f'{unit_size}::HUGEINT')})")
+    return f"CASE WHEN {unit_size} = 1 THEN {meter_units} ELSE {quotient} END"
+
+
+_HIGHEST = priced_units("m.highest", "i.unit_size")
+_SUMMED = priced_units("m.summed", "i.unit_size")
+
+# Late units stand behind everything the cycle has been billed for; what an epoch was billed for
+# is what was billed between its start and the next epoch's.
+_POSITION = f"""
+WITH counted AS (
+    SELECT e.item_id, e.epoch_no, coalesce(m.events, 0) AS events, i.aggregation, i.kind,
+           CASE WHEN i.kind <> 'usage' THEN CAST(i.quantity AS {QUANTITY})
+                WHEN i.aggregation = 'max' THEN coalesce({_HIGHEST}, 0)
+                ELSE coalesce({_SUMMED}, 0) END AS units,
+           coalesce((SELECT sum(b.quantity) FROM billed_usage b WHERE b.item_id = e.item_id
+                     AND b.service_start >= e.epoch_start
+                     AND b.service_start < e.epoch_end), 0) AS billed
+    FROM price_epoch e
+    JOIN charge_item i USING (item_id)
+    LEFT JOIN metered m USING (item_id, epoch_no)
+), running AS (
+    SELECT c.*, coalesce(b.total, 0) AS start, b.total IS NOT NULL AS late,
+           CAST(sum(CASE WHEN c.aggregation = 'max' THEN 0 ELSE units - billed END)
+                OVER upto AS {QUANTITY}) AS grown,
+           max(units) OVER upto AS peak
+    FROM counted c
+    LEFT JOIN (SELECT item_id, sum(quantity) AS total FROM billed_usage GROUP BY item_id) b
+        USING (item_id)
+    WINDOW upto AS (PARTITION BY c.item_id ORDER BY c.epoch_no)
+), placed AS (
+    SELECT *, CAST(CASE WHEN kind <> 'usage' THEN units
+                        WHEN aggregation = 'max' THEN greatest(start, peak)
+                        ELSE start + grown END AS {QUANTITY}) AS quantity_after
+    FROM running
+)
+SELECT p.item_id, p.epoch_no, p.events, p.quantity_after,
+       CASE WHEN p.kind = 'usage'
+            THEN CAST(lag(p.quantity_after, 1, p.start) OVER (PARTITION BY p.item_id
+                      ORDER BY p.epoch_no) AS {QUANTITY})
+            ELSE CAST(0 AS {QUANTITY}) END AS quantity_before,
+       p.kind = 'usage' AND (p.late OR p.epoch_no > 1) AS continues
+FROM placed p
+"""
+
+PRICED_QUANTITIES = (
+    Statement("usage_epoch", _USAGE_EPOCH),
+    Statement("metered", _METERED),
+    Statement("position", _POSITION),
+)
+"""Make ``position``: item_id, epoch_no, events BIGINT, quantity_before and quantity_after
+DECIMAL(38,15) in priced units of the cycle, continues BOOLEAN (something of the cycle was priced
+before, so the first tier's flat amount is not due again)."""

@@ -1,0 +1,137 @@
+"""The relations rating reads and writes: their columns and types, in DuckDB's words.
+
+Every statement of this room reads relations by these names and nothing else, so that a quote, a
+preview, a bill run and a simulation differ only in where the rows come from.
+"""
+
+from dataclasses import dataclass
+
+QUANTITY = "DECIMAL(38,15)"
+"""Quantities of usage and of rated charges."""
+AMOUNT = "DECIMAL(28,10)"
+"""Unit and flat amounts of a price, in major units of its currency."""
+PRODUCT = "DECIMAL(38,25)"
+"""Quantity times amount, exact."""
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A named relation: column name to DuckDB type."""
+
+    name: str
+    columns: dict[str, str]
+    help: str
+
+
+CHARGE_ITEM = Relation(
+    "charge_item",
+    {
+        "item_id": "BIGINT",
+        "subscription_charge_id": "BIGINT",
+        "subscription_id": "BIGINT",
+        "account_id": "BIGINT",
+        "charge_id": "BIGINT",
+        "kind": "VARCHAR",
+        "currency": "VARCHAR",
+        "minor_digits": "INTEGER",
+        "time_zone": "VARCHAR",
+        "cycle_start": "DATE",
+        "cycle_end": "DATE",
+        "service_start": "DATE",
+        "service_end": "DATE",
+        "pricing_end": "DATE",
+        "quantity": "DECIMAL(18,6)",
+        "prorated": "BOOLEAN",
+        "meter_id": "BIGINT",
+        "aggregation": "VARCHAR",
+        "event_minimum": QUANTITY,
+        "event_increment": QUANTITY,
+        "unit_size": "BIGINT",
+    },
+    "One subscription charge in one cycle. service_start..service_end is the part of the cycle "
+    "that is served; price changes are looked for up to pricing_end only (the day after "
+    "service_start where one price holds for the whole period). kind is one_time, recurring or "
+    "usage.",
+)
+
+PRICE = Relation(
+    "price",
+    {
+        "price_id": "BIGINT",
+        "charge_id": "BIGINT",
+        "currency": "VARCHAR",
+        "layer": "VARCHAR",
+        "owner_id": "BIGINT",
+        "valid_from": "DATE",
+        "valid_to": "DATE",
+        "model": "VARCHAR",
+        "package_size": "DECIMAL(28,6)",
+        "included_quantity": QUANTITY,
+    },
+    "Prices of all layers. owner_id is the pricing template, account or subscription the price "
+    "belongs to, 0 in the list.",
+)
+
+PRICE_TIER = Relation(
+    "price_tier",
+    {
+        "price_id": "BIGINT",
+        "from_quantity": "DECIMAL(28,6)",
+        "up_to": "DECIMAL(28,6)",
+        "unit_amount": AMOUNT,
+        "flat_amount": AMOUNT,
+    },
+    "Quantity bands (from_quantity, up_to] of the prices; up_to is null in the last.",
+)
+
+PRICE_LAYER = Relation(
+    "price_layer",
+    {
+        "account_id": "BIGINT",
+        "layer": "VARCHAR",
+        "owner_id": "BIGINT",
+        "specificity": "INTEGER",
+    },
+    "Which layers an account looks into; the highest specificity that has a price wins. The "
+    "subscription layer needs no row, it always wins.",
+)
+
+MIDNIGHT = Relation(
+    "midnight",
+    {"time_zone": "VARCHAR", "day": "DATE", "instant": "TIMESTAMP"},
+    "First instant (UTC) of a local day, for every zone and day at which a usage epoch begins or "
+    "ends.",
+)
+
+USAGE = Relation(
+    "usage",
+    {
+        "source": "VARCHAR",
+        "event_id": "VARCHAR",
+        "time": "TIMESTAMP",
+        "subscription_id": "BIGINT",
+        "meter_id": "BIGINT",
+        "quantity": QUANTITY,
+    },
+    "Usage events, unique by (source, event_id); time in UTC.",
+)
+
+BILLED_USAGE = Relation(
+    "billed_usage",
+    {
+        "item_id": "BIGINT",
+        "service_start": "DATE",
+        "quantity": QUANTITY,
+    },
+    "Priced units of the same cycle that earlier invoices billed, for items of late usage.",
+)
+
+INPUTS = (CHARGE_ITEM, PRICE, PRICE_TIER, PRICE_LAYER, MIDNIGHT, USAGE, BILLED_USAGE)
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A relation made from others: run as ``CREATE TABLE name AS sql``."""
+
+    name: str
+    sql: str
