@@ -42,7 +42,7 @@ class Notation:
         return str(self.locale.territories.get(code.upper(), code))
 
     def _signed(self, value: Decimal, places: int) -> str:
-        whole, _, fraction = f"{abs(value):f}".partition(".")
+        whole, _, fraction = f"{value.copy_abs():f}".partition(".")
         fraction = fraction.rstrip("0").ljust(places, "0")
         text = self._grouped(whole.lstrip("0") or "0")
         if fraction:

@@ -25,14 +25,17 @@ TEMPLATES = {"standard": _FOLDER / "standard.typ"}
 
 _FONTS = Path(ttf_opensans.__file__).parent / "ttf"
 _NO_PACKAGES = _FOLDER / "no-packages"  # does not exist: imports of packages fail at once
-_ARCHIVABLE: list[Literal["a-3b"]] = ["a-3b"]
+_Standard = Literal["a-3b"] | None
+_ATTEMPTS: tuple[tuple[_Standard, bool], ...] = (("a-3b", False), ("a-3b", True), (None, True))
+"""(PDF standard, use of the machine's own fonts), tried in this order. PDF/A allows no character
+without a glyph, and the fonts of the wheel end with Latin, Greek, Cyrillic and Vietnamese."""
 
 
 class _Compilers(threading.local):
-    """The compilers of one thread, by template: fonts and template are read once."""
+    """The compilers of one thread by (template, system fonts): files are read once."""
 
     def __init__(self) -> None:
-        self.by_template: dict[str, typst.Compiler] = {}
+        self.made: dict[tuple[str, bool], typst.Compiler] = {}
 
 
 _COMPILERS = _Compilers()
@@ -41,23 +44,23 @@ _COMPILERS = _Compilers()
 def render_pdf(invoice: Record, lines: Sequence[Record]) -> bytes:
     """The invoice as a tagged PDF/A-3b with its own JSON attached.
 
-    ``lines`` are its invoice lines by position. Where a text needs a script the fonts do not
-    have, the archival standard cannot be met and the document is a plain PDF. Raises ``Refused``
-    for a template that does not exist.
+    ``lines`` are its invoice lines by position. A text in a script the shipped fonts lack is set
+    in a font of the machine; where it has none either, the document is a plain PDF. Raises
+    ``Refused`` for a template that does not exist.
     """
+    template = _template_of(invoice)
     content = presentment(invoice, lines)
     record = invoice_json(invoice, lines)
-    compiler = _compiler(_template_of(invoice))
     stamp = datetime.combine(cast("date", invoice["invoice_date"]), datetime.min.time(), tzinfo=UTC)
-    try:
-        return _compile(compiler, content, record, stamp, _ARCHIVABLE)
-    except typst.TypstError:
+    for standard, system_fonts in _ATTEMPTS:
+        compiler = _compiler(template, system_fonts=system_fonts)
         try:
-            return _compile(compiler, content, record, stamp, [])
+            return _compile(compiler, content, record, stamp, standard)
         except typst.TypstError:
-            # A logo that is no drawable SVG must not keep a final invoice from being printed.
-            content["seller"]["logo"] = ""
-            return _compile(compiler, content, record, stamp, [])
+            continue
+    # A logo that is no drawable SVG must not keep a final invoice from being printed.
+    content["seller"]["logo"] = ""
+    return _compile(_compiler(template), content, record, stamp, None)
 
 
 def render_png(invoice: Record, lines: Sequence[Record], *, pixels_per_inch: float) -> list[bytes]:
@@ -77,7 +80,7 @@ def _compile(
     content: Presentment,
     record: str,
     stamp: datetime,
-    standards: list[Literal["a-3b"]],
+    standard: _Standard,
 ) -> bytes:
     return cast(
         "bytes",
@@ -87,7 +90,7 @@ def _compile(
                 "presentment": json.dumps(content, ensure_ascii=False),
                 "record": record,
             },
-            pdf_standards=standards,
+            pdf_standards=standard,
             timestamp=stamp,
         ),
     )
@@ -107,17 +110,17 @@ def _template_of(invoice: Record) -> str:
     return name
 
 
-def _compiler(template: str) -> typst.Compiler:
-    compiler = _COMPILERS.by_template.get(template)
+def _compiler(template: str, *, system_fonts: bool = False) -> typst.Compiler:
+    compiler = _COMPILERS.made.get((template, system_fonts))
     if compiler is None:
         source = TEMPLATES[template]
         compiler = typst.Compiler(
             source,
             root=source.parent,
             font_paths=[_FONTS],
-            ignore_system_fonts=True,
+            ignore_system_fonts=not system_fonts,
             package_path=_NO_PACKAGES,
             package_cache_path=_NO_PACKAGES,
         )
-        _COMPILERS.by_template[template] = compiler
+        _COMPILERS.made[template, system_fonts] = compiler
     return compiler

@@ -24,7 +24,8 @@ DEFAULT_BRAND = "#1f4e79"
 STEPS_SHOWN = 4
 """A line priced in more steps than this says how many, not which."""
 
-_LONGEST_WORD = 24
+LONGEST_FIGURE = 15
+"""A quantity or unit price of more characters does not fit its column."""
 _ADDRESS = ("street", ("postal_code", "city"), "region", "country")
 
 Presentment = dict[str, Any]
@@ -34,9 +35,9 @@ Presentment = dict[str, Any]
 def presentment(invoice: Record, lines: Sequence[Record]) -> Presentment:
     """The printable content of an invoice and its lines (``invoice_line`` records by position).
 
-    A line may carry two keys more, taken from its rated charge: ``steps`` (the tiers it was priced
-    by) and ``days``/``cycle_days`` (its proration); they become its short explanation. Subtotals
-    are sums of the lines' amounts. Raises ``Refused`` for a currency that is not in ISO 4217.
+    A line may carry more keys, taken from its rated charge: ``steps`` (the tiers it was priced
+    by), ``days`` and ``cycle_days`` (its proration), ``included_quantity``; they become its short
+    explanation. Subtotals are sums of the lines' amounts. Refuses a currency not in ISO 4217.
     """
     snapshot = cast("Mapping[str, Any]", invoice["snapshot"])
     language = str(snapshot.get("language") or "en")
@@ -50,13 +51,14 @@ def presentment(invoice: Record, lines: Sequence[Record]) -> Presentment:
     heading = words["credit_note"] if invoice["kind"] == "credit_note" else words["invoice"]
     number = words["draft_number"] if draft else _clean(invoice["number"])
     amount = notation.amount(total, places)
-    seller = _seller(snapshot.get("seller") or {}, notation, words)
+    seller_record = snapshot.get("seller") or {}
+    seller = _seller(seller_record, notation, words)
     bill_to = _bill_to(snapshot, notation, words)
     facts = _facts(invoice, snapshot, notation, words)
     return {
         "lang": notation.locale.language,
         "paper": snapshot["paper"] if snapshot.get("paper") in PAPERS else "a4",
-        **_colours(str((snapshot.get("seller") or {}).get("brand_color") or DEFAULT_BRAND)),
+        **_colours(str(seller_record.get("brand_color") or DEFAULT_BRAND)),
         "watermark": words["draft"] if draft else "",
         "title": f"{heading} {number}" if not draft else words["draft_number"],
         "heading": heading,
@@ -78,13 +80,9 @@ def presentment(invoice: Record, lines: Sequence[Record]) -> Presentment:
         },
         "groups": groups,
         "widths": _widths(groups, words, currency),
-        "payment": _paragraph((snapshot.get("seller") or {}).get("payment_instructions")),
+        "payment": [] if total <= 0 else _paragraph(seller_record.get("payment_instructions")),
         "promise": words["promise"],
-        "stub": [
-            [words["number"], number],
-            *([] if total <= 0 else [[words["due_date"], notation.day(_date(invoice["due_date"]))]]),
-            [words["total_credited"] if total < 0 else words["total_due"], f"{currency} {amount}"],
-        ],
+        "stub": _stub(number, f"{currency} {amount}", invoice, notation, words),
     }
 
 
@@ -94,30 +92,47 @@ _PRINTED_WORDS = (
 )  # fmt: skip
 
 
-def explanation(line: Record, notation: Notation) -> str:
+def _stub(
+    number: str, amount: str, invoice: Record, notation: Notation, words: Mapping[str, str]
+) -> list[list[str]]:
+    """The counterfoil at the foot: number, due date and amount once more."""
+    total = _decimal(invoice["total"])
+    rows = [[words["number"], number]]
+    if total > 0:
+        rows.append([words["due_date"], notation.day(_date(invoice["due_date"]))])
+    rows.append([words["total_credited"] if total < 0 else words["total_due"], amount])
+    return rows
+
+
+def explanation(line: Record, notation: Notation, words: Mapping[str, str]) -> str:
     """How a line's amount came about, in a few signs: ``1,000 × 0.05 + 234 × 0.04``.
 
-    Empty when quantity and unit price already say it all.
+    Empty when quantity and unit price already say it all, or when nothing is known of it.
     """
     steps = _steps(line)
     terms: list[str] = []
-    for step in steps:
-        flat, unit = _decimal(step.get("flat_amount")), step.get("unit_amount")
-        quantity = _decimal(step.get("quantity"))
-        if unit is not None and quantity:
-            price = notation.quantity(_decimal(unit))
+    for step in steps[:STEPS_SHOWN]:
+        quantity, flat = _decimal(step.get("quantity")), _decimal(step.get("flat_amount"))
+        if quantity:
+            price = notation.quantity(_decimal(step.get("unit_amount")))
             terms.append(f"{notation.quantity(quantity)} × {price}")
         if flat:
             terms.append(notation.quantity(flat))
-    text = " + ".join(terms)
     if len(steps) > STEPS_SHOWN:
-        text = f"{' + '.join(terms[:STEPS_SHOWN])} + …"
+        terms.append("…")
+    if not terms:
+        return ""
     days, cycle_days = line.get("days"), line.get("cycle_days")
-    prorated = isinstance(days, int) and isinstance(cycle_days, int) and 0 < days < cycle_days
-    if prorated:
-        base = f"({text})" if len(terms) > 1 else text
-        return f"{base} × {days}/{cycle_days}" if base else f"{days}/{cycle_days}"
-    return text if len(terms) > 1 or (terms and line.get("unit_amount") is None) else ""
+    if isinstance(days, int) and isinstance(cycle_days, int) and 0 < days < cycle_days:
+        base = " + ".join(terms)
+        return (
+            f"({base}) × {days}/{cycle_days}" if len(terms) > 1 else f"{base} × {days}/{cycle_days}"
+        )
+    included = _decimal(line.get("included_quantity"))
+    if included:
+        terms.insert(0, words["included"].format(quantity=notation.quantity(included)))
+    several = len(terms) > 1 or (line.get("unit_amount") is None and "×" in terms[0])
+    return " + ".join(terms) if several else ""
 
 
 def _steps(line: Record) -> Sequence[Mapping[str, Any]]:
@@ -157,7 +172,7 @@ def _groups(
             {
                 "account": account if several_accounts and begins else "",
                 "site": site_name,
-                "lines": [_line(row, notation, places) for row in rows],
+                "lines": [_line(row, notation, places, words) for row in rows],
                 "sums": [
                     [words["subtotal"].format(name=name), notation.amount(amount, places)]
                     for name, amount in sums
@@ -167,23 +182,30 @@ def _groups(
     return groups
 
 
-def _line(line: Record, notation: Notation, places: int) -> Presentment:
+def _line(line: Record, notation: Notation, places: int, words: Mapping[str, str]) -> Presentment:
     unit_amount = line.get("unit_amount")
+    quantity = notation.quantity(_decimal(line["quantity"]))
+    price = "" if unit_amount is None else notation.amount(_decimal(unit_amount), places)
+    short = explanation(line, notation, words)
+    if len(quantity) > LONGEST_FIGURE or len(price) > LONGEST_FIGURE:
+        # Too wide for its column, and no digit may be cut: it is written out below the text.
+        unit = f"{quantity} {_clean(line['unit'])}"
+        written = f"{unit} × {price}" if price else unit
+        short = f"{written} = {short}" if short else written
+        quantity = price = ""
     return {
         "position": str(line["position"]),
         "description": _clean(line["description"]),
-        "explanation": explanation(line, notation),
+        "explanation": short,
         "period": notation.period(_date(line["service_start"]), _date(line["service_end"])),
-        "quantity": notation.quantity(_decimal(line["quantity"])),
-        "unit": _clean(line["unit"]),
-        "unit_price": "" if unit_amount is None else notation.amount(_decimal(unit_amount), places),
+        "quantity": quantity,
+        "unit": _clean(line["unit"], longest_word=12) if quantity else "",
+        "unit_price": price,
         "amount": notation.amount(_decimal(line["amount"]), places),
     }
 
 
-def _seller(
-    seller: Mapping[str, Any], notation: Notation, words: Mapping[str, str]
-) -> Presentment:
+def _seller(seller: Mapping[str, Any], notation: Notation, words: Mapping[str, str]) -> Presentment:
     name = _clean(seller.get("name"))
     tax_id = words["tax_id"].format(number=_clean(seller["tax_id"])) if seller.get("tax_id") else ""
     reach = [_clean(seller.get(field)) for field in ("email", "phone", "website")]
@@ -237,7 +259,8 @@ def _facts(
     account = snapshot.get("account") or {}
     order = _clean(snapshot.get("purchase_order"))
     terms = snapshot.get("payment_terms_days")
-    facts = [[words["invoice_date"], notation.day(_date(invoice["invoice_date"]))]]
+    dated = words["credit_date" if invoice["kind"] == "credit_note" else "invoice_date"]
+    facts = [[dated, notation.day(_date(invoice["invoice_date"]))]]
     if _decimal(invoice["total"]) > 0:
         facts.append([words["due_date"], notation.day(_date(invoice["due_date"]))])
     facts.append([words["account"], _clean(account.get("external_id"))])
@@ -290,7 +313,7 @@ def _widths(groups: Sequence[Presentment], words: Mapping[str, str], currency: s
         if column == "amount":
             cells |= {amount for group in groups for _, amount in group["sums"]}
         widest = max([_width(heading) * 0.92, *map(_width, cells)])
-        limit = {"unit": 9.0, "period": 15.0}.get(column, 22.0)
+        limit = {"unit": 7.0, "period": 14.0}.get(column, 22.0)
         widths.append(round(min(widest, limit) + _PADDING, 2))
     return widths
 
@@ -317,7 +340,7 @@ def _colours(brand: str) -> dict[str, str]:
     }
 
 
-def _clean(text: object) -> str:
+def _clean(text: object, longest_word: int = 24) -> str:
     """One line of printable text; very long words get places where they may break."""
     if text is None:
         return ""
@@ -326,13 +349,13 @@ def _clean(text: object) -> str:
         for character in str(text)
         if character.isspace() or unicodedata.category(character) not in {"Cc", "Cs", "Co", "Cn"}
     )
-    return " ".join(_breakable(word) for word in printable.split())
+    return " ".join(_breakable(word, longest_word) for word in printable.split())
 
 
-def _breakable(word: str) -> str:
-    if len(word) <= _LONGEST_WORD:
+def _breakable(word: str, longest: int) -> str:
+    if len(word) <= longest:
         return word
-    step = _LONGEST_WORD // 3
+    step = longest // 3
     return "\u200b".join(word[at : at + step] for at in range(0, len(word), step))
 
 

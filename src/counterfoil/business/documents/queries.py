@@ -1,0 +1,91 @@
+"""Reading invoices for printing and export: many at once, one query for each kind of record."""
+
+from collections.abc import Sequence
+
+from counterfoil.core.problems import Problem, Refused
+from counterfoil.platform.metadata import Record
+from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+Document = tuple[Record, list[Record]]
+"""An invoice and its lines by position, each with its rated charge's steps and proration."""
+
+_INVOICES = "SELECT * FROM invoice WHERE id = ANY(:ids)"
+
+_LINES = """
+SELECT line.*, charge.steps, charge.included_quantity,
+       CASE WHEN charge.kind = 'recurring' THEN charge.days END AS days,
+       CASE WHEN charge.kind = 'recurring' THEN charge.cycle_days END AS cycle_days
+FROM invoice_line line JOIN rated_charge charge ON charge.id = line.rated_charge_id
+WHERE line.invoice_id = ANY(:ids) ORDER BY line.invoice_id, line.position
+"""
+
+_LISTING = """
+SELECT invoice.id, invoice.number, invoice.kind, invoice.state, account.external_id AS account,
+       account.name AS account_name, invoice.invoice_date, invoice.due_date, invoice.currency,
+       invoice.total
+FROM invoice JOIN account ON account.id = invoice.account_id
+WHERE (CAST(:account AS text) IS NULL OR account.external_id = :account)
+  AND (CAST(:state AS text) IS NULL OR invoice.state = :state)
+  AND (CAST(:on_date AS date) IS NULL OR invoice.invoice_date = :on_date)
+ORDER BY invoice.id LIMIT :limit
+"""
+
+
+def read_documents(uow: UnitOfWork, invoice_ids: Sequence[int]) -> list[Document]:
+    """The invoices of these ids, in their order, with their lines. Refused 404: unknown id."""
+    ids = list(invoice_ids)
+    invoices = {invoice["id"]: invoice for invoice in uow.query(_INVOICES, ids=ids)}
+    _refuse_missing([str(one) for one in ids if one not in invoices], "id")
+    lines: dict[object, list[Record]] = {one: [] for one in ids}
+    for line in uow.query(_LINES, ids=ids):
+        lines[line["invoice_id"]].append(line)
+    return [(invoices[one], lines[one]) for one in ids]
+
+
+def find_invoices(uow: UnitOfWork, names: Sequence[str]) -> list[int]:
+    """The ids of invoices named by their numbers; a draft is named ``draft-ID``.
+
+    Refused 404 with every name that is not there.
+    """
+    drafts = {
+        name: int(name.removeprefix("draft-"))
+        for name in names
+        if name.startswith("draft-") and name.removeprefix("draft-").isdecimal()
+    }
+    found: dict[object, int] = {}
+    rows = uow.query(
+        "SELECT id, number FROM invoice WHERE number = ANY(:numbers) OR "
+        "(number IS NULL AND id = ANY(:drafts))",
+        numbers=list(names),
+        drafts=list(drafts.values()),
+    )
+    for row in rows:
+        found[row["number"] or f"draft-{row['id']}"] = int(str(row["id"]))
+    _refuse_missing([name for name in names if name not in found], "number")
+    return [found[name] for name in names]
+
+
+def list_invoices(
+    uow: UnitOfWork,
+    *,
+    account: str | None = None,
+    state: str | None = None,
+    on_date: object = None,
+    limit: int = 50,
+) -> list[Record]:
+    """Invoices in order of their making: id, number, kind, state, account, dates and total.
+
+    ``account`` is an external id, ``state`` draft or final, ``on_date`` the invoice date.
+    """
+    return uow.query(_LISTING, account=account, state=state, on_date=on_date, limit=limit)
+
+
+def document_name(invoice: Record) -> str:
+    """The invoice's name for files and commands: its number, or ``draft-ID``."""
+    return str(invoice["number"] or f"draft-{invoice['id']}")
+
+
+def _refuse_missing(missing: Sequence[str], field: str) -> None:
+    if missing:
+        problems = [Problem("not_found", f"there is no invoice {name}", field) for name in missing]
+        raise Refused(problems, status=404)
