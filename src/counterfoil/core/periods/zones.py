@@ -59,7 +59,7 @@ def unknown_time_zone(name: object, field: str = "time_zone") -> Problem:
 
 def _first_instant(day: date, place: ZoneInfo, before: datetime, after: datetime) -> datetime:
     """The first second in (before, after] whose local date is not before the day."""
-    low, high = 0, round((after - before).total_seconds())
+    low, high = 0, (after - before) // timedelta(seconds=1)
     while high - low > 1:
         middle = (low + high) // 2
         if (before + timedelta(seconds=middle)).astimezone(place).date() >= day:
