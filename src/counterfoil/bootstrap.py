@@ -8,17 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
-
 from counterfoil.business.accounts.entities import ENTITIES as ACCOUNTS
 from counterfoil.business.billing.entities import ENTITIES as BILLING
 from counterfoil.business.products.entities import ENTITIES as PRODUCTS
 from counterfoil.business.subscriptions.entities import ENTITIES as SUBSCRIPTIONS
 from counterfoil.business.usage.entities import ENTITIES as USAGE
-from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata import Catalogue, build_catalogue
 from counterfoil.platform.records.database import Database
+from counterfoil.platform.records.database_url import read_database_url
 from counterfoil.platform.records.organisation_schema import (
     create_database,
     migrate,
@@ -58,10 +55,11 @@ class Settings:
     @classmethod
     def from_environment(cls, env: Mapping[str, str]) -> Self:
         """Settings from COUNTERFOIL_HOME, COUNTERFOIL_DATABASE_URL, COUNTERFOIL_ADMIN_TOKEN."""
-        url = env.get("COUNTERFOIL_DATABASE_URL")
+        variable = "COUNTERFOIL_DATABASE_URL"
+        url = env.get(variable)
         return cls(
             home=Path(env.get("COUNTERFOIL_HOME") or ".counterfoil").absolute(),
-            database_url=_psycopg_url(url) if url else None,
+            database_url=read_database_url(url, variable) if url else None,
             admin_token=env.get("COUNTERFOIL_ADMIN_TOKEN") or None,
         )
 
@@ -127,20 +125,3 @@ def _opened(url: str, home: Path, clock: Callable[[], datetime]) -> Iterator[Org
         yield Organisation(database, UsageStore(home / "usage"), home, clock)
     finally:
         database.close()
-
-
-def _psycopg_url(url: str) -> str:
-    """The URL in SQLAlchemy's notation, whichever PostgreSQL scheme it was given in."""
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        parsed = None
-    if parsed is None or parsed.get_backend_name() not in ("postgresql", "postgres"):
-        raise Refused(
-            Problem(
-                "bad_database_url",
-                "must be like postgresql://user:password@host:5432/database",
-                "COUNTERFOIL_DATABASE_URL",
-            )
-        )
-    return parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)

@@ -1,0 +1,26 @@
+"""The address of a PostgreSQL database, in the one notation that the driver wants."""
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from counterfoil.core.problems import Problem, Refused
+
+
+def read_database_url(url: str, field: str) -> str:
+    """The URL for SQLAlchemy with psycopg, whichever PostgreSQL scheme it was given in.
+
+    Raises Refused, naming ``field``, when it is no URL of a PostgreSQL database.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        parsed = None
+    if parsed is None or parsed.get_backend_name() not in ("postgresql", "postgres"):
+        raise Refused(
+            Problem(
+                "bad_database_url",
+                "must be like postgresql://user:password@host:5432/database",
+                field,
+            )
+        )
+    return parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
