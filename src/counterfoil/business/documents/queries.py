@@ -42,27 +42,29 @@ def read_documents(uow: UnitOfWork, invoice_ids: Sequence[int]) -> list[Document
     return [(invoices[one], lines[one]) for one in ids]
 
 
+def read_document(uow: UnitOfWork, name: str) -> Document:
+    """The invoice of that number or id with its lines. Refused 404: there is none."""
+    return read_documents(uow, find_invoices(uow, [name]))[0]
+
+
 def find_invoices(uow: UnitOfWork, names: Sequence[str]) -> list[int]:
-    """The ids of invoices named by their numbers; a draft is named ``draft-ID``.
+    """The ids of invoices named by number or, as drafts have none, by id (``7``, ``draft-7``).
 
     Refused 404 with every name that is not there.
     """
-    drafts = {
-        name: int(name.removeprefix("draft-"))
-        for name in names
-        if name.startswith("draft-") and name.removeprefix("draft-").isdecimal()
-    }
-    found: dict[object, int] = {}
+    wanted = {name: _id_of(name) for name in names}
     rows = uow.query(
-        "SELECT id, number FROM invoice WHERE number = ANY(:numbers) OR "
-        "(number IS NULL AND id = ANY(:drafts))",
-        numbers=list(names),
-        drafts=list(drafts.values()),
+        "SELECT id, number FROM invoice WHERE number = ANY(:numbers) OR id = ANY(:ids)",
+        numbers=list(wanted),
+        ids=[one for one in wanted.values() if one is not None],
     )
-    for row in rows:
-        found[row["number"] or f"draft-{row['id']}"] = int(str(row["id"]))
-    _refuse_missing([name for name in names if name not in found], "number")
-    return [found[name] for name in names]
+    ids: dict[object, int] = {row["number"]: int(str(row["id"])) for row in rows}
+    known = {int(str(row["id"])) for row in rows}
+    for name, one in wanted.items():
+        if name not in ids and one in known:
+            ids[name] = one
+    _refuse_missing([name for name in wanted if name not in ids], "number")
+    return [ids[name] for name in names]
 
 
 def list_invoices(
@@ -83,6 +85,11 @@ def list_invoices(
 def document_name(invoice: Record) -> str:
     """The invoice's name for files and commands: its number, or ``draft-ID``."""
     return str(invoice["number"] or f"draft-{invoice['id']}")
+
+
+def _id_of(name: str) -> int | None:
+    digits = name.removeprefix("draft-")
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 18 else None
 
 
 def _refuse_missing(missing: Sequence[str], field: str) -> None:
