@@ -1,0 +1,92 @@
+"""``counterfoil serve``: the REST interface over HTTP, on the loopback interface by default."""
+
+import ipaddress
+import os
+import signal
+import socket
+import types
+from typing import Annotated, NoReturn
+
+import typer
+import uvicorn
+from rich.console import Console
+
+from counterfoil.bootstrap import Organisation, Settings, open_organisation
+from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.rest.app import build_app
+from counterfoil.interfaces.rest.authentication import AdminToken, load_admin_token
+from counterfoil.interfaces.rest.exchange import API
+
+GRACE_SECONDS = 20
+"""How long requests under way may take to finish when the server is asked to stop."""
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def serve(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free port.")] = 8000,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    new_token: Annotated[
+        bool, typer.Option("--new-token", help="Make a new token; the old one ends.")
+    ] = False,
+) -> None:
+    """Answer REST requests until interrupted."""
+    settings = Settings.from_environment(os.environ)
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        with listening_socket(host, port) as listener, open_organisation(settings) as organisation:
+            token, fresh = load_admin_token(settings.home, settings.admin_token, renew=new_token)
+            announce(listener, fresh)
+            answer_requests(organisation, token, listener)
+    except KeyboardInterrupt:
+        console.print("Stopped.")
+
+
+def answer_requests(organisation: Organisation, token: AdminToken, listener: socket.socket) -> None:
+    """Serve until a signal; requests under way are finished first."""
+    config = uvicorn.Config(
+        build_app(organisation, token),
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A socket bound to the address; refuses one that is taken or not of this machine."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        message = f"cannot listen on {host} port {port}: {error.strerror or error}"
+        hint = "; is another server running there? --port takes another, 0 any free one"
+        raise Refused(Problem("cannot_listen", message + hint, "--port")) from None
+    return listener
+
+
+def announce(listener: socket.socket, fresh_token: str | None) -> None:
+    """Say where the server answers, how to ask it, and a token that was made just now."""
+    host, port = listener.getsockname()[:2]
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    if not ipaddress.ip_address(host).is_loopback:
+        console.print(
+            f"[bold red]WARNING[/]: listening on {host}, reachable by other machines, without "
+            "TLS. Put a TLS proxy in front, or leave --host at 127.0.0.1."
+        )
+    if fresh_token is not None:
+        console.print("The administrator's token, shown this once and stored only as a hash:")
+        console.print(f"  [bold]{fresh_token}[/]")
+    console.print(f"Counterfoil answers on {url} (OpenAPI: {url}{API}/openapi.json). Try:")
+    header = '-H "Authorization: Bearer $COUNTERFOIL_ADMIN_TOKEN"'
+    console.print(f"  curl {header} {url}{API}/accounts", markup=False)
+    console.print("Ctrl-C stops it.")
+
+
+def interrupt(_signal: int, _frame: types.FrameType | None) -> NoReturn:
+    """SIGTERM ends the server as Ctrl-C does, so that everything is closed in order."""
+    raise KeyboardInterrupt

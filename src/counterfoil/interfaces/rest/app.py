@@ -1,0 +1,185 @@
+"""The REST application: routes, the way of a request through them, and every error as a problem.
+
+FastAPI carries the routes, but each is a plain function on values: which fields there are, what
+they may hold and how they are described follows from the catalogue, not from function signatures.
+"""
+
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from http import HTTPStatus
+
+import msgspec
+from anyio import CapacityLimiter, to_thread
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from counterfoil.bootstrap import Organisation
+from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.rest import records
+from counterfoil.interfaces.rest.asgi import read_call, read_upload, response_of
+from counterfoil.interfaces.rest.authentication import AdminToken, TokenGate
+from counterfoil.interfaces.rest.exchange import (
+    API,
+    MEGABYTE,
+    Answer,
+    Call,
+    Desk,
+    Endpoint,
+    Handler,
+)
+from counterfoil.interfaces.rest.idempotency import in_transaction, reading
+from counterfoil.interfaces.rest.notation import json_answer
+from counterfoil.interfaces.rest.openapi import describe_api
+from counterfoil.interfaces.rest.problem_answers import problem_answer, refusal_answer
+
+ENDPOINTS: tuple[Endpoint, ...] = ()
+
+ENTITY_BODY_LIMIT = 32 * MEGABYTE
+
+THREADS = 12
+"""Requests worked on at the same time; the connections of the database are shared by them."""
+
+log = logging.getLogger(__name__)
+
+RequestHandler = Callable[[Request], Coroutine[None, None, Response]]
+
+
+def build_app(organisation: Organisation, token: AdminToken | str) -> FastAPI:
+    """The application of an open organisation, answering only requests with that token."""
+    admin = AdminToken.of(token) if isinstance(token, str) else token
+    desk = Desk(organisation)
+    limiter = CapacityLimiter(THREADS)
+    endpoints = (*ENDPOINTS, openapi_endpoint(organisation))
+    routes: list[BaseRoute] = [
+        Route("/healthz", healthz, methods=["GET"]),
+        *(endpoint_route(endpoint, desk, limiter) for endpoint in endpoints),
+        *entity_routes(desk, limiter),
+    ]
+    return FastAPI(
+        routes=routes,
+        middleware=[Middleware(TokenGate, token=admin)],
+        exception_handlers={HTTPException: http_problem, Exception: unexpected_problem},
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+
+
+def entity_routes(desk: Desk, limiter: CapacityLimiter) -> list[Route]:
+    """The generic routes; they look entities up in the catalogue at each request."""
+    commands = {
+        entity: f"{endpoint.method} {API}{endpoint.path}"
+        for endpoint in ENDPOINTS
+        for entity in endpoint.makes
+    }
+    create = in_transaction(partial(records.create_records, commands=commands))
+    update = in_transaction(partial(records.update_record, commands=commands))
+    read, listing = reading(records.read_record), reading(records.list_records)
+    generic: tuple[tuple[str, dict[str, Handler]], ...] = (
+        ("/{collection}", {"GET": listing, "HEAD": listing, "POST": create}),
+        ("/{collection}/{id}", {"GET": read, "HEAD": read, "PATCH": update}),
+    )
+    return [
+        Route(
+            API + path,
+            whole_body(by_method(handlers), desk, limiter, ENTITY_BODY_LIMIT),
+            methods=list(handlers),
+        )
+        for path, handlers in generic
+    ]
+
+
+def by_method(handlers: Mapping[str, Handler]) -> Handler:
+    """One handler for a path with several methods."""
+    return lambda desk, call: handlers[call.method](desk, call)
+
+
+def openapi_endpoint(organisation: Organisation) -> Endpoint:
+    """Where the description of all this is."""
+    document = msgspec.json.encode(describe_api(organisation.database.catalogue, ENDPOINTS))
+    return Endpoint(
+        method="GET",
+        path="/openapi.json",
+        handler=lambda _desk, _call: Answer(200, document),
+        summary="The OpenAPI description",
+    )
+
+
+def endpoint_route(endpoint: Endpoint, desk: Desk, limiter: CapacityLimiter) -> Route:
+    """The route of one endpoint."""
+    if endpoint.streamed:
+        handler = streamed_body(endpoint.handler, desk, limiter)
+    else:
+        handler = whole_body(endpoint.handler, desk, limiter, endpoint.limit)
+    return Route(API + endpoint.path, handler, methods=[endpoint.method])
+
+
+def whole_body(
+    handler: Handler, desk: Desk, limiter: CapacityLimiter, limit: int
+) -> RequestHandler:
+    """Read the body, then work in a thread, so that the event loop stays free."""
+
+    async def handle(request: Request) -> Response:
+        try:
+            call = await read_call(request, limit)
+            answer = await to_thread.run_sync(handler, desk, call, limiter=limiter)
+        except Refused as refused:
+            answer = refusal_answer(refused, request.url.path)
+        except ClientDisconnect:
+            answer = Answer(HTTPStatus.BAD_REQUEST)
+        return response_of(answer)
+
+    return handle
+
+
+def streamed_body(handler: Handler, desk: Desk, limiter: CapacityLimiter) -> RequestHandler:
+    """Write the body to a file, then work on that in a thread."""
+
+    async def handle(request: Request) -> Response:
+        call: Call | None = None
+        try:
+            call = await read_upload(request, desk.organisation.home)
+            answer = await to_thread.run_sync(handler, desk, call, limiter=limiter)
+        except Refused as refused:
+            answer = refusal_answer(refused, request.url.path)
+        except ClientDisconnect:
+            answer = Answer(HTTPStatus.BAD_REQUEST)
+        finally:
+            if call is not None and call.upload is not None:
+                call.upload.unlink(missing_ok=True)
+        return response_of(answer)
+
+    return handle
+
+
+async def healthz(_request: Request) -> Response:
+    """Whether the process answers; says nothing else, and is the only thing open to all."""
+    return response_of(json_answer({"status": "ok"}))
+
+
+async def http_problem(request: Request, error: Exception) -> Response:
+    """404 and 405 of the router as problem documents."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    if status == HTTPStatus.NOT_FOUND:
+        problem = Problem("not_found", f"there is nothing at {request.url.path}")
+    elif status == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = tuple(headers.get("Allow", "").split(", "))
+        message = f"{request.method} is not possible here"
+        problem = Problem("method_not_allowed", message, allowed=allowed)
+    else:
+        problem = Problem("http_error", HTTPStatus(status).phrase)
+    return response_of(problem_answer([problem], status, request.url.path, headers))
+
+
+async def unexpected_problem(request: Request, error: Exception) -> Response:
+    """A fault of the program: told without its inside; the log has it."""
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    problem = Problem("internal_error", "something failed here; the log of the server has details")
+    return response_of(problem_answer([problem], 500, request.url.path))

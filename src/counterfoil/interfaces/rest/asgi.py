@@ -1,0 +1,109 @@
+"""Between ASGI and the values of ``exchange``: reading a request, sending an answer."""
+
+import hashlib
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Send
+
+from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.rest.exchange import MEGABYTE, Answer, Call
+
+SECURITY_HEADERS = {
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
+
+
+def response_of(answer: Answer) -> Response:
+    """The answer as Starlette sends it, with the security headers."""
+    headers = {**SECURITY_HEADERS, **answer.headers}
+    if answer.status not in {204, 304}:
+        headers["content-type"] = answer.media_type
+    return Response(answer.body, answer.status, headers)
+
+
+async def send_answer(answer: Answer, send: Send) -> None:
+    """Send an answer where there is no request object at hand."""
+    response = response_of(answer)
+    await send(
+        {"type": "http.response.start", "status": answer.status, "headers": response.raw_headers}
+    )
+    await send({"type": "http.response.body", "body": answer.body})
+
+
+async def read_call(request: Request, limit: int) -> Call:
+    """The request with its whole body; refuses (413) more than ``limit`` bytes."""
+    refuse_announced_size(request, limit)
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise too_large(limit)
+        chunks.append(chunk)
+    body = b"".join(chunks)
+    return call_of(request, body, hashlib.sha256(body).hexdigest(), None)
+
+
+async def read_upload(request: Request, folder: Path) -> Call:
+    """The request with its body of any size written to a new file in ``folder``.
+
+    Whoever asked removes the file.
+    """
+    digest = hashlib.sha256()
+    with tempfile.NamedTemporaryFile(dir=folder, prefix="upload-", delete=False) as file:
+        try:
+            async for part in buffered(request.stream(), 4 * MEGABYTE):
+                await run_in_threadpool(file.write, part)
+                await run_in_threadpool(digest.update, part)
+        except BaseException:
+            Path(file.name).unlink()
+            raise
+    return call_of(request, b"", digest.hexdigest(), Path(file.name))
+
+
+async def buffered(chunks: AsyncIterator[bytes], size: int) -> AsyncIterator[bytes]:
+    """The same bytes in fewer pieces, each of at least ``size`` bytes but the last."""
+    pending = bytearray()
+    async for chunk in chunks:
+        pending += chunk
+        if len(pending) >= size:
+            yield bytes(pending)
+            pending.clear()
+    if pending:
+        yield bytes(pending)
+
+
+def call_of(request: Request, body: bytes, digest: str, upload: Path | None) -> Call:
+    """The values of a request around its body."""
+    return Call(
+        method=request.method,
+        path=request.url.path,
+        variables=dict(request.path_params),
+        query=tuple(request.query_params.multi_items()),
+        headers=dict(request.headers),
+        body=body,
+        body_digest=digest,
+        upload=upload,
+    )
+
+
+def refuse_announced_size(request: Request, limit: int) -> None:
+    """Refuse a body by its announced length, before any of it is read."""
+    announced = request.headers.get("content-length", "0")
+    if announced.isdigit() and int(announced) > limit:
+        raise too_large(limit)
+
+
+def too_large(limit: int) -> Refused:
+    """The refusal of a body beyond ``limit`` bytes."""
+    message = f"the body is larger than {limit:,} bytes; send it in parts"
+    return Refused(Problem("body_too_large", message), status=413)

@@ -1,0 +1,78 @@
+"""Every change at most once: the answer to an ``Idempotency-Key`` is kept and replayed.
+
+The answer is stored in the transaction of the change itself where the change is one transaction.
+Commands with transactions of their own are run while the key is held, and each of them is
+harmless to repeat, should the process die between their commit and that of the answer.
+"""
+
+from collections.abc import Callable
+
+from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.rest.exchange import Answer, Call, Desk, Handler
+from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+LONGEST_KEY = 200
+
+RowAction = Callable[[UnitOfWork, Call], Answer]
+"""An endpoint whose whole work is in the transaction it is given."""
+
+
+def in_transaction(action: RowAction) -> Handler:
+    """The handler that runs ``action`` in one transaction, once per key."""
+
+    def handle(desk: Desk, call: Call) -> Answer:
+        organisation = desk.organisation
+        with organisation.database.transaction(now=organisation.clock(), source="rest") as uow:
+            return answered_once(uow, call, lambda: action(uow, call))
+
+    return handle
+
+
+def once(action: Handler) -> Handler:
+    """The handler that runs a command with its own transactions, once per key."""
+
+    def handle(desk: Desk, call: Call) -> Answer:
+        if idempotency_key(call) is None:
+            return action(desk, call)
+        organisation = desk.organisation
+        with organisation.database.transaction(now=organisation.clock(), source="rest") as uow:
+            return answered_once(uow, call, lambda: action(desk, call))
+
+    return handle
+
+
+def reading(action: RowAction) -> Handler:
+    """The handler of an endpoint that only reads, in one transaction."""
+
+    def handle(desk: Desk, call: Call) -> Answer:
+        organisation = desk.organisation
+        with organisation.database.transaction(now=organisation.clock(), source="rest") as uow:
+            return action(uow, call)
+
+    return handle
+
+
+def answered_once(uow: UnitOfWork, call: Call, act: Callable[[], Answer]) -> Answer:
+    """The remembered answer of the call's key, or the answer of ``act``, which is remembered."""
+    key = idempotency_key(call)
+    if key is None:
+        return act()
+    fingerprint = call.fingerprint()
+    remembered = uow.remembered_answer(key, fingerprint)
+    if remembered is not None:
+        headers = {"idempotency-replayed": "true"}
+        return Answer(remembered.status, remembered.body.encode(), headers=headers)
+    answer = act()
+    uow.remember_answer(key, fingerprint, answer.status, answer.body.decode())
+    return answer
+
+
+def idempotency_key(call: Call) -> str | None:
+    """The call's key; refuses (400) an empty or overlong one."""
+    key = call.headers.get("idempotency-key")
+    if key is None:
+        return None
+    if not key.strip() or len(key) > LONGEST_KEY or not key.isprintable():
+        message = f"has to be 1 to {LONGEST_KEY} printable characters"
+        raise Refused(Problem("invalid_idempotency_key", message, "Idempotency-Key"), status=400)
+    return key.strip()
