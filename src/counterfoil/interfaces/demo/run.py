@@ -1,0 +1,336 @@
+"""The demo's stages, from an empty organisation to printed invoices, through ordinary commands.
+
+Every stage may be repeated and may be interrupted anywhere: what is there already is recognised,
+and running the whole demo again completes it and adds nothing else.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+import yaml
+
+from counterfoil.bootstrap import Organisation
+from counterfoil.business.billing.commands import run_bills
+from counterfoil.business.billing.explanation import Explanation, explain_line
+from counterfoil.business.documents.commands import render_invoices
+from counterfoil.business.usage.commands import import_file
+from counterfoil.business.usage.compaction import compact
+from counterfoil.interfaces.demo.organisation import DemoOrganisation, build_organisation
+from counterfoil.interfaces.demo.parameters import DemoParameters
+from counterfoil.interfaces.demo.price_book import price_book_text
+from counterfoil.interfaces.demo.saving import save_organisation, save_prices, save_subscriptions
+from counterfoil.interfaces.demo.subscriptions import build_subscriptions
+from counterfoil.interfaces.demo.usage_files import (
+    BRIDGE,
+    PLATFORM,
+    Planted,
+    UsageFile,
+    write_usage_files,
+)
+
+PRINTED_INVOICES = 50
+"""How many invoices the demo prints."""
+
+Progress = Callable[[int, int], None]
+"""Called with what is done and the whole."""
+
+Facts = dict[str, int | Decimal]
+"""What a stage counted, by its name in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A finished stage: what this run did in it. ``new`` counts what was not there before."""
+
+    title: str
+    facts: Facts
+    new: int
+
+
+Watch = Callable[[str], AbstractContextManager[Progress]]
+"""Opens a stage by its title on whatever shows the progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """A kind of defect of a collector's files: how many were planted, how many were found."""
+
+    collector: str
+    kind: str
+    planted: int
+    found: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the organisation holds after the demo, whichever run brought it about."""
+
+    stages: list[Stage]
+    defects: list[Defect]
+    totals: list[tuple[str, int, Decimal]]
+    printed: list[Path]
+    explanation: Explanation
+
+    @property
+    def nothing_new(self) -> bool:
+        """Whether everything was there already, so that nothing was billed twice."""
+        return not any(stage.new for stage in self.stages)
+
+
+REASONS = {
+    "unknown_subscriber": "unknown_subscriber",
+    "negative_duration": "negative_quantity",
+    "absurd_duration": "absurd_quantity",
+    "unparsable_time": "unparsable_time",
+    "unknown_service": "unknown_service",
+}
+"""Under which reason a planted defect is rejected. Duplicates and late arrivals are not."""
+
+
+class DemoRun:
+    """One run of the demo in an opened organisation."""
+
+    def __init__(self, house: Organisation, parameters: DemoParameters, watch: Watch) -> None:
+        self.database = house.database
+        self.store = house.usage_store
+        self.folder = house.home / "demo"
+        self.parameters = parameters
+        self.now = parameters.now
+        self.watch = watch
+        self.stages: list[Stage] = []
+        self.organisation = build_organisation(parameters.accounts, parameters.seed)
+
+    def run(self) -> Outcome:
+        """All stages in order; each is told to the watch and noted with its counts."""
+        self._create_organisation()
+        self._save_prices_and_subscriptions()
+        files, planted = self._write_files()
+        self._import(files)
+        self._compact()
+        self._bill()
+        printed = self._print()
+        return Outcome(
+            self.stages,
+            _defects(self, files, planted),
+            _totals(self),
+            printed,
+            _explain_something(self),
+        )
+
+    def _note(self, title: str, facts: Facts, new: int) -> None:
+        self.stages.append(Stage(title, facts, new))
+
+    def _create_organisation(self) -> None:
+        title = "Create organisation"
+        with self.watch(title) as progress:
+            created = save_organisation(self.database, self.organisation, now=self.now)
+            progress(1, 1)
+        facts: Facts = {
+            "accounts": len(self.organisation.accounts),
+            "sites": len(self.organisation.sites),
+            "countries": len(self.organisation.countries),
+            "contacts": len(self.organisation.contacts),
+            "billing profiles": len(self.organisation.billing_profiles),
+        }
+        self._note(title, facts, sum(created.values()))
+
+    def _save_prices_and_subscriptions(self) -> None:
+        parameters = self.parameters
+        subscriptions = build_subscriptions(
+            self.organisation, parameters.first_month, parameters.seed
+        )
+        title = "Save price book"
+        with self.watch(title) as progress:
+            text = price_book_text(self.organisation, subscriptions.activations)
+            file = self.folder / "price_book.yaml"
+            file.write_text(text, encoding="utf-8")
+            before = self._count("price")
+            save_prices(self.database, text, str(file), now=self.now)
+            prices = self._count("price")
+            progress(1, 1)
+        self._note(title, {"charges": self._count("charge"), "prices": prices}, prices - before)
+        title = "Activate subscriptions"
+        with self.watch(title) as progress:
+            created = save_subscriptions(self.database, subscriptions, now=self.now)
+            progress(1, 1)
+        facts: Facts = {
+            "subscriptions": len(subscriptions.activations),
+            "quantity changes": len(subscriptions.changes),
+            "cancellations": len(subscriptions.cancellations),
+        }
+        self._note(title, facts, sum(created.values()))
+
+    def _write_files(self) -> tuple[list[UsageFile], dict[str, Planted]]:
+        title = "Write usage files"
+        month = self.parameters.month
+        with self.watch(title) as progress:
+            files, planted = write_usage_files(
+                self.organisation, month, self.parameters.seed, self.folder / "usage"
+            )
+            progress(1, 1)
+        facts: Facts = {"files": len(files), "records": sum(file.records for file in files)}
+        self._note(title, facts, 0)
+        return files, planted
+
+    def _import(self, files: list[UsageFile]) -> None:
+        title = "Import usage"
+        before = self._count("usage_batch")
+        with self.watch(title) as progress:
+            self._create_collectors()
+            size = sum(file.path.stat().st_size for file in files)
+            done = 0
+            for file in files:
+                already = done
+                import_file(
+                    self.database,
+                    self.store,
+                    file.collector,
+                    file.path,
+                    now=self.now,
+                    progress=lambda read, _all, already=already: progress(already + read, size),  # type: ignore[misc]
+                )
+                done += file.path.stat().st_size
+                progress(done, size)
+        with self.database.transaction(now=self.now) as uow:
+            row = uow.query(_IMPORTED, names=[file.path.name for file in files])[0]
+        facts: Facts = {name: int(str(value or 0)) for name, value in row.items()}
+        self._note(title, facts, self._count("usage_batch") - before)
+
+    def _create_collectors(self) -> None:
+        with self.database.transaction(now=self.now) as uow:
+            for name in (BRIDGE, PLATFORM):
+                if uow.find("collector", external_id=name) is None:
+                    file = Path(__file__).parent / "collectors" / f"{name}.yaml"
+                    declared = yaml.safe_load(file.read_text(encoding="utf-8"))
+                    uow.create("collector", {"external_id": name, **declared})
+
+    def _compact(self) -> None:
+        title = "Compact usage"
+        with self.watch(title) as progress:
+            compact(self.database, self.store, now=self.now)
+            progress(1, 1)
+        with self.database.transaction(now=self.now) as uow:
+            row = uow.query(_SEGMENTS)[0]
+        facts: Facts = {name: int(str(value or 0)) for name, value in row.items()}
+        self._note(title, facts, 0)
+
+    def _bill(self) -> None:
+        title = "Bill the month"
+        with self.watch(title) as progress:
+            summary = run_bills(
+                self.database,
+                self.store,
+                self.parameters.billing_date,
+                now=self.now,
+                progress=progress,
+            )
+        facts: Facts = {
+            "accounts": summary.accounts,
+            "invoices": summary.invoices,
+            "lines": summary.lines,
+            "problems": len(summary.problems),
+        }
+        self._note(title, facts, summary.invoices)
+
+    def _print(self) -> list[Path]:
+        title = "Print invoices"
+        folder = self.folder / "invoices"
+        with self.watch(title) as progress:
+            with self.database.transaction(now=self.now) as uow:
+                rows = uow.query(_TO_PRINT, date=self.parameters.billing_date)
+            step = max(1, len(rows) // PRINTED_INVOICES)
+            chosen = rows[::step][:PRINTED_INVOICES]
+            there = {path.stem for path in folder.glob("*.pdf")}
+            ids = [int(str(row["id"])) for row in chosen if row["number"] not in there]
+            render_invoices(self.database, ids, folder, now=self.now, progress=progress)
+        self._note(title, {"invoices": len(ids)}, len(ids))
+        return [folder / f"{row['number']}.pdf" for row in chosen]
+
+    def _count(self, table: str) -> int:
+        with self.database.transaction(now=self.now) as uow:
+            return int(str(uow.query(f"SELECT count(*) AS n FROM {table}")[0]["n"]))
+
+
+_IMPORTED = """
+SELECT sum(records_read) AS records, sum(accepted) AS accepted, sum(duplicate) AS duplicate,
+       sum(rejected) AS rejected
+FROM usage_batch WHERE file_name = ANY(:names)
+"""
+
+_SEGMENTS = """
+SELECT count(*) AS files, sum(events) AS events FROM usage_segment WHERE state <> 'replaced'
+"""
+
+_TO_PRINT = """
+SELECT i.id, i.number FROM invoice i JOIN bill_run r ON r.id = i.bill_run_id
+WHERE r.billing_date = :date AND i.state = 'final' ORDER BY i.number
+"""
+
+_TOTALS = """
+SELECT i.currency, count(*) AS invoices, sum(i.total) AS total
+FROM invoice i JOIN bill_run r ON r.id = i.bill_run_id
+WHERE r.billing_date = :date GROUP BY i.currency ORDER BY count(*) DESC, i.currency
+"""
+
+_REJECTED = """
+SELECT c.external_id AS collector, u.reason, count(*) AS found
+FROM rejected_usage u
+JOIN usage_batch b ON b.id = u.batch_id
+JOIN collector c ON c.id = u.collector_id
+WHERE b.file_name = ANY(:names) GROUP BY 1, 2
+"""
+
+_DUPLICATES = """
+SELECT c.external_id AS collector, sum(b.duplicate) AS found
+FROM usage_batch b JOIN collector c ON c.id = b.collector_id
+WHERE b.file_name = ANY(:names) GROUP BY 1
+"""
+
+# A line worth explaining: priced by a layer of the customer's own, in more than one tier.
+_WORTH_EXPLAINING = """
+SELECT l.id FROM invoice_line l
+JOIN rated_charge c ON c.id = l.rated_charge_id
+JOIN invoice i ON i.id = l.invoice_id
+JOIN bill_run r ON r.id = i.bill_run_id
+WHERE r.billing_date = :date AND c.kind = 'usage' AND c.amount > 0
+ORDER BY jsonb_array_length(c.steps) > 1 DESC, c.layer <> 'list' DESC, i.number, l.position LIMIT 1
+"""
+
+
+def _defects(
+    run: DemoRun, files: list[UsageFile], planted: dict[str, Planted]
+) -> list[Defect]:
+    """Planted and found, by collector and kind; anything else that was rejected follows."""
+    names = [file.path.name for file in files]
+    with run.database.transaction(now=run.now) as uow:
+        rejected = uow.query(_REJECTED, names=names)
+        duplicates = uow.query(_DUPLICATES, names=names)
+    found = {(row["collector"], row["reason"]): int(str(row["found"])) for row in rejected}
+    doubled = {row["collector"]: int(str(row["found"])) for row in duplicates}
+    table = []
+    for collector, part in planted.items():
+        for kind, reason in REASONS.items():
+            count = found.pop((collector, reason), 0)
+            table.append(Defect(collector, kind, part.defects[kind], count))
+        count = doubled.get(collector, 0)
+        table.append(Defect(collector, "duplicate", part.defects["duplicate"], count))
+    table += [Defect(str(where), str(what), 0, count) for (where, what), count in found.items()]
+    return table
+
+
+def _totals(run: DemoRun) -> list[tuple[str, int, Decimal]]:
+    with run.database.transaction(now=run.now) as uow:
+        rows = uow.query(_TOTALS, date=run.parameters.billing_date)
+    return [
+        (str(row["currency"]), int(str(row["invoices"])), Decimal(str(row["total"])))
+        for row in rows
+    ]
+
+
+def _explain_something(run: DemoRun) -> Explanation:
+    with run.database.transaction(now=run.now) as uow:
+        rows = uow.query(_WORTH_EXPLAINING, date=run.parameters.billing_date)
+        return explain_line(uow, run.store, int(str(rows[0]["id"])))
