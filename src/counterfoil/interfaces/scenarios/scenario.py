@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from counterfoil.interfaces.scenarios.located import Moment
+from counterfoil.core.notation.located import Moment
 
 NOON = time(12)
 
@@ -138,8 +138,9 @@ class Expected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bill(Step):
-    """A bill run with the day of the step as its billing date."""
+    """A bill run with the day of the step as its billing date; of one billed account or all."""
 
+    account: str | None
     billing_date: date
     expected: Expected | None
 

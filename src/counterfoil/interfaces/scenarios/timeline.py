@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import yaml
 
-from counterfoil.interfaces.scenarios.located import (
+from counterfoil.core.notation.located import (
     Entry,
     Kind,
     Moment,
@@ -76,7 +76,7 @@ STEPS: Mapping[str, Rules] = {
     },
     "usage": {**ON, **EVENT, "events": Rule(kind=Kind.NODE)},
     "load_prices": {**ON, **PRICE_BOOK},
-    "bill": {**ON_DAY, "expect": Rule(kind=Kind.NODE)},
+    "bill": {**ON_DAY, "account": Rule(), "expect": Rule(kind=Kind.NODE)},
     "preview": {**ON_DAY, "account": Rule(required=True), "expect": Rule(kind=Kind.NODE)},
 }
 EXPECT: Rules = {"invoices": Rule(kind=Kind.NODE), "problems": Rule(kind=Kind.NODE)}
@@ -91,6 +91,7 @@ INVOICE: Rules = {
     "lines": Rule(kind=Kind.NODE),
 }
 LINE: Rules = {
+    "times": Rule(kind=Kind.INTEGER, default=1, minimum=1, maximum=10_000),
     "charge": Rule(),
     "subscription": Rule(),
     "kind": Rule(choices=("one_time", "recurring", "usage", "reversal")),
@@ -297,8 +298,15 @@ class TimelineReader:
         return LoadPrices(line=entry.line, on=entry["on"], price_book=book)
 
     def _bill(self, entry: Entry, place: str) -> Step | None:
-        expected = self._expected(entry["expect"], f"{place}.expect")
-        return Bill(line=entry.line, on=entry["on"], billing_date=entry["on"], expected=expected)
+        if entry["account"] is not None:
+            self._known("account", entry["account"], self.zones, entry, place)
+        return Bill(
+            line=entry.line,
+            on=entry["on"],
+            account=entry["account"],
+            billing_date=entry["on"],
+            expected=self._expected(entry["expect"], f"{place}.expect"),
+        )
 
     def _preview(self, entry: Entry, place: str) -> Step | None:
         self._known("account", entry["account"], self.zones, entry, place)
@@ -343,7 +351,8 @@ class TimelineReader:
             entry = self.reader.entry(item, rules, f"{place}[{position}]")
             if entry is not None:
                 fields = {name: value for name, value in entry.values.items() if value is not None}
-                rows.append(ExpectedLine(entry.line, fields))
+                times = fields.pop("times", 1)
+                rows.extend([ExpectedLine(entry.line, fields)] * times)
         return tuple(rows)
 
     def _known(
