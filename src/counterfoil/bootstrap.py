@@ -12,7 +12,9 @@ from counterfoil.business.accounts.entities import ENTITIES as ACCOUNTS
 from counterfoil.business.billing.entities import ENTITIES as BILLING
 from counterfoil.business.products.entities import ENTITIES as PRODUCTS
 from counterfoil.business.subscriptions.entities import ENTITIES as SUBSCRIPTIONS
+from counterfoil.business.usage.collectors import check_collectors
 from counterfoil.business.usage.entities import ENTITIES as USAGE
+from counterfoil.business.usage.store import UsageStore
 from counterfoil.platform.metadata import Catalogue, build_catalogue
 from counterfoil.platform.records.database import Database
 from counterfoil.platform.records.database_url import read_database_url
@@ -27,17 +29,10 @@ from counterfoil.platform.records.unit_of_work import RecordCheck
 CATALOGUE: Catalogue = build_catalogue((*ACCOUNTS, *PRODUCTS, *SUBSCRIPTIONS, *USAGE, *BILLING))
 """Every entity of the system, in the order of the rooms."""
 
-CHECKS: dict[str, RecordCheck] = {}
+CHECKS: dict[str, RecordCheck] = {"collector": check_collectors}
 """The rooms' own rules, by entity."""
 
 DATABASE_NAME = "counterfoil"
-
-
-@dataclass(frozen=True, slots=True)
-class UsageStore:
-    """SEAM until business/usage/store.py exists."""
-
-    folder: Path
 
 
 @dataclass(frozen=True, slots=True)

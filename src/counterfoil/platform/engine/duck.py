@@ -7,7 +7,7 @@ loaded. Inside the engine instants are naive ``TIMESTAMP`` values in UTC.
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import duckdb
 import pyarrow as pa
@@ -39,11 +39,11 @@ class Engine:
 
     def rows(
         self, sql: str, parameters: Mapping[str, object] | None = None
-    ) -> list[tuple[object, ...]]:
+    ) -> list[tuple[Any, ...]]:
         """All rows of a small result, as plain Python values."""
         return list(self._execute(sql, parameters).fetchall())
 
-    def row(self, sql: str, parameters: Mapping[str, object] | None = None) -> tuple[object, ...]:
+    def row(self, sql: str, parameters: Mapping[str, object] | None = None) -> tuple[Any, ...]:
         """The first row of a result that has at least one."""
         return self.rows(sql, parameters)[0]
 

@@ -1,0 +1,1 @@
+"""From a source's records to stored, de-duplicated usage events."""

@@ -1,0 +1,97 @@
+"""Which subscription an identifier stands for, by meter and time.
+
+A usage identifier leads to its subscriptions; a subscription takes usage of the meters of its
+rate plan's usage charges, from the start of its ``start_date`` to the start of its ``end_date``
+in the time zone of the billing profile that bills the account (the nearest one upwards; UTC
+where there is none).
+"""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from counterfoil.platform.engine.duck import Engine
+from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+_ROUTES = """
+WITH RECURSIVE upwards AS (
+    SELECT a.id AS account_id, a.parent_id, p.time_zone
+    FROM account a LEFT JOIN billing_profile p ON p.account_id = a.id
+    UNION ALL
+    SELECT u.account_id, a.parent_id, p.time_zone
+    FROM upwards u JOIN account a ON a.id = u.parent_id
+    LEFT JOIN billing_profile p ON p.account_id = a.id
+    WHERE u.time_zone IS NULL
+),
+zones AS (SELECT account_id, max(time_zone) AS time_zone FROM upwards GROUP BY account_id),
+meters AS (
+    SELECT DISTINCT c.rate_plan_id, m.id AS meter_id, m.external_id AS meter
+    FROM charge c JOIN meter m ON m.id = c.meter_id WHERE c.kind = 'usage'
+)
+SELECT i.identifier, s.id AS subscription_id, m.meter_id, m.meter,
+       s.start_date, s.end_date, coalesce(z.time_zone, 'UTC') AS time_zone,
+       s.start_date::timestamp AT TIME ZONE coalesce(z.time_zone, 'UTC') AS start_time,
+       s.end_date::timestamp AT TIME ZONE coalesce(z.time_zone, 'UTC') AS end_time
+FROM usage_identifier i
+JOIN subscription s ON s.id = i.subscription_id
+JOIN zones z ON z.account_id = s.account_id
+LEFT JOIN meters m ON m.rate_plan_id = s.rate_plan_id
+WHERE s.end_date IS NULL OR s.end_date > s.start_date
+"""
+
+_INTERVALS = """
+CREATE OR REPLACE TABLE routes AS
+    SELECT identifier, subscription_id, meter_id, meter, start_date, end_date, time_zone,
+           start_time::TIMESTAMP AS start_time,
+           coalesce(end_time::TIMESTAMP, TIMESTAMP '9999-12-31') AS end_time
+    FROM routes_read;
+CREATE OR REPLACE TABLE route_identifier AS SELECT DISTINCT identifier FROM routes;
+CREATE OR REPLACE TABLE route_meter AS SELECT external_id AS meter, id AS meter_id FROM meters_read;
+CREATE OR REPLACE TABLE route_key AS
+    SELECT identifier, meter, min(start_time) AS first_time, max(end_time) AS last_time,
+           arg_min(start_date, start_time) AS first_date, arg_max(end_date, end_time) AS last_date,
+           any_value(time_zone) AS time_zone
+    FROM routes WHERE meter IS NOT NULL GROUP BY ALL;
+CREATE OR REPLACE TABLE route_interval AS
+    WITH edges AS (
+        SELECT identifier, meter, start_time AS edge FROM routes WHERE meter IS NOT NULL
+        UNION SELECT identifier, meter, end_time FROM routes WHERE meter IS NOT NULL
+    ),
+    pieces AS (
+        SELECT *, lead(edge) OVER (PARTITION BY identifier, meter ORDER BY edge) AS next_edge
+        FROM edges
+    )
+    SELECT p.identifier, p.meter, p.edge AS start_time, p.next_edge AS end_time,
+           min(r.subscription_id) AS subscription_id, min(r.meter_id) AS meter_id,
+           count(*) AS subscriptions
+    FROM pieces p JOIN routes r ON r.identifier = p.identifier AND r.meter = p.meter
+        AND r.start_time <= p.edge AND r.end_time >= p.next_edge
+    GROUP BY ALL;
+DROP TABLE routes;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """The routes of all identifiers, as two tables read in one unit of work."""
+
+    routes: pa.Table
+    meters: pa.Table
+
+
+def load_routing(uow: UnitOfWork) -> Routing:
+    """Read all routes: two queries, whatever their number."""
+    return Routing(uow.read_arrow(_ROUTES), uow.read_arrow("SELECT id, external_id FROM meter"))
+
+
+def place_routing(engine: Engine, routing: Routing) -> None:
+    """Make the routes the relations that the mapping joins.
+
+    ``route_interval`` has disjoint intervals per (identifier, meter); more than one subscription
+    in an interval is an ambiguity the mapping reports.
+    """
+    engine.register("routes_read", routing.routes)
+    engine.register("meters_read", routing.meters)
+    engine.run(_INTERVALS)
+    engine.unregister("routes_read")
+    engine.unregister("meters_read")

@@ -1,0 +1,347 @@
+"""Usage events as immutable Parquet files, with a manifest in PostgreSQL.
+
+A file counts from the commit of its ``usage_segment`` row. Ids are given under a lock that is
+held until the commit, so that the order of ids is the order in which segments became visible:
+of two events with the same (source, event id) the one in the lower segment is the event.
+"""
+
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from counterfoil.platform.engine.duck import sql_literal
+from counterfoil.platform.metadata import Record
+from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+EVENT_SCHEMA = pa.schema(
+    [
+        ("source", pa.string()),
+        ("event_id", pa.string()),
+        ("time", pa.timestamp("us")),
+        ("subscription_id", pa.int64()),
+        ("meter_id", pa.int64()),
+        ("quantity", pa.decimal128(38, 15)),
+        ("batch_id", pa.int64()),
+        ("line", pa.int64()),
+        ("attributes", pa.string()),
+    ]
+)
+"""The columns of an event; ``time`` is UTC."""
+
+COLUMNS = ", ".join(EVENT_SCHEMA.names)
+"""The event columns as a SELECT list."""
+
+LARGEST_SEGMENT = 1_000_000
+"""Events in one file, at most."""
+
+BUCKETS = 16
+"""Events of one account tree share a bucket: ``root_id % BUCKETS``."""
+
+ROWS_PER_GROUP = 122_880
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A written file that is not in the manifest yet; ``path`` is absolute, times naive UTC."""
+
+    path: Path
+    events: int
+    min_time: datetime
+    max_time: datetime
+    bucket: int | None = None
+    month: datetime | None = None
+
+
+class UsageStore:
+    """The folder of the event files; any number of processes may use it at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("incoming", "fresh", "compacted"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+
+    def paths(self, segments: Sequence[Record]) -> list[Path]:
+        """The absolute paths of segments of the manifest."""
+        return [self.folder / str(segment["path"]) for segment in segments]
+
+    def incoming_path(self) -> Path:
+        """A path for a file that is still being written."""
+        return self.folder / "incoming" / f"{uuid.uuid4().hex}.parquet"
+
+    @contextmanager
+    def writing(self) -> Iterator["SegmentWriter"]:
+        """Write events to files; they are removed again unless the caller keeps them.
+
+        The files stay when the block ends without an exception; add them to the manifest by
+        :meth:`publish` in the transaction that accepts them.
+        """
+        writer = SegmentWriter(self)
+        try:
+            yield writer
+            writer.finish()
+        except BaseException:
+            writer.discard()
+            raise
+
+    def publish(
+        self,
+        uow: UnitOfWork,
+        files: Sequence[Incoming],
+        *,
+        batch_id: int | None,
+        state: str = "fresh",
+    ) -> list[int]:
+        """Rename the files into place and add them to the manifest; their segment ids.
+
+        They become visible with the commit of the unit of work, which should follow at once:
+        until then no other one can publish. After a crash before it the files are orphans that
+        nobody reads.
+        """
+        if not files:
+            return []
+        lock_publishing(uow)
+        ids = uow.allocate_ids("usage_segment", len(files))
+        rows: list[Record] = []
+        for segment_id, file in zip(ids, files, strict=True):
+            name = f"{state}/{segment_id:012d}.parquet"
+            file.path.rename(self.folder / name)
+            rows.append(
+                {
+                    "id": segment_id,
+                    "path": name,
+                    "batch_id": batch_id,
+                    "state": state,
+                    "bucket": file.bucket,
+                    "month": file.month.date() if file.month else None,
+                    "events": file.events,
+                    "min_time": file.min_time.replace(tzinfo=UTC),
+                    "max_time": file.max_time.replace(tzinfo=UTC),
+                }
+            )
+        _sync_folder(self.folder / state)
+        uow.copy_in("usage_segment", pa.Table.from_pylist(rows, schema=_MANIFEST))
+        return ids
+
+
+class SegmentWriter:
+    """Appends tables of events to files of bounded size; see :meth:`UsageStore.writing`."""
+
+    def __init__(self, store: UsageStore) -> None:
+        self._store = store
+        self._open: _OpenFile | None = None
+        self.files: list[Incoming] = []
+
+    def append(self, events: pa.Table) -> None:
+        """Add events, in the order in which the first of equal ones wins."""
+        events = events.select(EVENT_SCHEMA.names).cast(EVENT_SCHEMA)
+        while events.num_rows:
+            if self._open is None:
+                self._open = _OpenFile(self._store.incoming_path())
+            room = LARGEST_SEGMENT - self._open.events
+            self._open.append(events.slice(0, room))
+            events = events.slice(room)
+            if self._open.events >= LARGEST_SEGMENT:
+                self.finish()
+
+    def finish(self) -> None:
+        """Make the file that is being written durable."""
+        if self._open is not None:
+            file, self._open = self._open, None
+            self.files.append(file.close())
+
+    def discard(self) -> None:
+        """Remove all files that were written and not yet published."""
+        if self._open is not None:
+            self._open.abandon()
+        for file in self.files:
+            file.path.unlink(missing_ok=True)
+
+
+class _OpenFile:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.events = 0
+        self._times: list[tuple[datetime, datetime]] = []
+        self._writer = pq.ParquetWriter(
+            path, EVENT_SCHEMA, compression="zstd", store_schema=False, write_page_index=False
+        )
+
+    def append(self, events: pa.Table) -> None:
+        self._writer.write_table(events, row_group_size=ROWS_PER_GROUP)
+        self.events += events.num_rows
+        bounds = pc.min_max(events["time"]).as_py()
+        self._times.append((bounds["min"], bounds["max"]))
+
+    def close(self) -> Incoming:
+        self._writer.close()
+        sync_file(self.path)
+        first = min(low for low, _ in self._times)
+        return Incoming(self.path, self.events, first, max(high for _, high in self._times))
+
+    def abandon(self) -> None:
+        self._writer.close()
+        self.path.unlink(missing_ok=True)
+
+
+def lock_publishing(uow: UnitOfWork) -> None:
+    """Wait until no other unit of work is between publishing segments and its commit."""
+    uow.query("SELECT pg_advisory_xact_lock(hashtextextended('publish usage segments', 0))")
+
+
+def save_events(uow: UnitOfWork, store: UsageStore, events: pa.Table, batch_id: int) -> list[int]:
+    """Store ready events (see ``EVENT_SCHEMA``) as segments of a batch; their segment ids."""
+    with store.writing() as writer:
+        writer.append(events)
+    return store.publish(uow, writer.files, batch_id=batch_id)
+
+
+def usage_relation(
+    uow: UnitOfWork,
+    store: UsageStore,
+    *,
+    buckets: Sequence[int] | None,
+    from_time: datetime,
+    to_time: datetime,
+) -> str:
+    """A SELECT for the engine: the events with from_time <= time < to_time, each once.
+
+    Columns are those of ``EVENT_SCHEMA``. With ``buckets`` only compacted files of these buckets
+    are read; what is not compacted yet is not bucketed, so events of other buckets may be among
+    the result: join it with the subscriptions that are wanted.
+    """
+    manifest = visible_segments(uow)
+    span = f"time >= {_timestamp(from_time)} AND time < {_timestamp(to_time)}"
+    wanted = [
+        row
+        for row in manifest.compacted
+        if _overlaps(row, from_time, to_time) and (buckets is None or row["bucket"] in buckets)
+    ]
+    parts = []
+    if wanted:
+        parts.append(f"SELECT {COLUMNS} FROM {parquet(store.paths(wanted))} WHERE {span}")
+    near = [row for row in manifest.fresh if _overlaps(row, from_time, to_time)]
+    if near:
+        rows = parquet(store.paths(near), numbered=True)
+        again = later_duplicates(store.paths(manifest.fresh), store.paths(manifest.compacted))
+        parts.append(
+            f"SELECT {COLUMNS} FROM {rows} f WHERE {span} AND NOT EXISTS (SELECT 1 FROM "
+            f"({again}) d WHERE d.filename = f.filename "
+            "AND d.file_row_number = f.file_row_number)"
+        )
+    return "\nUNION ALL\n".join(parts) if parts else _no_events()
+
+
+def later_duplicates(files: Sequence[Path], earlier: Sequence[Path]) -> str:
+    """SELECT of (filename, file_row_number) of rows of ``files`` whose event stands before them.
+
+    That is in a file of ``earlier``, in a file of ``files`` with a lower name, or in an earlier
+    row. Names of segments are padded, so that they sort as ids do. Only the two key columns are
+    read.
+    """
+    keys = (
+        f"SELECT source, event_id, filename, file_row_number FROM {parquet(files, numbered=True)}"
+    )
+    repeated = (
+        "SELECT source, event_id, min((filename, file_row_number)) AS first "
+        f"FROM ({keys}) GROUP BY source, event_id HAVING count(*) > 1"
+    )
+    later = (
+        f"SELECT k.filename, k.file_row_number FROM ({keys}) k JOIN ({repeated}) r "
+        "ON r.source = k.source AND r.event_id = k.event_id "
+        "WHERE (k.filename, k.file_row_number) <> r.first"
+    )
+    if not earlier:
+        return later
+    stored = (
+        f"SELECT k.filename, k.file_row_number FROM {parquet(earlier)} c "
+        f"JOIN ({keys}) k ON k.source = c.source AND k.event_id = c.event_id"
+    )
+    return f"{later} UNION {stored}"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The segments that count, by id."""
+
+    fresh: list[Record]
+    compacted: list[Record]
+
+
+def visible_segments(uow: UnitOfWork) -> Manifest:
+    """The manifest as this unit of work sees it, in one query."""
+    rows = uow.query(
+        "SELECT id, path, state, bucket, month, events, min_time, max_time FROM usage_segment "
+        "WHERE state IN ('fresh', 'compacted') ORDER BY id"
+    )
+    return Manifest(
+        [row for row in rows if row["state"] == "fresh"],
+        [row for row in rows if row["state"] == "compacted"],
+    )
+
+
+def parquet(paths: Sequence[Path], *, numbered: bool = False) -> str:
+    """``read_parquet(...)`` over files, with filename and file_row_number if ``numbered``."""
+    listed = ", ".join(sql_literal(str(path)) for path in paths)
+    options = ", filename = true, file_row_number = true" if numbered else ""
+    return f"read_parquet([{listed}]{options})"
+
+
+def sync_file(path: Path) -> None:
+    """Return when the file's content is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    sync_file(folder)
+
+
+def _overlaps(row: Record, from_time: datetime, to_time: datetime) -> bool:
+    first, last = row["min_time"], row["max_time"]
+    assert isinstance(first, datetime) and isinstance(last, datetime)  # noqa: S101 - not null
+    return first < to_time and last >= from_time
+
+
+def _timestamp(instant: datetime) -> str:
+    return f"TIMESTAMP '{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}'"
+
+
+def _no_events() -> str:
+    types = {
+        "time": "TIMESTAMP",
+        "subscription_id": "BIGINT",
+        "meter_id": "BIGINT",
+        "quantity": "DECIMAL(38, 15)",
+        "batch_id": "BIGINT",
+        "line": "BIGINT",
+    }
+    columns = ", ".join(
+        f"CAST(NULL AS {types.get(name, 'VARCHAR')}) AS {name}" for name in EVENT_SCHEMA.names
+    )
+    return f"SELECT {columns} WHERE false"
+
+
+_MANIFEST = pa.schema(
+    [
+        ("id", pa.int64()),
+        ("path", pa.string()),
+        ("batch_id", pa.int64()),
+        ("state", pa.string()),
+        ("bucket", pa.int64()),
+        ("month", pa.date32()),
+        ("events", pa.int64()),
+        ("min_time", pa.timestamp("us", "UTC")),
+        ("max_time", pa.timestamp("us", "UTC")),
+    ]
+)
