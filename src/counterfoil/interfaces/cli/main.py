@@ -1,0 +1,86 @@
+"""The command ``counterfoil``: every room's commands, gathered under one name."""
+
+import signal
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from counterfoil import __version__
+from counterfoil.interfaces.cli import invoices, organisation
+from counterfoil.interfaces.cli.output import fail_on_refused
+from counterfoil.interfaces.cli.serve import serve
+
+_HELP = """
+Order-to-cash software in which every amount on an invoice can explain itself.
+
+The data lie in the folder named by COUNTERFOIL_HOME (.counterfoil by default), with a database \
+server of their own; COUNTERFOIL_DATABASE_URL names a PostgreSQL server to use instead.
+
+Commands that print a table print JSON with --json. Exit status: 0 done; 2 refused, with one line \
+per problem on stderr and nothing changed; 1 anything else.
+"""
+_EXAMPLES = """
+[bold]Examples[/]
+
+  counterfoil demo            a month of a whole company, usage to invoices
+
+  counterfoil init            an organisation of your own
+
+  counterfoil status --json   what is in it
+
+  counterfoil COMMAND --help  more about each of them
+"""
+
+
+class Commands(TyperGroup):
+    """Commands whose refusals and interruptions are printed, not thrown."""
+
+    def invoke(self, ctx: Any) -> object:
+        """Run the named command; exit status 2 when its input is refused."""
+        with fail_on_refused():
+            return super().invoke(ctx)
+
+
+app = typer.Typer(
+    name="counterfoil",
+    cls=Commands,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"counterfoil {__version__}")
+        raise typer.Exit
+
+
+@app.callback(help=_HELP, epilog=_EXAMPLES)
+def counterfoil(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Take the options that stand before the command's name."""
+
+
+app.command()(organisation.init)
+app.command()(organisation.status)
+app.command()(serve)
+app.add_typer(invoices.app, name="invoices")
+
+
+def main() -> None:
+    """Run the command line; a request to terminate ends a command in order, as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    app()
+
+
+if __name__ == "__main__":
+    main()
