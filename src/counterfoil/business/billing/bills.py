@@ -6,7 +6,7 @@ changes nothing. What is done with the result (stored, shown) is its caller's bu
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
 import pyarrow as pa
 
@@ -16,8 +16,9 @@ from counterfoil.business.billing.loading import (
     load_charges,
     load_prices,
     load_profiles,
+    new_usage_relation,
 )
-from counterfoil.business.usage.store import UsageStore, new_usage_relation, usage_relation
+from counterfoil.business.usage.store import UsageStore, usage_relation
 from counterfoil.core.periods.zones import local_midnight
 from counterfoil.core.rating.charges import PRICE_EPOCHS, RATING
 from counterfoil.core.rating.exact import half_up, power_of_ten, raw
@@ -198,7 +199,7 @@ def _load_rest(uow: UnitOfWork, engine: Engine, accounts: Sequence[int], charges
         "SELECT subscription_charge_id FROM late_cycle UNION "
         "SELECT subscription_charge_id FROM charge WHERE billed_through > end_date"
     )
-    engine.register("billed_charge", load_billed_charges(uow, [int(str(row[0])) for row in again]))
+    engine.register("billed_charge", load_billed_charges(uow, [int(row[0]) for row in again]))
     engine.run(
         "CREATE TABLE billed_usage AS SELECT i.item_id, b.service_start, "
         f"CAST(sum(b.quantity) AS {BILLED_USAGE.columns['quantity']}) AS quantity "
@@ -215,10 +216,16 @@ def _rate(uow: UnitOfWork, engine: Engine, store: UsageStore) -> None:
     engine.register("midnight", _midnights(engine))
     engine.run(f"CREATE TABLE problem AS {_PROBLEMS}")
     span = engine.row("SELECT min(instant), max(instant) FROM midnight")
-    buckets = [int(str(row[0])) for row in engine.rows("SELECT DISTINCT root_id % 16 FROM charge")]
+    buckets = [int(row[0]) for row in engine.rows("SELECT DISTINCT root_id % 16 FROM charge")]
     select = None
     if isinstance(span[0], datetime) and isinstance(span[1], datetime):
-        select = usage_relation(uow, store, buckets=buckets, from_time=span[0], to_time=span[1])
+        select = usage_relation(
+            uow,
+            store,
+            buckets=buckets,
+            from_time=span[0].replace(tzinfo=UTC),
+            to_time=span[1].replace(tzinfo=UTC),
+        )
     _make_relation(engine, "usage", USAGE, select)
     for statement in RATING:
         engine.run(f"CREATE TABLE {statement.name} AS {statement.sql}")

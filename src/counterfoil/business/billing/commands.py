@@ -4,7 +4,7 @@ A bill run goes over all billed accounts in batches; a batch is one transaction,
 loses nothing and is simply run again: what is billed already is no longer due.
 """
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from counterfoil.business.billing.bills import Bills, compute_bills
 from counterfoil.business.billing.loading import billed_accounts, usage_seen
-from counterfoil.business.usage.store import UsageStore
+from counterfoil.business.usage.store import UsageStore, lock_publishing
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.engine.duck import NotComputable
 from counterfoil.platform.metadata import Catalogue
@@ -123,7 +123,7 @@ def finalize_invoices(
             f"SELECT id FROM invoice WHERE state = 'draft'{chosen} ORDER BY id FOR UPDATE",
             **({} if invoice_ids is None else {"ids": list(invoice_ids)}),
         )
-        return _finalize(uow, [int(str(row["id"])) for row in rows])
+        return _finalize(uow, [int(row["id"]) for row in rows])
 
 
 def discard_drafts(database: Database, *, now: datetime) -> int:
@@ -159,12 +159,12 @@ def _begin(
 ) -> tuple[int, list[int], int]:
     """Record the run; which accounts it goes over; which usage segments earlier runs have seen.
 
-    The table lock waits for imports that are just committing, so that no segment with a lower id
+    The lock waits for imports that are just committing, so that no segment with a lower id
     than the newest can appear afterwards. A run over chosen accounts has seen nothing for the
     others, so it records no segment.
     """
     with database.transaction(now=now, source="job") as uow:
-        uow.execute("LOCK TABLE usage_segment IN SHARE MODE")
+        lock_publishing(uow)
         newest = uow.query("SELECT coalesce(max(id), 0) AS id FROM usage_segment")[0]["id"]
         seen = usage_seen(uow)
         run = uow.create(
@@ -176,7 +176,7 @@ def _begin(
             },
         )
         todo = billed_accounts(uow) if accounts is None else list(accounts)
-        return int(str(run["id"])), todo, seen
+        return int(run["id"]), todo, seen
 
 
 def _finish(database: Database, summary: BillRunSummary, now: datetime) -> None:
@@ -287,7 +287,7 @@ def _save(uow: UnitOfWork, bills: Bills, order: BatchOrder) -> BillRunSummary:
     _save_problems(uow, problems, order.bill_run_id)
     if order.finalize:
         _finalize(uow, invoice_ids)
-    totals: Counter[str] = Counter()
+    totals: defaultdict[str, Decimal] = defaultdict(Decimal)
     for row in bills.invoices.select(["currency", "total"]).to_pylist():
         totals[row["currency"]] += row["total"]
     return BillRunSummary(

@@ -113,16 +113,18 @@ WHERE d.billed_through > d.end_date AND b.kind = 'recurring' AND b.service_end >
 def make_cycles(engine: Engine, billing_date: date) -> None:
     """From relation ``charge`` make ``cycle``: every cycle of every distinct cadence that may
     matter, computed from its original anchor."""
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for alignment, unit, count, cycle_day, anchor_date, first_day in engine.rows(_CADENCES):
         anchor = calendar_anchor(unit, cycle_day) if alignment == "calendar" else anchor_date
         cycles = cycles_between(anchor, Cadence(unit, count), first_day, billing_date + _ONE_DAY)
         rows += [
             (alignment, unit, count, cycle_day, anchor_date, start, end) for start, end in cycles
         ]
-    columns = list(zip(*rows, strict=True)) or [[] for _ in _CYCLES]
-    arrays = [pa.array(values, kind.type) for values, kind in zip(columns, _CYCLES, strict=True)]
-    engine.register("cycle", pa.table(arrays, schema=_CYCLES))
+    columns = [
+        pa.array([row[position] for row in rows], column.type)
+        for position, column in enumerate(_CYCLES)
+    ]
+    engine.register("cycle", pa.table(columns, schema=_CYCLES))
 
 
 def make_due_items(engine: Engine, billing_date: date) -> None:

@@ -6,7 +6,7 @@ difference it made to the cycle.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pyarrow as pa
@@ -99,9 +99,9 @@ def explain_line(
     """The counterfoil of an invoice line, with at most ``events`` usage events; refuses (404) an
     unknown line."""
     line = uow.get("invoice_line", line_id)
-    rated = uow.get("rated_charge", int(str(line["rated_charge_id"])))
+    rated = uow.get("rated_charge", int(line["rated_charge_id"]))
     facts = uow.query(_FACTS, rated_charge=rated["id"])[0]
-    price = None if rated["price_id"] is None else uow.get("price", int(str(rated["price_id"])))
+    price = None if rated["price_id"] is None else uow.get("price", int(rated["price_id"]))
     layers = uow.query(
         _LAYERS,
         account=facts["account_id"],
@@ -132,7 +132,7 @@ def itemise_usage(uow: UnitOfWork, store: UsageStore, rated: Record, facts: Reco
     start = _instant(rated["service_start"], facts["time_zone"])
     end = _instant(rated["service_end"], facts["time_zone"])
     select = usage_relation(
-        uow, store, buckets=[int(str(facts["root_id"])) % 16], from_time=start, to_time=end
+        uow, store, buckets=[int(facts["root_id"]) % 16], from_time=start, to_time=end
     )
     with open_engine(threads=1) as engine:
         engine.run(f"CREATE VIEW usage AS {select}")
@@ -156,8 +156,8 @@ def _itemised(engine: Engine) -> pa.Table:
     return engine.arrow("SELECT * EXCLUDE (event_no) FROM itemised ORDER BY event_no")
 
 
-def _instant(day: object, time_zone: object) -> datetime:
-    return local_midnight(day, str(time_zone)).astimezone(UTC).replace(tzinfo=None)  # type: ignore[arg-type]
+def _instant(day: date, time_zone: str) -> datetime:
+    return local_midnight(day, time_zone).astimezone(UTC)
 
 
 def _price_relation(uow: UnitOfWork, rated: Record) -> pa.Table:
@@ -192,8 +192,8 @@ def _item_sql(rated: Record, facts: Record, start: datetime, end: datetime) -> s
         f"{decimal(facts['event_increment'])} AS event_increment, "
         f"{facts['unit_size']}::BIGINT AS unit_size, {rated['price_id']}::BIGINT AS price_id, "
         f"{before} AS quantity_before, "
-        f"TIMESTAMP '{start.isoformat(sep=' ')}' AS start_at, "
-        f"TIMESTAMP '{end.isoformat(sep=' ')}' AS end_at"
+        f"TIMESTAMP '{start:%Y-%m-%d %H:%M:%S}' AS start_at, "
+        f"TIMESTAMP '{end:%Y-%m-%d %H:%M:%S}' AS end_at"
     )
 
 
@@ -201,7 +201,7 @@ def _name_files(uow: UnitOfWork, events: list[Record]) -> None:
     """Add to every event the name of the file it came in."""
     batches = uow.query(
         "SELECT id, file_name FROM usage_batch WHERE id = ANY(:ids)",
-        ids=sorted({event["batch_id"] for event in events}),  # type: ignore[type-var]
+        ids=sorted({event["batch_id"] for event in events}),
     )
     names = {row["id"]: row["file_name"] for row in batches}
     for event in events:
@@ -241,7 +241,7 @@ def _sentences(
             f"{_plain(rated['included_quantity'])} {facts['unit']}s are included; without them "
             f"it would be {_plain(rated['list_amount'])} {currency}."
         )
-    said += [_step_sentence(step, facts, currency) for step in rated["steps"]]  # type: ignore[attr-defined]
+    said += [_step_sentence(step, facts, currency) for step in rated["steps"]]
     if rated["days"] != rated["cycle_days"]:
         said.append(f"Served {rated['days']} of {rated['cycle_days']} days.")
     said.append(

@@ -9,6 +9,7 @@ from datetime import date
 
 import pyarrow as pa
 
+from counterfoil.business.usage.store import UsageStore, files_relation, visible_segments
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 _BILLED = """
@@ -159,7 +160,7 @@ def billed_accounts(uow: UnitOfWork) -> list[int]:
         "SELECT p.account_id FROM billing_profile p JOIN account a ON a.id = p.account_id "
         "ORDER BY a.root_id % 16, a.root_id, p.account_id"
     )
-    return [row["account_id"] for row in rows]  # type: ignore[misc]
+    return [row["account_id"] for row in rows]
 
 
 def usage_seen(uow: UnitOfWork) -> int:
@@ -167,4 +168,16 @@ def usage_seen(uow: UnitOfWork) -> int:
     rows = uow.query(
         "SELECT coalesce(max(usage_segment_seen), 0) AS seen FROM bill_run WHERE state = 'finished'"
     )
-    return int(str(rows[0]["seen"]))
+    return int(rows[0]["seen"])
+
+
+def new_usage_relation(uow: UnitOfWork, store: UsageStore, *, newer_than: int) -> str | None:
+    """A SELECT of the events in segments beyond ``newer_than``, duplicates included, or None.
+
+    Compaction moves old events into new segments, so this may be more than what is really new.
+    """
+    manifest = visible_segments(uow)
+    newer = [row for row in (*manifest.compacted, *manifest.fresh) if row["id"] > newer_than]
+    if not newer:
+        return None
+    return f"SELECT subscription_id, meter_id, time FROM {files_relation(store, newer)}"

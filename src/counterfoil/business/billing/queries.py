@@ -49,7 +49,7 @@ def billed_account(uow: UnitOfWork, external_id: str) -> int:
             "account",
         )
         raise Refused(problem)
-    return int(str(rows[0]["id"]))
+    return int(rows[0]["id"])
 
 
 def preview_invoice(
@@ -91,7 +91,7 @@ def read_invoice(uow: UnitOfWork, number_or_id: str | int) -> tuple[Record, list
             problem = Problem("unknown_invoice", f"there is no invoice {number_or_id!r}", "number")
             raise Refused(problem, status=404)
         invoice = found
-    return invoice, read_lines(uow, [int(str(invoice["id"]))])
+    return invoice, read_lines(uow, [int(invoice["id"])])
 
 
 def read_lines(uow: UnitOfWork, invoice_ids: Sequence[int]) -> list[Record]:

@@ -6,8 +6,9 @@ REST, OpenAPI and (later) SOAP, screens and permissions follow from the declarat
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
-Record = dict[str, object]
+Record = dict[str, Any]
 """A row of an entity: field name to value (int, str, Decimal, bool, date, aware UTC datetime)."""
 
 

@@ -1,0 +1,333 @@
+"""The engine's statements against the slow reference, on generated, tie-heavy books and usage."""
+
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import pyarrow as pa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.core.rating.reference import Item, Price, Rated, Tier, rate
+
+from counterfoil.core.rating.charges import PRICE_EPOCHS, RATING
+from counterfoil.core.rating.relations import (
+    BILLED_USAGE,
+    CHARGE_ITEM,
+    MIDNIGHT,
+    PRICE,
+    PRICE_LAYER,
+    PRICE_TIER,
+    USAGE,
+    Relation,
+)
+from counterfoil.platform.engine.duck import Engine, open_engine
+
+SPECIFICITY = {
+    ("list", 0): 0,
+    ("template", 5): 1,
+    ("account", 8): 999,
+    ("account", 9): 1000,
+    ("subscription", 4): 1_000_000,
+}
+FIRST = date(2024, 1, 1)
+
+# Amounts with exact half-cent ties, and unit sizes that do not divide.
+UNIT_AMOUNTS = st.sampled_from(
+    ["0", "0.005", "0.0125", "0.22", "1", "249.95", "0.0000004", "33.335"]
+)
+# Bounds that quantities meet exactly.
+BOUNDS = st.lists(st.sampled_from([1, 3, 10, 40]), max_size=3, unique=True).map(sorted)
+
+
+@st.composite
+def tiers(draw: Any, model: str) -> tuple[Tier, ...]:
+    bounds = draw(BOUNDS) if model in ("graduated", "volume") else []
+    starts = [0, *bounds]
+    ends = [*bounds, None]
+    made = []
+    for start, end in zip(starts, ends, strict=True):
+        unit = "0" if model == "flat" else draw(UNIT_AMOUNTS)
+        flat = draw(UNIT_AMOUNTS) if model in ("flat", "graduated", "volume") else "0"
+        made.append(
+            Tier(
+                Fraction(start),
+                None if end is None else Fraction(end),
+                Fraction(unit),
+                Fraction(flat),
+            )
+        )
+    return tuple(made)
+
+
+@st.composite
+def prices(draw: Any) -> list[Price]:
+    """A list price that always holds, and others in all layers with their own validity."""
+    book = []
+    for number in range(draw(st.integers(1, 6))):
+        layer, owner = ("list", 0) if number == 0 else draw(st.sampled_from(sorted(SPECIFICITY)))
+        model = draw(st.sampled_from(["flat", "per_unit", "graduated", "volume", "package"]))
+        valid_from = valid_to = None
+        if number > 0:
+            start = draw(st.integers(0, 40))
+            valid_from = FIRST + timedelta(days=start)
+            valid_to = valid_from + timedelta(days=draw(st.integers(1, 30)))
+        size = Fraction(draw(st.sampled_from(["1", "2.5", "10"]))) if model == "package" else None
+        book.append(
+            Price(
+                number + 1,
+                layer,
+                owner,
+                valid_from,
+                valid_to,
+                model,
+                size,
+                Fraction(draw(st.sampled_from(["0", "0", "3", "7.25"]))),
+                draw(tiers(model)),
+            )
+        )
+    return _without_overlaps(book)
+
+
+def _without_overlaps(book: list[Price]) -> list[Price]:
+    kept: list[Price] = []
+    for price in book:
+        same = [p for p in kept if (p.layer, p.owner_id) == (price.layer, price.owner_id)]
+        if all(
+            p.valid_to is not None
+            and price.valid_from is not None
+            and price.valid_to is not None
+            and p.valid_from is not None
+            and (p.valid_to <= price.valid_from or price.valid_to <= p.valid_from)
+            for p in same
+        ):
+            kept.append(price)
+    return kept
+
+
+@st.composite
+def items(draw: Any, item_id: int) -> Item:
+    kind = draw(st.sampled_from(["usage", "usage", "recurring", "one_time"]))
+    cycle_end = FIRST + timedelta(days=draw(st.sampled_from([7, 29, 30, 31])))
+    length = (cycle_end - FIRST).days
+    offset = draw(st.integers(0, length - 1))
+    start = FIRST + timedelta(days=offset)
+    end = start + timedelta(days=1 if kind == "one_time" else draw(st.integers(1, length - offset)))
+    digits = draw(st.sampled_from([0, 2, 2, 3]))
+    if kind != "usage":
+        prorated = kind == "recurring" and draw(st.booleans())
+        quantity = Fraction(draw(st.sampled_from(["1", "3", "2.5", "40", "0"])))
+        return Item(
+            item_id,
+            kind,
+            digits,
+            FIRST,
+            cycle_end,
+            start,
+            end,
+            quantity,
+            prorated,
+            one_price=not prorated,
+        )
+    moments = draw(
+        st.lists(
+            st.tuples(
+                st.integers(0, length * 24 - 1), st.integers(0, 400).map(lambda n: Fraction(n, 2))
+            ),
+            max_size=8,
+        )
+    )
+    events = tuple((datetime(2024, 1, 1) + timedelta(hours=h), q) for h, q in moments)
+    billed = ()
+    if draw(st.booleans()) and draw(st.booleans()):
+        billed = ((start, Fraction(draw(st.integers(0, 30)))),)
+    return Item(
+        item_id,
+        kind,
+        digits,
+        FIRST,
+        cycle_end,
+        start,
+        end,
+        aggregation=draw(st.sampled_from(["sum", "sum", "count", "max"])),
+        event_minimum=draw(st.sampled_from([None, Fraction(30)])),
+        event_increment=draw(st.sampled_from([None, Fraction(60), Fraction(6), Fraction("0.1")])),
+        unit_size=draw(st.sampled_from([1, 60, 7])),
+        events=events,
+        billed=billed,
+    )
+
+
+@st.composite
+def cases(draw: Any) -> tuple[list[Item], dict[int, list[Price]]]:
+    chosen = [draw(items(number + 1)) for number in range(draw(st.integers(1, 6)))]
+    return chosen, {item.item_id: draw(prices()) for item in chosen}
+
+
+@given(cases())
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+def test_engine_gives_what_the_reference_gives(
+    case: tuple[list[Item], dict[int, list[Price]]],
+) -> None:
+    chosen, books = case
+    expected = [row for item in chosen for row in rate(item, books[item.item_id], SPECIFICITY)]
+    with open_engine(threads=1) as engine:
+        got = rate_with_engine(engine, chosen, books)
+    assert got == expected
+
+
+def rate_with_engine(
+    engine: Engine, chosen: list[Item], books: dict[int, list[Price]]
+) -> list[Rated]:
+    load(engine, chosen, books)
+    for statement in PRICE_EPOCHS:
+        engine.run(f"CREATE TABLE {statement.name} AS {statement.sql}")
+    engine.run(
+        "CREATE TABLE midnight AS SELECT DISTINCT 'UTC' AS time_zone, d AS day, "
+        "CAST(d AS TIMESTAMP) AS instant FROM (SELECT epoch_start AS d FROM price_epoch "
+        "UNION SELECT epoch_end FROM price_epoch)"
+    )
+    for statement in RATING:
+        engine.run(f"CREATE TABLE {statement.name} AS {statement.sql}")
+    rows = engine.rows(
+        "SELECT item_id, service_start, service_end, price_id % 100, quantity, exact_amount, amount, "
+        "minor_digits FROM rated JOIN charge_item USING (item_id) ORDER BY item_id, epoch_no".replace(
+            "service_start,", "rated.service_start,", 1
+        )
+        .replace("service_end,", "rated.service_end,", 1)
+        .replace(" quantity,", " rated.quantity,", 1)
+    )
+    return [
+        Rated(
+            r[0],
+            r[1],
+            r[2],
+            r[3],
+            Fraction(r[4]),
+            r[5].quantize(Decimal("1e-15")),
+            r[6].quantize(Decimal(1).scaleb(-r[7])),
+        )
+        for r in rows
+    ]
+
+
+def load(engine: Engine, chosen: list[Item], books: dict[int, list[Price]]) -> None:
+    """Every item is its own charge, subscription and meter; price ids are item * 100 + number."""
+    register(
+        engine,
+        CHARGE_ITEM,
+        [
+            (
+                i.item_id,
+                i.item_id,
+                i.item_id,
+                9,
+                i.item_id,
+                i.kind,
+                "USD",
+                i.minor_digits,
+                "UTC",
+                i.cycle_start,
+                i.cycle_end,
+                i.service_start,
+                i.service_end,
+                i.service_start + timedelta(days=1) if i.one_price else i.service_end,
+                decimal(i.quantity),
+                i.prorated,
+                i.item_id,
+                i.aggregation,
+                decimal(i.event_minimum),
+                decimal(i.event_increment),
+                i.unit_size,
+            )
+            for i in chosen
+        ],
+    )
+    all_prices = [(i, p) for i, book in books.items() for p in book]
+    register(
+        engine,
+        PRICE,
+        [
+            (
+                i * 100 + p.price_id,
+                i,
+                "USD",
+                p.layer,
+                i if p.layer == "subscription" else p.owner_id,
+                p.valid_from,
+                p.valid_to,
+                p.model,
+                decimal(p.package_size),
+                decimal(p.included),
+            )
+            for i, p in all_prices
+        ],
+    )
+    register(
+        engine,
+        PRICE_TIER,
+        [
+            (
+                i * 100 + p.price_id,
+                decimal(t.start),
+                decimal(t.up_to),
+                decimal(t.unit_amount),
+                decimal(t.flat_amount),
+            )
+            for i, p in all_prices
+            for t in p.tiers
+        ],
+    )
+    register(
+        engine,
+        PRICE_LAYER,
+        [
+            (9, layer, owner, rank)
+            for (layer, owner), rank in SPECIFICITY.items()
+            if layer != "subscription"
+        ],
+    )
+    register(
+        engine,
+        USAGE,
+        [
+            ("s", f"{i.item_id}-{n}", at, i.item_id, i.item_id, decimal(q))
+            for i in chosen
+            for n, (at, q) in enumerate(i.events)
+        ],
+    )
+    register(
+        engine, BILLED_USAGE, [(i.item_id, day, decimal(q)) for i in chosen for day, q in i.billed]
+    )
+
+
+def decimal(value: Fraction | None) -> Decimal | None:
+    return None if value is None else Decimal(value.numerator) / Decimal(value.denominator)
+
+
+TYPES = {
+    "BIGINT": pa.int64(),
+    "INTEGER": pa.int32(),
+    "VARCHAR": pa.string(),
+    "DATE": pa.date32(),
+    "BOOLEAN": pa.bool_(),
+    "TIMESTAMP": pa.timestamp("us"),
+}
+
+
+def register(engine: Engine, relation: Relation, rows: list[tuple[Any, ...]]) -> None:
+    arrays = {}
+    for position, (name, kind) in enumerate(relation.columns.items()):
+        if kind.startswith("DECIMAL"):
+            precision, scale = kind[8:-1].split(",")
+            arrow = pa.decimal128(int(precision), int(scale))
+        else:
+            arrow = TYPES[kind]
+        arrays[name] = pa.array([row[position] for row in rows], arrow)
+    engine.register(relation.name, pa.table(arrays))
+
+
+def test_relation_names_are_those_the_statements_read() -> None:
+    text = " ".join(statement.sql for statement in (*PRICE_EPOCHS, *RATING))
+    for relation in (CHARGE_ITEM, PRICE, PRICE_TIER, PRICE_LAYER, MIDNIGHT, USAGE, BILLED_USAGE):
+        assert relation.name in text
