@@ -1,6 +1,6 @@
 """The engine's statements against the slow reference, on generated, tie-heavy books and usage."""
 
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -31,6 +31,7 @@ SPECIFICITY = {
     ("subscription", 4): 1_000_000,
 }
 FIRST = date(2024, 1, 1)
+MIDNIGHT_UTC = datetime.combine(FIRST, time.min)
 
 # Amounts with exact half-cent ties, and unit sizes that do not divide.
 UNIT_AMOUNTS = st.sampled_from(
@@ -137,7 +138,7 @@ def items(draw: Any, item_id: int) -> Item:
             max_size=8,
         )
     )
-    events = tuple((datetime(2024, 1, 1) + timedelta(hours=h), q) for h, q in moments)
+    events = tuple((MIDNIGHT_UTC + timedelta(hours=h), q) for h, q in moments)
     billed = ()
     if draw(st.booleans()) and draw(st.booleans()):
         billed = ((start, Fraction(draw(st.integers(0, 30)))),)
@@ -190,12 +191,9 @@ def rate_with_engine(
     for statement in RATING:
         engine.run(f"CREATE TABLE {statement.name} AS {statement.sql}")
     rows = engine.rows(
-        "SELECT item_id, service_start, service_end, price_id % 100, quantity, exact_amount, amount, "
-        "minor_digits FROM rated JOIN charge_item USING (item_id) ORDER BY item_id, epoch_no".replace(
-            "service_start,", "rated.service_start,", 1
-        )
-        .replace("service_end,", "rated.service_end,", 1)
-        .replace(" quantity,", " rated.quantity,", 1)
+        "SELECT r.item_id, r.service_start, r.service_end, r.price_id % 100, r.quantity, "
+        "r.exact_amount, r.amount, i.minor_digits "
+        "FROM rated r JOIN charge_item i USING (item_id) ORDER BY r.item_id, r.epoch_no"
     )
     return [
         Rated(
