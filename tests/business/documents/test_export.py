@@ -59,6 +59,7 @@ def test_json_keeps_decimals_as_exact_text(make_invoice, make_line):
     assert content["lines"][0]["position"] == 1
     assert content["bill_to"]["name"] == "Halvorsen ASA"
     assert "logo_svg" not in content["seller"]
+    assert list(content["account"]) == ["external_id", "name"]
 
 
 def test_the_same_invoice_gives_the_same_text(make_invoice):

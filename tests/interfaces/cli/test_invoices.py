@@ -29,7 +29,7 @@ def test_an_unknown_number_is_refused_and_nothing_is_written(run, tmp_path: Path
     out = tmp_path / "pages"
     answer = run("pdf", "INV-404", "--out", str(out))
     assert answer.exit_code == 2
-    assert "there is no invoice INV-404" in answer.stderr
+    assert "there is no invoice 'INV-404'" in answer.stderr
     assert not out.exists()
 
 

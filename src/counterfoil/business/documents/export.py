@@ -29,6 +29,9 @@ _LINE_FIELDS = (
 _INVOICE_FIELDS = (
     "number", "kind", "state", "currency", "invoice_date", "due_date", "finalized_at", "total",
 )  # fmt: skip
+_ADDRESS_FIELDS = ("street", "city", "region", "postal_code", "country", "tax_id", "email")
+_SELLER_FIELDS = ("name", *_ADDRESS_FIELDS, "phone", "website", "payment_instructions")
+_BILL_TO_FIELDS = ("name", "attention", *_ADDRESS_FIELDS)
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -63,14 +66,12 @@ def invoice_csv(invoices: Iterable[tuple[Record, Sequence[Record]]]) -> str:
 def invoice_json(invoice: Record, lines: Sequence[Record]) -> str:
     """The invoice with its parties and lines as one JSON object, decimals as strings."""
     snapshot = cast("Mapping[str, object]", invoice["snapshot"])
-    seller = dict(cast("Mapping[str, object]", snapshot.get("seller") or {}))
-    seller.pop("logo_svg", None)
     places = exponent(str(invoice["currency"]))
     content = {
         **{name: _json_value(invoice, name, places) for name in _INVOICE_FIELDS},
-        "seller": seller,
-        "bill_to": snapshot.get("bill_to"),
-        "account": snapshot.get("account"),
+        "seller": _party(snapshot.get("seller"), _SELLER_FIELDS),
+        "bill_to": _party(snapshot.get("bill_to"), _BILL_TO_FIELDS),
+        "account": _party(snapshot.get("account"), ("external_id", "name")),
         "payment_terms_days": snapshot.get("payment_terms_days"),
         "purchase_order": snapshot.get("purchase_order"),
         "lines": [
@@ -85,6 +86,12 @@ def exact_text(value: Decimal, places: int = 0) -> str:
     whole, _, fraction = f"{value:f}".partition(".")
     fraction = fraction.rstrip("0").ljust(places, "0")
     return f"{whole}.{fraction}" if fraction else whole
+
+
+def _party(party: object, fields: Sequence[str]) -> dict[str, object]:
+    """A party of the snapshot in a fixed order; a stored document has none of its own."""
+    known = cast("Mapping[str, object]", party or {})
+    return {name: known.get(name) for name in fields}
 
 
 def _json_value(record: Record, name: str, places: int) -> object:

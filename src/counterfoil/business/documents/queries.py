@@ -94,5 +94,7 @@ def _id_of(name: str) -> int | None:
 
 def _refuse_missing(missing: Sequence[str], field: str) -> None:
     if missing:
-        problems = [Problem("not_found", f"there is no invoice {name}", field) for name in missing]
+        problems = [
+            Problem("unknown_invoice", f"there is no invoice {name!r}", field) for name in missing
+        ]
         raise Refused(problems, status=404)
