@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Self
 
 from counterfoil.business.accounts.entities import ENTITIES as ACCOUNTS
+from counterfoil.business.accounts.rules import CHECKS as ACCOUNT_CHECKS
 from counterfoil.business.billing.entities import ENTITIES as BILLING
 from counterfoil.business.products.entities import ENTITIES as PRODUCTS
+from counterfoil.business.products.rules import CHECKS as PRODUCT_CHECKS
 from counterfoil.business.subscriptions.entities import ENTITIES as SUBSCRIPTIONS
+from counterfoil.business.subscriptions.rules import CHECKS as SUBSCRIPTION_CHECKS
 from counterfoil.business.usage.collectors import check_collectors
 from counterfoil.business.usage.entities import ENTITIES as USAGE
 from counterfoil.business.usage.store import UsageStore
@@ -24,12 +27,14 @@ from counterfoil.platform.records.organisation_schema import (
     scratch_database,
 )
 from counterfoil.platform.records.postgres import embedded_server
-from counterfoil.platform.records.unit_of_work import RecordCheck
+from counterfoil.platform.records.unit_of_work import RecordCheck, merge_checks
 
 CATALOGUE: Catalogue = build_catalogue((*ACCOUNTS, *PRODUCTS, *SUBSCRIPTIONS, *USAGE, *BILLING))
 """Every entity of the system, in the order of the rooms."""
 
-CHECKS: dict[str, RecordCheck] = {"collector": check_collectors}
+CHECKS: dict[str, RecordCheck] = merge_checks(
+    ACCOUNT_CHECKS, PRODUCT_CHECKS, SUBSCRIPTION_CHECKS, {"collector": check_collectors}
+)
 """The rooms' own rules, by entity."""
 
 DATABASE_NAME = "counterfoil"

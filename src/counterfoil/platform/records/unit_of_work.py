@@ -44,6 +44,25 @@ new record). Any problem refuses the whole write.
 """
 
 
+def merge_checks(*rooms: Mapping[str, RecordCheck]) -> dict[str, RecordCheck]:
+    """The rules of several rooms as one; of one entity the rooms' rules run in that order.
+
+    A later room's rule runs only on rows that the earlier ones found right.
+    """
+    merged: dict[str, RecordCheck] = {}
+    for checks in rooms:
+        for entity, check in checks.items():
+            merged[entity] = _both(merged[entity], check) if entity in merged else check
+    return merged
+
+
+def _both(first: RecordCheck, second: RecordCheck) -> RecordCheck:
+    def check(uow: "UnitOfWork", rows: Records, old_rows: OldRows) -> list[Problem]:
+        return first(uow, rows, old_rows) or second(uow, rows, old_rows)
+
+    return check
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """An answer given before to a request with the same idempotency key."""
@@ -89,9 +108,7 @@ class UnitOfWork:
         ids = self._create(entity, [values], by_command=by_command, numbered=False)
         return self.get(entity, ids[0])
 
-    def create_many(
-        self, entity: str, rows: Sequence[Record], *, by_command: bool = False
-    ) -> Ids:
+    def create_many(self, entity: str, rows: Sequence[Record], *, by_command: bool = False) -> Ids:
         """Create many records with one COPY, all or none; their ids in order of the rows.
 
         A problem's ``line`` is the row's position from 1.
@@ -102,9 +119,7 @@ class UnitOfWork:
         self, entity: str, rows: Sequence[Record], *, by_command: bool, numbered: bool
     ) -> Ids:
         declared = self.catalogue.entity(entity)
-        records, problems = check_new_rows(
-            declared, rows, by_command=by_command, numbered=numbered
-        )
+        records, problems = check_new_rows(declared, rows, by_command=by_command, numbered=numbered)
         if problems:
             raise Refused(problems)
         if not records:
@@ -197,9 +212,7 @@ class UnitOfWork:
             raise _unknown_records(entity, missing)
         return [found[record_id] for record_id in ids]
 
-    def _run_check(
-        self, entity: str, records: Records, old_rows: OldRows
-    ) -> None:
+    def _run_check(self, entity: str, records: Records, old_rows: OldRows) -> None:
         check = self._checks.get(entity)
         problems = check(self, records, old_rows) if check else []
         if problems:
@@ -262,7 +275,7 @@ class UnitOfWork:
             text(f'SELECT "{field}", id FROM "{table.name}" WHERE "{field}" = ANY(:wanted)'),
             {"wanted": wanted},
         )
-        return {value: record_id for value, record_id in rows}
+        return {row[0]: row[1] for row in rows}
 
     def list(
         self,
@@ -330,7 +343,7 @@ class UnitOfWork:
             ),
             {"sequence": f'"{table.name}_id_seq"', "count": count},
         )
-        return [row[0] for row in rows]
+        return [row[0] for row in rows.all()]
 
     # -- numbers, locks and remembered answers -----------------------------------------------
 
@@ -365,9 +378,7 @@ class UnitOfWork:
         A second request with the key waits here until the first has ended. Refused (422) when
         the key was used for a request with another fingerprint.
         """
-        self.query(
-            "SELECT pg_advisory_xact_lock(hashtextextended(:name, 1))", name=f"answer {key}"
-        )
+        self.query("SELECT pg_advisory_xact_lock(hashtextextended(:name, 1))", name=f"answer {key}")
         rows = self.query(
             "SELECT fingerprint, status, body FROM idempotent_answer WHERE key = :key", key=key
         )

@@ -1,0 +1,180 @@
+"""What records of this room must obey, whoever writes them: commands, REST or a file.
+
+Set-based: one call for all rows of a write, a fixed number of queries.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import cast
+
+from counterfoil.business.accounts.countries import country_codes, unknown_country
+from counterfoil.core.money.currencies import CURRENCIES, unknown_currency
+from counterfoil.core.periods.zones import known_time_zone, unknown_time_zone
+from counterfoil.core.problems import Problem
+from counterfoil.platform.metadata import Record
+from counterfoil.platform.records.unit_of_work import RecordCheck, UnitOfWork
+
+Parents = dict[int, int | None]
+
+
+class _Circle(Exception):  # noqa: N818 - a finding about the input, not a fault
+    """An account would be above itself."""
+
+
+def check_accounts(
+    uow: UnitOfWork, rows: list[Record], old_rows: list[Record | None]
+) -> list[Problem]:
+    """Accounts form trees; fills in the root of every row and of the accounts below it."""
+    parents = read_parents(
+        uow, [cast("int", row["parent_id"]) for row in rows if row["parent_id"] is not None]
+    )
+    for row in rows:
+        parents[cast("int", row["id"])] = cast("int | None", row["parent_id"])
+    roots: dict[int, int] = {}
+    problems: list[Problem] = []
+    for place, row in enumerate(rows):
+        line = _line(rows, place)
+        if row["parent_id"] is not None and row["parent_id"] not in parents:
+            message = f"there is no account with id {row['parent_id']}"
+            problems.append(Problem("unknown_reference", message, "parent_id", line=line))
+            continue
+        try:
+            row["root_id"] = find_root(cast("int", row["id"]), parents, roots)
+        except _Circle:
+            message = "would put the account below itself"
+            problems.append(Problem("account_circle", message, "parent_id", line=line))
+    if not problems:
+        _move_descendants(uow, rows, old_rows)
+    return problems
+
+
+def read_parents(uow: UnitOfWork, account_ids: Iterable[int]) -> Parents:
+    """The parent of these accounts and of every account above them; None for top accounts."""
+    rows = uow.query(
+        "WITH RECURSIVE above AS ("
+        "SELECT id, parent_id FROM account WHERE id = ANY(:ids)"
+        " UNION SELECT account.id, account.parent_id FROM account"
+        " JOIN above ON account.id = above.parent_id) SELECT id, parent_id FROM above",
+        ids=sorted(set(account_ids)),
+    )
+    return {cast("int", row["id"]): cast("int | None", row["parent_id"]) for row in rows}
+
+
+def find_root(account: int, parents: Mapping[int, int | None], roots: dict[int, int]) -> int:
+    """The top of an account's tree; ``roots`` remembers what was found before."""
+    path: list[int] = []
+    seen: set[int] = set()
+    current = account
+    while current not in roots:
+        if current in seen:
+            raise _Circle
+        seen.add(current)
+        path.append(current)
+        parent = parents.get(current)
+        if parent is None:
+            roots[current] = current
+        else:
+            current = parent
+    roots.update(dict.fromkeys(path, roots[current]))
+    return roots[current]
+
+
+def _move_descendants(uow: UnitOfWork, rows: list[Record], old_rows: list[Record | None]) -> None:
+    """Give the accounts below moved ones, as far as they are not written here, the new root."""
+    moved = [
+        row
+        for row, old in zip(rows, old_rows, strict=True)
+        if old is not None and old["root_id"] != row["root_id"]
+    ]
+    if not moved:
+        return
+    uow.execute(
+        "WITH RECURSIVE moved AS ("
+        "SELECT * FROM unnest(CAST(:ids AS bigint[]), CAST(:roots AS bigint[])) AS m(id, root)"
+        "), below AS ("
+        "SELECT account.id, moved.root FROM account JOIN moved ON account.parent_id = moved.id"
+        " WHERE account.id <> ALL(:written)"
+        " UNION SELECT account.id, below.root FROM account"
+        " JOIN below ON account.parent_id = below.id WHERE account.id <> ALL(:written)) "
+        "UPDATE account SET root_id = below.root, updated_at = :now,"
+        " row_version = row_version + 1 FROM below WHERE account.id = below.id",
+        ids=[row["id"] for row in moved],
+        roots=[row["root_id"] for row in moved],
+        written=[row["id"] for row in rows],
+        now=uow.now,
+    )
+
+
+def check_places(
+    uow: UnitOfWork, rows: list[Record], old_rows: list[Record | None]
+) -> list[Problem]:
+    """A site has a known country and, if any, a known time zone."""
+    del uow, old_rows
+    problems: list[Problem] = []
+    for place, row in enumerate(rows):
+        line = _line(rows, place)
+        problems.extend(_find_country_problems(row, line))
+        problems.extend(_find_time_zone_problems(row, line))
+    return problems
+
+
+def check_contacts(
+    uow: UnitOfWork, rows: list[Record], old_rows: list[Record | None]
+) -> list[Problem]:
+    """The site of a contact belongs to the contact's account."""
+    del old_rows
+    sites = uow.query(
+        "SELECT id, account_id FROM site WHERE id = ANY(:sites)",
+        sites=[row["site_id"] for row in rows if row["site_id"] is not None],
+    )
+    accounts = {site["id"]: site["account_id"] for site in sites}
+    return [
+        Problem("wrong_site", "is not a site of this account", "site_id", line=_line(rows, place))
+        for place, row in enumerate(rows)
+        if row["site_id"] in accounts and accounts[row["site_id"]] != row["account_id"]
+    ]
+
+
+def check_billing_profiles(
+    uow: UnitOfWork, rows: list[Record], old_rows: list[Record | None]
+) -> list[Problem]:
+    """A billing profile has a known currency, time zone and, if any, country."""
+    del uow, old_rows
+    problems: list[Problem] = []
+    for place, row in enumerate(rows):
+        line = _line(rows, place)
+        if row["currency"] not in CURRENCIES:
+            unknown = unknown_currency(row["currency"])
+            problems.append(
+                Problem(unknown.code, unknown.message, unknown.field, unknown.allowed, line=line)
+            )
+        problems.extend(_find_time_zone_problems(row, line))
+        problems.extend(_find_country_problems(row, line))
+    return problems
+
+
+def _find_country_problems(row: Record, line: int | None) -> list[Problem]:
+    country = row["country"]
+    if country is None or country in country_codes():
+        return []
+    return [unknown_country(country, line)]
+
+
+def _find_time_zone_problems(row: Record, line: int | None) -> list[Problem]:
+    name = row["time_zone"]
+    if name is None or known_time_zone(str(name)):
+        return []
+    unknown = unknown_time_zone(name)
+    return [Problem(unknown.code, unknown.message, unknown.field, line=line)]
+
+
+def _line(rows: list[Record], place: int) -> int | None:
+    """The position from 1 of a row among several; none for a single one."""
+    return place + 1 if len(rows) > 1 else None
+
+
+CHECKS: dict[str, RecordCheck] = {
+    "account": check_accounts,
+    "site": check_places,
+    "contact": check_contacts,
+    "billing_profile": check_billing_profiles,
+}

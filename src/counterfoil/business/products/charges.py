@@ -1,0 +1,30 @@
+"""What makes a charge right: which settings belong to which kind."""
+
+from counterfoil.core.problems import Problem
+from counterfoil.platform.metadata import Record
+
+_OF_USAGE = ("meter_id", "event_minimum", "event_increment")
+
+
+def find_charge_problems(charge: Record, line: int | None = None) -> list[Problem]:
+    """Contradictions among the fields of one charge; ``line`` is put into every problem."""
+    problems: list[Problem] = []
+
+    def refuse(code: str, message: str, field: str) -> None:
+        problems.append(Problem(code, message, field, line=line))
+
+    if charge["kind"] == "usage":
+        if charge["meter_id"] is None:
+            refuse("missing_meter", "a usage charge needs a meter", "meter_id")
+        if charge["timing"] == "in_advance":
+            refuse("usage_in_advance", "usage is always charged in arrears", "timing")
+        if charge["event_increment"] == 0:
+            message = "must be above 0; leave it out when events are not rounded up"
+            refuse("zero_increment", message, "event_increment")
+        return problems
+    for field in _OF_USAGE:
+        if charge[field] is not None:
+            refuse("not_for_this_kind", f"does not belong to a {charge['kind']} charge", field)
+    if charge["unit_size"] != 1:
+        refuse("not_for_this_kind", f"does not belong to a {charge['kind']} charge", "unit_size")
+    return problems

@@ -1,0 +1,344 @@
+"""Saving a price book: an upsert by external id, all or nothing, in a fixed number of queries."""
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from counterfoil.business.products.price_book_entries import (
+    CatalogueEntry,
+    PriceBook,
+    PriceEntry,
+)
+from counterfoil.business.products.queries import (
+    PriceKey,
+    StoredPrice,
+    read_by_external_id,
+    read_prices,
+    read_used_prices,
+)
+from counterfoil.business.products.rules import OWNER_FIELDS, used_price_problem
+from counterfoil.business.products.validity import Validity, describe_overlap, find_overlaps
+from counterfoil.core.problems import Problem, Refused
+from counterfoil.platform.metadata import Record
+from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+_ORDER = ("product", "meter", "rate_plan", "charge", "pricing_template")
+_TARGETS = {"product_id": "product", "meter_id": "meter", "rate_plan_id": "rate_plan"}
+_OWNERS = {"template": "pricing_template", "account": "account"}
+_LISTED_AT_MOST = 30
+
+Change = tuple[PriceEntry, StoredPrice]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What is stored under the names a book uses."""
+
+    records: Mapping[str, dict[str, Record]]
+    prices: Mapping[PriceKey, list[StoredPrice]]
+
+    def twin(self, price: PriceEntry) -> StoredPrice | None:
+        """The stored price for the same from the same day."""
+        alike = self.prices.get(price.key, [])
+        return next((stored for stored in alike if stored.valid_from == price.valid_from), None)
+
+
+def find_price_book_problems(uow: UnitOfWork, book: PriceBook) -> list[Problem]:
+    """What speaks against saving the book in view of what is stored."""
+    return _find_problems(uow, book, _read_stored(uow, book))
+
+
+def save_price_book(uow: UnitOfWork, book: PriceBook) -> dict[str, int]:
+    """Save a price book that was parsed without problems.
+
+    Records are matched by external id, prices by charge, layer, owner, currency and valid_from.
+    What the book does not mention stays; what is equal is not touched. A price that something
+    was rated with keeps its terms, only its valid_to may change; one that was never used is
+    replaced. Answers with counts such as ``prices_created``, ``prices_changed`` and
+    ``prices_unchanged``. Refuses (422) with every problem, nothing saved.
+    """
+    stored = _read_stored(uow, book)
+    problems = _find_problems(uow, book, stored)
+    if problems:
+        raise Refused(problems)
+    counts: dict[str, int] = {}
+    ids: dict[str, dict[str, int]] = {
+        entity: {name: int(str(record["id"])) for name, record in records.items()}
+        for entity, records in stored.records.items()
+    }
+    for entity in _ORDER:
+        _save_entries(uow, book.of_entity(entity), entity, stored, ids, counts)
+    _save_prices(uow, book, stored, ids, counts)
+    return counts
+
+
+def _read_stored(uow: UnitOfWork, book: PriceBook) -> _Stored:
+    names: dict[str, set[str]] = {entity: set() for entity in (*_ORDER, "account")}
+    for entry in book.entries:
+        names[entry.entity].add(entry.external_id)
+        for field, name in entry.references.items():
+            names[_TARGETS[field]].add(name)
+    for price in book.prices:
+        names["charge"].add(price.charge)
+        if price.layer in _OWNERS:
+            names[_OWNERS[price.layer]].add(price.owner)
+    records = {entity: read_by_external_id(uow, entity, wanted) for entity, wanted in names.items()}
+    owners = {price.owner for price in book.prices}
+    return _Stored(records, read_prices(uow, names["charge"], owners))
+
+
+def _find_problems(uow: UnitOfWork, book: PriceBook, stored: _Stored) -> list[Problem]:
+    problems = [
+        *_find_unknown_names(uow, book, stored),
+        *_find_fixed_fields(uow, book, stored),
+        *_find_used_prices(uow, book, stored),
+        *_find_rivals(book, stored),
+    ]
+    return sorted(problems, key=lambda problem: problem.line or 0)
+
+
+def _find_unknown_names(uow: UnitOfWork, book: PriceBook, stored: _Stored) -> list[Problem]:
+    """References to what neither the book nor the store has."""
+    known: dict[str, set[str]] = {name: set(records) for name, records in stored.records.items()}
+    for entry in book.entries:
+        known[entry.entity].add(entry.external_id)
+    problems: list[Problem] = []
+    for entry in book.entries:
+        for field, name in entry.references.items():
+            target = _TARGETS[field]
+            if name not in known[target]:
+                message, allowed = _unknown(uow, target, name, known[target])
+                problems.append(entry.place.problem(f"unknown_{target}", message, field, allowed))
+    for price in book.prices:
+        named = [("charge", "charge_id", price.charge)]
+        if price.layer in _OWNERS:
+            target = _OWNERS[price.layer]
+            named.append((target, OWNER_FIELDS[price.layer] or "", price.owner))
+        for target, field, name in named:
+            if name not in known[target]:
+                message, allowed = _unknown(uow, target, name, known[target])
+                problems.append(price.place.problem(f"unknown_{target}", message, field, allowed))
+    return problems
+
+
+def _unknown(
+    uow: UnitOfWork, target: str, name: str, known: Collection[str]
+) -> tuple[str, tuple[str, ...]]:
+    """What is said of an unknown name: all that would do when they are few, else the nearest."""
+    rows = uow.query(
+        f'SELECT external_id FROM "{uow.catalogue.entity(target).name}"'
+        " ORDER BY external_id LIMIT :most",
+        most=_LISTED_AT_MOST + 1,
+    )
+    names = sorted({*known, *(str(row["external_id"]) for row in rows)})
+    message = f"there is no {target.replace('_', ' ')} {name!r}"
+    if len(names) <= _LISTED_AT_MOST:
+        return message, tuple(names)
+    near = get_close_matches(name, names, n=3)
+    return (f"{message}; did you mean {' or '.join(near)}?" if near else message), ()
+
+
+def _find_fixed_fields(uow: UnitOfWork, book: PriceBook, stored: _Stored) -> list[Problem]:
+    """Changes to fields that are set when a record is created and never change."""
+    problems: list[Problem] = []
+    for entry in book.entries:
+        record = stored.records[entry.entity].get(entry.external_id)
+        if record is None:
+            continue
+        entity = uow.catalogue.entity(entry.entity)
+        values = _values(entry, stored.records)
+        for field in entity.fields:
+            if (
+                field.immutable
+                and field.name in values
+                and values[field.name] != record[field.name]
+            ):
+                message = f"of {entry.external_id!r} is stored otherwise and cannot change"
+                problems.append(entry.place.problem("immutable_field", message, field.name))
+    return problems
+
+
+def _values(entry: CatalogueEntry, records: Mapping[str, Mapping[str, Record]]) -> Record:
+    """An entry's fields, references as stored ids (None where the target is not stored yet)."""
+    values = dict(entry.values)
+    for field, target in _TARGETS.items():
+        if field in entry.references:
+            found = records[target].get(entry.references[field])
+            values[field] = None if found is None else found["id"]
+        elif entry.entity == "charge" and field == "meter_id":
+            values[field] = None
+    return values
+
+
+def _find_used_prices(uow: UnitOfWork, book: PriceBook, stored: _Stored) -> list[Problem]:
+    """Changes to the terms of prices that something was rated with."""
+    changes = [(price, twin) for price, twin in _changes(book, stored) if not _terms(price, twin)]
+    used = read_used_prices(uow, [twin.id for _, twin in changes])
+    said = used_price_problem("", None)
+    return [
+        price.place.problem(said.code, said.message) for price, twin in changes if twin.id in used
+    ]
+
+
+def _changes(book: PriceBook, stored: _Stored) -> list[Change]:
+    """The prices of the book that differ from their stored twin."""
+    twins = [(price, stored.twin(price)) for price in book.prices]
+    return [
+        (price, twin)
+        for price, twin in twins
+        if twin is not None and not (_terms(price, twin) and price.valid_to == twin.valid_to)
+    ]
+
+
+def _terms(price: PriceEntry, twin: StoredPrice) -> bool:
+    """Whether two prices have the same terms."""
+    return (price.model, price.package_size, price.included_quantity, price.tiers) == (
+        twin.model,
+        twin.package_size,
+        twin.included_quantity,
+        twin.tiers,
+    )
+
+
+def _find_rivals(book: PriceBook, stored: _Stored) -> list[Problem]:
+    """Prices of the book that share a day with a stored price that stays."""
+    validities: list[Validity] = []
+    replaced: set[int] = set()
+    for place, price in enumerate(book.prices):
+        twin = stored.twin(price)
+        if twin is not None:
+            replaced.add(twin.id)
+        validities.append(Validity(price.key, price.valid_from, price.valid_to, place))
+    validities.extend(
+        Validity(key, kept.valid_from, kept.valid_to, -1)
+        for key in {price.key for price in book.prices}
+        for kept in stored.prices.get(key, [])
+        if kept.id not in replaced
+    )
+    return [
+        book.prices[max(earlier.place, later.place)].place.problem(
+            "overlapping_validity", describe_overlap(earlier, later), "valid_from"
+        )
+        for earlier, later in find_overlaps(validities)
+        if max(earlier.place, later.place) >= 0
+    ]
+
+
+def _save_entries(
+    uow: UnitOfWork,
+    entries: list[CatalogueEntry],
+    entity: str,
+    stored: _Stored,
+    ids: dict[str, dict[str, int]],
+    counts: dict[str, int],
+) -> None:
+    """Create or change the records of one entity; adds their ids and counts."""
+    fresh: list[CatalogueEntry] = []
+    rows: list[Record] = []
+    changes: list[tuple[int, Record]] = []
+    for entry in entries:
+        references = {field: ids[_TARGETS[field]][name] for field, name in entry.references.items()}
+        values = {**entry.values, **references}
+        record = stored.records[entity].get(entry.external_id)
+        if record is None:
+            fresh.append(entry)
+            rows.append(values)
+            continue
+        differing = {name: value for name, value in values.items() if value != record[name]}
+        if differing:
+            changes.append((ids[entity][entry.external_id], differing))
+    with _placed(fresh):
+        created = uow.create_many(entity, rows)
+    with _placed(()):
+        uow.update_many(entity, changes)
+    ids[entity].update(
+        (entry.external_id, record_id) for entry, record_id in zip(fresh, created, strict=True)
+    )
+    plural = uow.catalogue.entity(entity).plural
+    counts[f"{plural}_created"] = len(rows)
+    counts[f"{plural}_changed"] = len(changes)
+    counts[f"{plural}_unchanged"] = len(entries) - len(rows) - len(changes)
+
+
+def _save_prices(
+    uow: UnitOfWork,
+    book: PriceBook,
+    stored: _Stored,
+    ids: dict[str, dict[str, int]],
+    counts: dict[str, int],
+) -> None:
+    changes = _changes(book, stored)
+    replaced = [(price, twin) for price, twin in changes if not _terms(price, twin)]
+    if replaced:
+        uow.execute(
+            "DELETE FROM price_tier WHERE price_id = ANY(:prices)",
+            prices=[twin.id for _, twin in replaced],
+        )
+    uow.update_many("price", [(twin.id, _price_terms(price)) for price, twin in changes])
+    fresh = [price for price in book.prices if stored.twin(price) is None]
+    with _placed(fresh):
+        created = uow.create_many("price", [_price_record(price, ids) for price in fresh])
+    written = [*zip(fresh, created, strict=True), *((price, twin.id) for price, twin in replaced)]
+    uow.create_many(
+        "price_tier",
+        [
+            {
+                "price_id": price_id,
+                "from_quantity": tier.from_quantity,
+                "up_to": tier.up_to,
+                "unit_amount": tier.unit_amount,
+                "flat_amount": tier.flat_amount,
+            }
+            for price, price_id in written
+            for tier in price.tiers
+        ],
+    )
+    counts["prices_created"] = len(fresh)
+    counts["prices_changed"] = len(changes)
+    counts["prices_unchanged"] = len(book.prices) - len(fresh) - len(changes)
+
+
+def _price_terms(price: PriceEntry) -> Record:
+    return {
+        "valid_to": price.valid_to,
+        "model": price.model,
+        "package_size": price.package_size,
+        "included_quantity": price.included_quantity,
+    }
+
+
+def _price_record(price: PriceEntry, ids: Mapping[str, Mapping[str, int]]) -> Record:
+    owner = OWNER_FIELDS[price.layer]
+    record: Record = {
+        **_price_terms(price),
+        "charge_id": ids["charge"][price.charge],
+        "layer": price.layer,
+        "currency": price.currency,
+        "valid_from": price.valid_from,
+    }
+    if owner is not None:
+        named = _OWNERS.get(price.layer)
+        record[owner] = price.owner if named is None else ids[named][price.owner]
+    return record
+
+
+@contextmanager
+def _placed(entries: Collection[CatalogueEntry | PriceEntry]) -> Iterator[None]:
+    """Tell problems of rows by the places of the entries they were made from."""
+    try:
+        yield
+    except Refused as refused:
+        by_position = dict(enumerate(entries, start=1))
+        problems = []
+        for problem in refused.problems:
+            entry = by_position.get(problem.line or (1 if len(by_position) == 1 else 0))
+            if entry is None:
+                problems.append(problem)
+            else:
+                problems.append(
+                    entry.place.problem(
+                        problem.code, problem.message, problem.field, problem.allowed
+                    )
+                )
+        raise Refused(problems, refused.status) from refused

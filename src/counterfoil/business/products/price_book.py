@@ -1,0 +1,374 @@
+"""Reading a price book from YAML; the notation is documented in ``docs/price-books.md``.
+
+Everything that can be told from the text alone is checked here, with file and line; what depends
+on what is stored is checked when the book is saved.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from decimal import Decimal
+
+import yaml
+
+from counterfoil.business.accounts.entities import PRICING_TEMPLATE
+from counterfoil.business.products.charges import find_charge_problems
+from counterfoil.business.products.entities import (
+    CHARGE,
+    METER,
+    PRICE,
+    PRICE_TIER,
+    PRODUCT,
+    RATE_PLAN,
+)
+from counterfoil.business.products.price_book_entries import (
+    NOTATION,
+    CatalogueEntry,
+    Place,
+    PriceBook,
+    PriceEntry,
+)
+from counterfoil.business.products.tiers import (
+    Tier,
+    TierFault,
+    find_last_tier_faults,
+    find_model_faults,
+    find_tier_faults,
+)
+from counterfoil.business.products.validity import Validity, describe_overlap, find_overlaps
+from counterfoil.core.money.currencies import CURRENCIES, unknown_currency
+from counterfoil.core.notation.located import Entry, Kind, Reader, Rule, Rules
+from counterfoil.core.problems import Problem
+from counterfoil.platform.metadata import Entity, FieldType, Record
+
+__all__ = ["PERIODS", "PriceBook", "parse_price_book"]
+
+PERIODS = {
+    "day": ("day", 1),
+    "week": ("week", 1),
+    "month": ("month", 1),
+    "quarter": ("month", 3),
+    "half_year": ("month", 6),
+    "year": ("year", 1),
+}
+"""The periods of the notation as unit and count of a cycle."""
+
+_KINDS = {
+    FieldType.DECIMAL: Kind.DECIMAL,
+    FieldType.INTEGER: Kind.INTEGER,
+    FieldType.DATE: Kind.DATE,
+}
+ZERO = Decimal(0)
+
+
+def _rules(entity: Entity, *names: str) -> dict[str, Rule]:
+    """Rules of the notation for some fields of an entity, from the entity's declaration."""
+    rules: dict[str, Rule] = {}
+    for name in names:
+        field = entity.field(name)
+        if field is None:
+            raise LookupError(f"{entity.name} has no field {name}")
+        default = field.default
+        if field.type is FieldType.DECIMAL and default is not None:
+            default = Decimal(str(default))
+        rules[NOTATION.get(name, name)] = Rule(
+            kind=_KINDS.get(field.type, Kind.TEXT),
+            required=field.required and default is None,
+            default=default,
+            choices=field.choices,
+            minimum=field.minimum,
+            maximum=field.maximum,
+            max_length=field.max_length if field.type is FieldType.TEXT else None,
+            digits=field.precision,
+            places=field.scale,
+        )
+    return rules
+
+
+_NAME = Rule(required=True, max_length=255)
+_LIST = Rule(kind=Kind.NODE)
+_BOOK: Rules = dict.fromkeys(
+    ("products", "meters", "rate_plans", "pricing_templates", "prices"), _LIST
+)
+_PRODUCT: Rules = _rules(PRODUCT, "external_id", "name")
+_METER: Rules = _rules(METER, "external_id", "name", "unit", "aggregation")
+_RATE_PLAN: Rules = {
+    **_rules(RATE_PLAN, "external_id", "name"),
+    "product": _NAME,
+    "charges": _LIST,
+}
+_CHARGE_FIELDS = (
+    *("external_id", "name", "kind", "timing", "alignment", "proration"),
+    *("event_minimum", "event_increment", "unit", "unit_size"),
+)
+_CHARGE: Rules = {
+    **_rules(CHARGE, *_CHARGE_FIELDS),
+    "meter": Rule(max_length=255),
+    "period": Rule(choices=tuple(PERIODS), default="month"),
+    "every": Rule(kind=Kind.INTEGER, minimum=1, maximum=120, default=1),
+    "prices": _LIST,
+}
+_TEMPLATE: Rules = {**_rules(PRICING_TEMPLATE, "external_id", "name"), "prices": _LIST}
+_AMOUNTS: Rules = {
+    name: replace(rule, default=None)
+    for name, rule in _rules(PRICE_TIER, "unit_amount", "flat_amount").items()
+}
+_TIER: Rules = {
+    "from": replace(_rules(PRICE_TIER, "from_quantity")["from"], default=None),
+    **_rules(PRICE_TIER, "up_to"),
+    **_AMOUNTS,
+}
+_PRICE: Rules = {
+    "currency": Rule(required=True),
+    **_rules(PRICE, "model", "valid_from", "valid_to"),
+    **_rules(PRICE, "package_size", "included_quantity"),
+    **_AMOUNTS,
+    "tiers": _LIST,
+}
+_TEMPLATE_PRICE: Rules = {"charge": _NAME, **_PRICE}
+_OWNED_PRICE: Rules = {
+    "account": Rule(max_length=255),
+    "subscription": Rule(max_length=255),
+    **_TEMPLATE_PRICE,
+}
+
+
+def parse_price_book(text: str, file: str) -> tuple[PriceBook, list[Problem]]:
+    """The price book a YAML text says, and everything that is wrong with it.
+
+    ``file`` is the name problems are reported with. With problems the book is incomplete: it
+    must not be saved.
+    """
+    reading = _Reading(file)
+    root = reading.reader.document(text)
+    if root is not None:
+        reading.read_book(root)
+    book = PriceBook(file, tuple(reading.entries), tuple(reading.prices))
+    problems = [*reading.problems, *_find_doubles(book), *_find_overlapping_prices(book)]
+    return book, sorted(problems, key=lambda problem: problem.line or 0)
+
+
+class _Reading:
+    """One pass over the nodes of a price book; gathers entries, prices and problems."""
+
+    def __init__(self, file: str) -> None:
+        self.reader = Reader(file)
+        self.problems: list[Problem] = self.reader.problems
+        self.entries: list[CatalogueEntry] = []
+        self.prices: list[PriceEntry] = []
+
+    def read_book(self, root: yaml.Node) -> None:
+        """Read every section, in the order in which later ones refer to earlier ones."""
+        book = self.reader.entry(root, _BOOK, "")
+        if book is None:
+            return
+        for entity, section, rules in ((PRODUCT, "products", _PRODUCT), (METER, "meters", _METER)):
+            for entry, path in self._entries(book[section], rules, section):
+                self._add(entity, entry, path)
+        for plan, path in self._entries(book["rate_plans"], _RATE_PLAN, "rate_plans"):
+            self._read_rate_plan(plan, path)
+        for template, path in self._entries(
+            book["pricing_templates"], _TEMPLATE, "pricing_templates"
+        ):
+            self._add(PRICING_TEMPLATE, template, path)
+            for price, place in self._entries(
+                template["prices"], _TEMPLATE_PRICE, f"{path}.prices"
+            ):
+                self._read_price(price, place, price["charge"], "template", template["id"])
+        for price, place in self._entries(book["prices"], _OWNED_PRICE, "prices"):
+            self._read_owned_price(price, place)
+
+    def _entries(
+        self, node: yaml.Node | None, rules: Rules, path: str
+    ) -> Iterable[tuple[Entry, str]]:
+        """The mappings of a list that have all required fields, each with its path."""
+        for index, item in enumerate(self.reader.items(node, path)):
+            place = f"{path}[{index}]"
+            entry = self.reader.entry(item, rules, place)
+            if entry is not None:
+                yield entry, place
+
+    def _place(self, entry: Entry, path: str) -> Place:
+        return Place(file=self.reader.file, path=path, line=entry.line, lines=entry.lines)
+
+    def _add(self, entity: Entity, entry: Entry, path: str, **references: str | None) -> None:
+        """Note a catalogue entry; one without its required fields has been refused already."""
+        values: Record = {}
+        for field in entity.fields:
+            key = NOTATION.get(field.name, field.name)
+            if key in entry.values and field.type is not FieldType.REFERENCE:
+                values[field.name] = entry[key]
+        named = {name: target for name, target in references.items() if target is not None}
+        place = self._place(entry, path)
+        if entry["id"] is not None:
+            self.entries.append(
+                CatalogueEntry(entity=entity.name, values=values, references=named, place=place)
+            )
+
+    def _read_rate_plan(self, plan: Entry, path: str) -> None:
+        self._add(RATE_PLAN, plan, path, product_id=plan["product"])
+        for charge, place in self._entries(plan["charges"], _CHARGE, f"{path}.charges"):
+            unit, count = PERIODS[charge["period"]]
+            cycle = {"period": unit, "every": count * charge["every"]}
+            entry = Entry(charge.line, {**charge.values, **cycle}, charge.lines)
+            self._add(CHARGE, entry, place, rate_plan_id=plan["id"], meter_id=charge["meter"])
+            self._check_charge(entry, place)
+            for price, price_path in self._entries(charge["prices"], _PRICE, f"{place}.prices"):
+                self._read_price(price, price_path, charge["id"], "list", "")
+
+    def _check_charge(self, charge: Entry, path: str) -> None:
+        place = self._place(charge, path)
+        if charge["kind"] is None:
+            return
+        values = {**charge.values, "meter_id": charge["meter"]}
+        for problem in find_charge_problems(values):
+            self.problems.append(place.problem(problem.code, problem.message, problem.field))
+        if charge["every"] > 120:
+            message = f"{charge['every']} {charge['period']}s are more than 120"
+            self.problems.append(place.problem("too_large", message, "period_count"))
+
+    def _read_owned_price(self, price: Entry, path: str) -> None:
+        account, subscription = price["account"], price["subscription"]
+        if (account is None) == (subscription is None):
+            message = "needs either an account or a subscription"
+            self.problems.append(self._place(price, path).problem("wrong_owner", message))
+            return
+        layer = "account" if subscription is None else "subscription"
+        self._read_price(price, path, price["charge"], layer, account or subscription)
+
+    def _read_price(
+        self, price: Entry, path: str, charge: str | None, layer: str, owner: str | None
+    ) -> None:
+        place = self._place(price, path)
+        currency, model = price["currency"], price["model"]
+        known = len(self.problems)
+        if currency is not None and currency not in CURRENCIES:
+            unknown = unknown_currency(currency)
+            self.problems.append(
+                place.problem(unknown.code, unknown.message, "currency", unknown.allowed)
+            )
+        starts, ends = price["valid_from"], price["valid_to"]
+        if starts is not None and ends is not None and ends <= starts:
+            message = f"{ends} is not after valid_from, {starts}"
+            self.problems.append(place.problem("ends_before_start", message, "valid_to"))
+        if model is None:
+            return
+        tiers, tier_places = self._read_tiers(price, path, place)
+        self._check_tiers(price, place, tiers, tier_places)
+        if len(self.problems) > known or None in (charge, owner, currency):
+            return
+        self.prices.append(
+            PriceEntry(
+                charge=str(charge),
+                layer=layer,
+                owner=str(owner),
+                currency=currency,
+                valid_from=starts,
+                valid_to=ends,
+                model=model,
+                package_size=price["package_size"],
+                included_quantity=price["included"],
+                tiers=tiers,
+                place=place,
+                tier_places=tier_places,
+            )
+        )
+
+    def _read_tiers(
+        self, price: Entry, path: str, place: Place
+    ) -> tuple[tuple[Tier, ...], tuple[Place, ...]]:
+        given = [name for name in _AMOUNTS if name in price.lines]
+        if price["tiers"] is None:
+            if not given:
+                message = "needs an amount, a flat amount or tiers"
+                self.problems.append(place.problem("missing_amount", message))
+                return (), ()
+            return (self._tier(price, place, price["model"], ZERO),), (place,)
+        if given:
+            message = "stands beside tiers; give the amounts in the tiers"
+            self.problems.append(place.problem("amount_beside_tiers", message, given[0]))
+        tiers: list[Tier] = []
+        places: list[Place] = []
+        reached: Decimal | None = ZERO
+        readable = True
+        for entry, tier_path in self._entries(price["tiers"], _TIER, f"{path}.tiers"):
+            tier_place = self._place(entry, tier_path)
+            if not any(name in entry.lines for name in _AMOUNTS):
+                message = "needs an amount or a flat amount"
+                self.problems.append(tier_place.problem("missing_amount", message))
+            begins = reached if entry["from"] is None else entry["from"]
+            tiers.append(self._tier(entry, tier_place, price["model"], begins or ZERO))
+            places.append(tier_place)
+            reached = entry["up_to"]
+            bounds = [name for name in ("from", "up_to") if name in entry.lines]
+            readable = readable and all(entry[name] is not None for name in bounds)
+        if not tiers:
+            self.problems.append(place.problem("missing_tiers", "is empty", "tiers"))
+        # A bound that could not be read has been refused; it says nothing about its neighbours.
+        return (tuple(tiers), tuple(places)) if readable else ((), ())
+
+    def _tier(self, entry: Entry, place: Place, model: str, begins: Decimal) -> Tier:
+        """One tier; the amount of a flat price is its flat amount."""
+        amount, flat = entry["amount"], entry["flat"]
+        if model == "flat":
+            if amount is not None and flat is not None:
+                message = "stands beside flat; a flat price has one amount"
+                self.problems.append(place.problem("two_amounts", message, "unit_amount"))
+            amount, flat = None, flat if amount is None else amount
+        return Tier(
+            from_quantity=begins,
+            up_to=entry.values.get("up_to"),
+            unit_amount=amount or ZERO,
+            flat_amount=flat or ZERO,
+        )
+
+    def _check_tiers(
+        self, price: Entry, place: Place, tiers: tuple[Tier, ...], tier_places: tuple[Place, ...]
+    ) -> None:
+        size, included = price["package_size"], price["included"]
+        if "package_size" not in price.lines or size is not None:
+            self._note(find_model_faults(price["model"], size, included, tiers), place, tier_places)
+        if tiers:
+            self._note(find_tier_faults(tiers), place, tier_places)
+            self._note(find_last_tier_faults(tiers), place, tier_places)
+
+    def _note(
+        self, faults: Iterable[TierFault], place: Place, tier_places: tuple[Place, ...]
+    ) -> None:
+        for fault in faults:
+            at = place if fault.place is None else tier_places[fault.place]
+            self.problems.append(at.problem(fault.code, fault.message, fault.field))
+
+
+def _find_doubles(book: PriceBook) -> list[Problem]:
+    """Ids given twice to one kind of entry, and charge names used twice in a rate plan."""
+    problems: list[Problem] = []
+    lines: dict[tuple[str, ...], int] = {}
+    for entry in book.entries:
+        first = lines.setdefault((entry.entity, entry.external_id), entry.place.line)
+        if first != entry.place.line:
+            message = f"{entry.external_id!r} already stands in line {first}"
+            problems.append(entry.place.problem("double_id", message, "external_id"))
+        plan = entry.references.get("rate_plan_id")
+        if plan is None or entry.values["name"] is None:
+            continue
+        first = lines.setdefault(("name", plan, str(entry.values["name"])), entry.place.line)
+        if first != entry.place.line:
+            message = f"the charge in line {first} of the same rate plan has this name"
+            problems.append(entry.place.problem("double_name", message, "name"))
+    return problems
+
+
+def _find_overlapping_prices(book: PriceBook) -> list[Problem]:
+    """Prices of the book that are valid on the same days for the same."""
+    validities = [
+        Validity(price.key, price.valid_from, price.valid_to, place)
+        for place, price in enumerate(book.prices)
+    ]
+    return [
+        book.prices[later.place].place.problem(
+            "overlapping_validity",
+            f"{describe_overlap(earlier, later)} (line {book.prices[earlier.place].place.line})",
+            "valid_from",
+        )
+        for earlier, later in find_overlaps(validities)
+    ]

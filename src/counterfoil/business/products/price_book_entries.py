@@ -1,0 +1,99 @@
+"""The entries of a price book as values, each knowing where in the file it stands."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from counterfoil.business.products.tiers import Tier
+from counterfoil.core.problems import Problem
+from counterfoil.platform.metadata import Record
+
+NOTATION = {
+    "external_id": "id",
+    "product_id": "product",
+    "meter_id": "meter",
+    "charge_id": "charge",
+    "account_id": "account",
+    "subscription_external_id": "subscription",
+    "period_unit": "period",
+    "period_count": "every",
+    "included_quantity": "included",
+    "from_quantity": "from",
+    "unit_amount": "amount",
+    "flat_amount": "flat",
+}
+"""How the notation calls a field, where it is not the field's own name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where an entry stands: file, dotted path and line, and the lines of its fields."""
+
+    file: str
+    path: str
+    line: int
+    lines: Mapping[str, int]
+
+    def problem(
+        self, code: str, message: str, field: str = "", allowed: tuple[str, ...] = ()
+    ) -> Problem:
+        """A problem of this entry, at the line of the field (named as entities name it)."""
+        key = NOTATION.get(field, field)
+        path = ".".join(part for part in (self.path, key) if part)
+        return Problem(code, message, path, allowed, self.file, self.lines.get(key, self.line))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogueEntry:
+    """A product, meter, rate plan, charge or pricing template.
+
+    ``values`` are the entity's fields without references; ``references`` name by field the
+    external id of the record referred to.
+    """
+
+    entity: str
+    values: Record
+    references: Mapping[str, str]
+    place: Place
+
+    @property
+    def external_id(self) -> str:
+        """The id the book gives it."""
+        return str(self.values["external_id"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceEntry:
+    """A price; ``owner`` is the external id of its template, account or subscription, or ""."""
+
+    charge: str
+    layer: str
+    owner: str
+    currency: str
+    valid_from: date | None
+    valid_to: date | None
+    model: str
+    package_size: Decimal | None
+    included_quantity: Decimal
+    tiers: tuple[Tier, ...]
+    place: Place
+    tier_places: tuple[Place, ...]
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """What it is the price of: charge, layer, owner, currency."""
+        return (self.charge, self.layer, self.owner, self.currency)
+
+
+@dataclass(frozen=True, slots=True)
+class PriceBook:
+    """Everything a price book says, in the order of the file."""
+
+    file: str
+    entries: tuple[CatalogueEntry, ...]
+    prices: tuple[PriceEntry, ...]
+
+    def of_entity(self, entity: str) -> list[CatalogueEntry]:
+        """The entries of one entity."""
+        return [entry for entry in self.entries if entry.entity == entity]

@@ -1,0 +1,144 @@
+"""What is stored of products and prices, read for commands, rules and screens."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import cast
+
+from counterfoil.business.products.tiers import Tier
+from counterfoil.platform.metadata import FieldType, Record
+from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+TierIds = dict[int, list[tuple[int, Tier]]]
+
+PriceKey = tuple[str, str, str, str]
+"""Charge, layer, owner and currency, by external ids; the owner of a list price is ""."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPrice:
+    """A stored price with its tiers in order."""
+
+    id: int
+    key: PriceKey
+    valid_from: date | None
+    valid_to: date | None
+    model: str
+    package_size: Decimal | None
+    included_quantity: Decimal
+    tiers: tuple[Tier, ...]
+
+
+def read_by_external_id(uow: UnitOfWork, entity: str, names: Iterable[str]) -> dict[str, Record]:
+    """The records of an entity that have one of these external ids, by that id."""
+    wanted = sorted(set(names))
+    if not wanted:
+        return {}
+    table = uow.catalogue.entity(entity).name
+    rows = uow.query(f'SELECT * FROM "{table}" WHERE external_id = ANY(:wanted)', wanted=wanted)
+    return {str(row["external_id"]): row for row in rows}
+
+
+def read_tiers(uow: UnitOfWork, price_ids: Collection[int]) -> TierIds:
+    """Tiers with their record ids, by price, in order of quantity."""
+    tiers: TierIds = {}
+    for row in uow.query(
+        "SELECT id, price_id, from_quantity, up_to, unit_amount, flat_amount FROM price_tier"
+        " WHERE price_id = ANY(:prices) ORDER BY price_id, from_quantity",
+        prices=list(price_ids),
+    ):
+        found = tiers.setdefault(cast("int", row["price_id"]), [])
+        found.append((cast("int", row["id"]), tier_of(row)))
+    return tiers
+
+
+def tier_of(row: Record) -> Tier:
+    """The tier a price_tier record holds."""
+    return Tier(
+        from_quantity=cast("Decimal", row["from_quantity"]),
+        up_to=cast("Decimal | None", row["up_to"]),
+        unit_amount=cast("Decimal", row["unit_amount"]),
+        flat_amount=cast("Decimal", row["flat_amount"]),
+    )
+
+
+def read_prices(
+    uow: UnitOfWork, charges: Iterable[str], owners: Iterable[str]
+) -> dict[PriceKey, list[StoredPrice]]:
+    """The prices of these charges for these owners (external ids; "" for list prices)."""
+    rows = uow.query(
+        "SELECT * FROM ("
+        "SELECT price.*, charge.external_id AS charge, coalesce(pricing_template.external_id,"
+        " account.external_id, price.subscription_external_id, '') AS owner"
+        " FROM price JOIN charge ON charge.id = price.charge_id"
+        " LEFT JOIN pricing_template ON pricing_template.id = price.pricing_template_id"
+        " LEFT JOIN account ON account.id = price.account_id"
+        " WHERE charge.external_id = ANY(:charges)) AS priced WHERE owner = ANY(:owners)",
+        charges=sorted(set(charges)),
+        owners=sorted(set(owners)),
+    )
+    tiers = read_tiers(uow, [cast("int", row["id"]) for row in rows])
+    prices: dict[PriceKey, list[StoredPrice]] = {}
+    for row in rows:
+        stored = _stored_price(row, tiers)
+        prices.setdefault(stored.key, []).append(stored)
+    return prices
+
+
+def read_used_prices(uow: UnitOfWork, price_ids: Sequence[int]) -> set[int]:
+    """Those of the prices that something has been rated with.
+
+    What refers to a price is read from the catalogue: this room knows nothing of those above it.
+    """
+    used: set[int] = set()
+    if not price_ids:
+        return used
+    for entity in uow.catalogue.entities.values():
+        for field in entity.fields:
+            refers = field.type is FieldType.REFERENCE and field.target == "price"
+            if refers and entity.name != "price_tier":
+                rows = uow.query(
+                    f'SELECT DISTINCT "{field.name}" AS id FROM "{entity.name}"'
+                    f' WHERE "{field.name}" = ANY(:prices)',
+                    prices=list(price_ids),
+                )
+                used.update(cast("int", row["id"]) for row in rows)
+    return used
+
+
+def list_prices(uow: UnitOfWork, *, charge: str | None = None) -> list[Record]:
+    """Every tier of every price, of one charge or of all, in the order of the price book.
+
+    Fields: charge, layer, owner, currency, valid_from, valid_to, model, package_size,
+    included_quantity, from_quantity, up_to, unit_amount, flat_amount.
+    """
+    return uow.query(
+        "SELECT charge.external_id AS charge, price.layer, coalesce(pricing_template.external_id,"
+        " account.external_id, price.subscription_external_id) AS owner, price.currency,"
+        " price.valid_from, price.valid_to, price.model, price.package_size,"
+        " price.included_quantity, tier.from_quantity, tier.up_to, tier.unit_amount,"
+        " tier.flat_amount"
+        " FROM price JOIN charge ON charge.id = price.charge_id"
+        " LEFT JOIN pricing_template ON pricing_template.id = price.pricing_template_id"
+        " LEFT JOIN account ON account.id = price.account_id"
+        " LEFT JOIN price_tier AS tier ON tier.price_id = price.id"
+        " WHERE charge.external_id = coalesce(CAST(:charge AS text), charge.external_id)"
+        " ORDER BY charge.id, price.layer, owner, price.currency, price.valid_from NULLS FIRST,"
+        " tier.from_quantity",
+        charge=charge,
+    )
+
+
+def _stored_price(row: Record, tiers: Mapping[int, list[tuple[int, Tier]]]) -> StoredPrice:
+    price_id = cast("int", row["id"])
+    return StoredPrice(
+        id=price_id,
+        key=(str(row["charge"]), str(row["layer"]), str(row["owner"]), str(row["currency"])),
+        valid_from=cast("date | None", row["valid_from"]),
+        valid_to=cast("date | None", row["valid_to"]),
+        model=str(row["model"]),
+        package_size=cast("Decimal | None", row["package_size"]),
+        included_quantity=cast("Decimal", row["included_quantity"]),
+        tiers=tuple(tier for _, tier in tiers.get(price_id, [])),
+    )

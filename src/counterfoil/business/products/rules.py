@@ -1,0 +1,216 @@
+"""What records of this room must obey, whoever writes them: commands, REST or a file.
+
+Set-based: one call for all rows of a write, a fixed number of queries.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+from typing import cast
+
+from counterfoil.business.products.charges import find_charge_problems
+from counterfoil.business.products.queries import (
+    read_tiers,
+    read_used_prices,
+    tier_of,
+)
+from counterfoil.business.products.tiers import (
+    Tier,
+    TierFault,
+    find_model_faults,
+    find_tier_faults,
+)
+from counterfoil.business.products.validity import Validity, describe_overlap, find_overlaps
+from counterfoil.core.money.currencies import CURRENCIES, unknown_currency
+from counterfoil.core.problems import Problem
+from counterfoil.platform.metadata import Record
+from counterfoil.platform.records.unit_of_work import RecordCheck, UnitOfWork
+
+OWNER_FIELDS = {
+    "list": None,
+    "template": "pricing_template_id",
+    "account": "account_id",
+    "subscription": "subscription_external_id",
+}
+"""The field that names the owner of a price, by layer."""
+
+_KEY = ("charge_id", "layer", "pricing_template_id", "account_id", "subscription_external_id")
+_PRICED = ("model", "package_size", "included_quantity", "valid_from")
+
+
+def check_charges(
+    uow: UnitOfWork, rows: list[Record], old_rows: list[Record | None]
+) -> list[Problem]:
+    """A charge's settings must belong to its kind."""
+    del uow, old_rows
+    return [
+        problem
+        for place, row in enumerate(rows)
+        for problem in find_charge_problems(row, _line(rows, place))
+    ]
+
+
+def check_prices(
+    uow: UnitOfWork, rows: list[Record], old_rows: list[Record | None]
+) -> list[Problem]:
+    """Prices have a known currency, the owner of their layer, and no rival on any day.
+
+    A price that something was rated with keeps its terms; only its end may still be set.
+    """
+    problems: list[Problem] = []
+    for place, row in enumerate(rows):
+        problems.extend(_find_price_problems(row, _line(rows, place)))
+    problems.extend(_find_rivals(uow, rows))
+    changed = {
+        cast("int", row["id"]): place
+        for place, (row, old) in enumerate(zip(rows, old_rows, strict=True))
+        if old is not None and any(row[name] != old[name] for name in _PRICED)
+    }
+    used = read_used_prices(uow, list(changed))
+    tiers = read_tiers(uow, list(changed)) if changed else {}
+    for price_id, place in changed.items():
+        row, line = rows[place], _line(rows, place)
+        if price_id in used:
+            problems.append(used_price_problem("model", line))
+        problems.extend(
+            Problem(fault.code, fault.message, "model", line=line)
+            for fault in _model_faults(row, [tier for _, tier in tiers.get(price_id, [])])
+            if fault.place is not None
+        )
+    return problems
+
+
+def check_price_tiers(
+    uow: UnitOfWork, rows: list[Record], old_rows: list[Record | None]
+) -> list[Problem]:
+    """The tiers of each price written to must fit together and fit its pricing model.
+
+    Tiers may come one at a time, from zero upwards: that the last one is open is not asked here.
+    A price without an open last tier is unfinished and cannot rate what lies above it.
+    """
+    del old_rows
+    price_ids = sorted({cast("int", row["price_id"]) for row in rows})
+    prices = {
+        cast("int", row["id"]): row
+        for row in uow.query("SELECT * FROM price WHERE id = ANY(:ids)", ids=price_ids)
+    }
+    written = {cast("int", row["id"]): place for place, row in enumerate(rows)}
+    tiers: dict[int, list[tuple[int, Tier]]] = {
+        price_id: [(tier_id, tier) for tier_id, tier in stored if tier_id not in written]
+        for price_id, stored in read_tiers(uow, price_ids).items()
+    }
+    for row in rows:
+        own = tiers.setdefault(cast("int", row["price_id"]), [])
+        own.append((cast("int", row["id"]), tier_of(row)))
+    problems: list[Problem] = []
+    for price_id in read_used_prices(uow, price_ids):
+        problems.append(used_price_problem("price_id", None))
+        del prices[price_id]
+    for price_id, price in prices.items():
+        ordered = sorted(tiers[price_id], key=lambda found: found[1].from_quantity)
+        bands = [tier for _, tier in ordered]
+        for fault in (*find_tier_faults(bands), *_model_faults(price, bands)):
+            if fault.place is None:
+                continue
+            place = written.get(ordered[fault.place][0])
+            line = None if place is None else _line(rows, place)
+            problems.append(Problem(fault.code, fault.message, fault.field, line=line))
+    return problems
+
+
+def used_price_problem(field: str, line: int | None) -> Problem:
+    """What is said when the terms of a price that was used would change."""
+    message = (
+        "charges have been rated with this price, so its terms stay as they are; set its "
+        "valid_to and add a price with a new valid_from"
+    )
+    return Problem("price_used", message, field, line=line)
+
+
+def _line(rows: Sequence[Record], place: int) -> int | None:
+    """The position from 1 of a row among several; none for a single one."""
+    return place + 1 if len(rows) > 1 else None
+
+
+def _find_price_problems(row: Record, line: int | None) -> list[Problem]:
+    problems: list[Problem] = []
+    if row["currency"] not in CURRENCIES:
+        unknown = unknown_currency(row["currency"])
+        problems.append(
+            Problem(unknown.code, unknown.message, unknown.field, unknown.allowed, line=line)
+        )
+    owner = OWNER_FIELDS[str(row["layer"])]
+    for field in filter(None, OWNER_FIELDS.values()):
+        if field == owner and row[field] is None:
+            message = f"is required in the layer {row['layer']}"
+            problems.append(Problem("missing_owner", message, field, line=line))
+        elif field != owner and row[field] is not None:
+            message = f"does not belong to the layer {row['layer']}"
+            problems.append(Problem("wrong_owner", message, field, line=line))
+    starts, ends = cast("date | None", row["valid_from"]), cast("date | None", row["valid_to"])
+    if starts is not None and ends is not None and ends <= starts:
+        message = f"{ends} is not after valid_from, {starts}"
+        problems.append(Problem("ends_before_start", message, "valid_to", line=line))
+    problems.extend(
+        Problem(fault.code, fault.message, fault.field, line=line)
+        for fault in _model_faults(row, ())
+    )
+    return problems
+
+
+def _model_faults(price: Record, tiers: Sequence[Tier]) -> list[TierFault]:
+    return find_model_faults(
+        str(price["model"]),
+        cast("Decimal | None", price["package_size"]),
+        cast("Decimal", price["included_quantity"]),
+        tiers,
+    )
+
+
+def _find_rivals(uow: UnitOfWork, rows: list[Record]) -> list[Problem]:
+    """Prices for the same that would be valid on the same days, among the rows and the stored."""
+    stored = uow.query(
+        "SELECT charge_id, layer, pricing_template_id, account_id, subscription_external_id,"
+        " currency, valid_from, valid_to FROM price"
+        " WHERE charge_id = ANY(:charges) AND id <> ALL(:ids)"
+        " AND coalesce(pricing_template_id, account_id, 0) = ANY(:owners)"
+        " AND coalesce(subscription_external_id, '') = ANY(:subscriptions)",
+        charges=_distinct(rows, "charge_id"),
+        ids=_distinct(rows, "id"),
+        owners=sorted({_owner_id(row) for row in rows}),
+        subscriptions=sorted({str(row["subscription_external_id"] or "") for row in rows}),
+    )
+    validities = [_validity(row, place) for place, row in enumerate(rows)]
+    validities += [_validity(row, -1 - place) for place, row in enumerate(stored)]
+    problems: list[Problem] = []
+    for earlier, later in find_overlaps(validities):
+        place = max(earlier.place, later.place)
+        if place >= 0:
+            said = describe_overlap(earlier, later)
+            line = _line(rows, place)
+            problems.append(Problem("overlapping_validity", said, "valid_from", line=line))
+    return problems
+
+
+def _validity(row: Record, place: int) -> Validity:
+    return Validity(
+        tuple(row[name] for name in (*_KEY, "currency")),
+        cast("date | None", row["valid_from"]),
+        cast("date | None", row["valid_to"]),
+        place,
+    )
+
+
+def _owner_id(row: Record) -> int:
+    return cast("int", row["pricing_template_id"] or row["account_id"] or 0)
+
+
+def _distinct(rows: list[Record], field: str) -> list[int]:
+    return sorted({cast("int", row[field]) for row in rows})
+
+
+CHECKS: dict[str, RecordCheck] = {
+    "charge": check_charges,
+    "price": check_prices,
+    "price_tier": check_price_tiers,
+}

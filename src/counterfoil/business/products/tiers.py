@@ -1,0 +1,103 @@
+"""What makes the tiers of a price right: side by side from zero, fit for the pricing model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+ZERO = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """A quantity band (``from_quantity``, ``up_to``] in priced units, or packages of a package.
+
+    ``up_to`` None means without end. Amounts are in the price's currency.
+    """
+
+    from_quantity: Decimal
+    up_to: Decimal | None
+    unit_amount: Decimal
+    flat_amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class TierFault:
+    """What is wrong with a price; ``place`` is the index of the tier, None for the price itself."""
+
+    code: str
+    message: str
+    field: str
+    place: int | None = None
+
+
+def find_tier_faults(tiers: Sequence[Tier]) -> list[TierFault]:
+    """Faults of the bands, taken in the order given; whether the last is open is not asked."""
+    faults: list[TierFault] = []
+    reached: Decimal | None = ZERO
+    for place, tier in enumerate(tiers):
+        faults.extend(_amount_faults(tier, place))
+        if tier.up_to is not None and tier.up_to <= tier.from_quantity:
+            message = f"{tier.up_to} is not above {tier.from_quantity}, where the tier begins"
+            faults.append(TierFault("decreasing_bounds", message, "up_to", place))
+        if reached is None:
+            message = "the tier before has no up_to: only the last may be without end"
+            faults.append(TierFault("overlapping_tiers", message, "from_quantity", place))
+        elif tier.from_quantity < reached:
+            message = f"begins at {tier.from_quantity}, the tier before reaches {reached}"
+            faults.append(TierFault("overlapping_tiers", message, "from_quantity", place))
+        elif tier.from_quantity > reached:
+            message = f"begins at {tier.from_quantity}, nothing covers the range from {reached}"
+            faults.append(TierFault("tier_gap", message, "from_quantity", place))
+        reached = tier.up_to
+    return faults
+
+
+def find_model_faults(
+    model: str, package_size: Decimal | None, included_quantity: Decimal, tiers: Sequence[Tier]
+) -> list[TierFault]:
+    """Faults of the price and its tiers together, for the pricing model."""
+    faults: list[TierFault] = []
+    if model == "package" and (package_size is None or package_size <= ZERO):
+        message = "a package price needs a package_size above 0"
+        faults.append(TierFault("missing_package_size", message, "package_size"))
+    if model != "package" and package_size is not None:
+        message = f"package_size belongs to the model package, not to {model}"
+        faults.append(TierFault("unexpected_package_size", message, "package_size"))
+    if model == "flat" and included_quantity != ZERO:
+        message = "a flat price has no included quantity"
+        faults.append(TierFault("unexpected_included_quantity", message, "included_quantity"))
+    if model in ("flat", "per_unit") and len(tiers) > 1:
+        message = f"a {model} price has one tier; with several it is graduated or volume"
+        faults.append(TierFault("several_tiers", message, "", 1))
+    if model == "flat":
+        faults.extend(
+            TierFault(
+                "unexpected_unit_amount", "a flat price has no unit amount", "unit_amount", at
+            )
+            for at, tier in enumerate(tiers)
+            if tier.unit_amount != ZERO
+        )
+    return faults
+
+
+def find_last_tier_faults(tiers: Sequence[Tier]) -> list[TierFault]:
+    """The fault of a price that has no tier, or whose last tier has an end."""
+    if not tiers:
+        return [TierFault("missing_tiers", "a price needs at least one tier", "tiers")]
+    if tiers[-1].up_to is None:
+        return []
+    message = f"the last tier must have no up_to: nothing covers the range from {tiers[-1].up_to}"
+    return [TierFault("closed_last_tier", message, "up_to", len(tiers) - 1)]
+
+
+def _amount_faults(tier: Tier, place: int) -> list[TierFault]:
+    amounts = (
+        ("from_quantity", tier.from_quantity),
+        ("unit_amount", tier.unit_amount),
+        ("flat_amount", tier.flat_amount),
+    )
+    return [
+        TierFault("negative", f"{amount} is less than 0", name, place)
+        for name, amount in amounts
+        if amount < ZERO
+    ]

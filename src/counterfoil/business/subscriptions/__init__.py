@@ -1,0 +1,1 @@
+"""The running agreements: subscriptions and their charges through time."""

@@ -1,0 +1,280 @@
+"""Subscriptions begin, change their quantities and end.
+
+Dates are local to whoever bills the account; periods are half-open. What was billed already is
+not touched here: the next bill run reverses and bills what a change in the past made different.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from decimal import Decimal
+from typing import cast
+
+from counterfoil.core.problems import Problem, Refused
+from counterfoil.platform.metadata import Record
+from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activation:
+    """A subscription to begin; all names are external ids.
+
+    ``end_date`` is the first day no longer served. ``anchor_date`` is the first day of a cycle of
+    anniversary-aligned charges and defaults to the start date. ``quantities`` by charge; charges
+    that are not named have the quantity 1. ``identifiers`` are the tokens by which usage records
+    name the subscription.
+    """
+
+    external_id: str
+    account: str
+    rate_plan: str
+    start_date: date
+    site: str | None = None
+    end_date: date | None = None
+    anchor_date: date | None = None
+    quantities: Mapping[str, Decimal] = field(default_factory=dict)
+    identifiers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Ids of everything the activations name, and the charges of each rate plan."""
+
+    accounts: dict[object, int]
+    rate_plans: dict[object, int]
+    sites: dict[object, int]
+    charges: dict[int, dict[str, int]]
+
+
+def activate_subscriptions(uow: UnitOfWork, activations: Sequence[Activation]) -> list[int]:
+    """Begin subscriptions, with one subscription charge per charge of the plan; their ids.
+
+    A fixed number of queries for any number of activations. Refuses all of them with every
+    problem at once; with several activations a problem's line is the position from 1.
+    """
+    known = _read_known(uow, activations)
+    problems = _find_problems(activations, known)
+    problems += _find_taken_ids(uow, activations)
+    if problems:
+        raise Refused(problems)
+    ids = uow.create_many(
+        "subscription", [_subscription(activation, known) for activation in activations]
+    )
+    pairs = list(zip(ids, activations, strict=True))
+    uow.create_many(
+        "subscription_charge",
+        [
+            {
+                "subscription_id": subscription_id,
+                "charge_id": charge_id,
+                "quantity": activation.quantities.get(charge, Decimal(1)),
+                "start_date": activation.start_date,
+                "end_date": activation.end_date,
+            }
+            for subscription_id, activation in pairs
+            for charge, charge_id in known.charges[known.rate_plans[activation.rate_plan]].items()
+        ],
+    )
+    uow.create_many(
+        "usage_identifier",
+        [
+            {"identifier": identifier, "subscription_id": subscription_id}
+            for subscription_id, activation in pairs
+            for identifier in activation.identifiers
+        ],
+    )
+    return ids
+
+
+def change_quantity(
+    uow: UnitOfWork,
+    subscription_id: int,
+    charge_external_id: str,
+    quantity: Decimal,
+    from_date: date,
+) -> None:
+    """Give a recurring charge of a subscription another quantity from a day on.
+
+    The subscription charge that runs on that day ends there and one with the new quantity begins,
+    up to where the old one was to end. A second change on the same day replaces the first. The
+    day may lie in the past. Refuses a day outside the subscription, an unknown charge, a negative
+    quantity, and charges that are not recurring.
+    """
+    uow.get("subscription", subscription_id)
+    if quantity < 0:
+        raise Refused(Problem("negative", f"{quantity} is less than 0", "quantity"))
+    charge_id = _recurring_charge(uow, subscription_id, charge_external_id)
+    running = uow.query(
+        "SELECT * FROM subscription_charge WHERE subscription_id = :subscription"
+        " AND charge_id = :charge AND start_date <= :day"
+        " AND (end_date IS NULL OR end_date > :day)",
+        subscription=subscription_id,
+        charge=charge_id,
+        day=from_date,
+    )
+    if not running:
+        message = f"the subscription does not run on {from_date}"
+        raise Refused(Problem("not_running", message, "from_date"))
+    old = running[0]
+    if old["quantity"] == quantity:
+        return
+    uow.update("subscription_charge", cast("int", old["id"]), {"end_date": from_date})
+    uow.create(
+        "subscription_charge",
+        {
+            "subscription_id": subscription_id,
+            "charge_id": charge_id,
+            "quantity": quantity,
+            "start_date": from_date,
+            "end_date": old["end_date"],
+        },
+    )
+
+
+def cancel_subscriptions(uow: UnitOfWork, subscription_ids: Sequence[int], end_date: date) -> None:
+    """End subscriptions: ``end_date`` is the first day no longer served.
+
+    Their charges end on that day too; what would start later, or a subscription that has not
+    started, ends on its own start date and is never billed. Refuses unknown subscriptions (404)
+    and those that end earlier already.
+    """
+    ids = sorted(set(subscription_ids))
+    rows = uow.query("SELECT * FROM subscription WHERE id = ANY(:ids) ORDER BY id", ids=ids)
+    missing = set(ids) - {cast("int", row["id"]) for row in rows}
+    if missing:
+        problems = [
+            Problem("unknown_subscription", f"there is no subscription {missed}", "id")
+            for missed in sorted(missing)
+        ]
+        raise Refused(problems, status=404)
+    ended = [
+        row for row in rows if row["end_date"] is not None and _end(row, end_date) > row["end_date"]
+    ]
+    if ended:
+        raise Refused(
+            [
+                Problem(
+                    "ended_already",
+                    f"subscription {row['external_id']} ends on {row['end_date']} already",
+                    "end_date",
+                )
+                for row in ended
+            ]
+        )
+    charges = uow.query(
+        "SELECT id, start_date FROM subscription_charge WHERE subscription_id = ANY(:ids)"
+        " AND (end_date IS NULL OR end_date > greatest(start_date, CAST(:day AS date)))",
+        ids=ids,
+        day=end_date,
+    )
+    for entity, records in (("subscription", rows), ("subscription_charge", charges)):
+        uow.update_many(
+            entity,
+            [(cast("int", row["id"]), {"end_date": _end(row, end_date)}) for row in records],
+        )
+
+
+def _end(row: Record, end_date: date) -> date:
+    """The day something ends on when it is cancelled: never before its start."""
+    return max(end_date, cast("date", row["start_date"]))
+
+
+def _read_known(uow: UnitOfWork, activations: Sequence[Activation]) -> _Known:
+    rate_plans = uow.ids_by("rate_plan", "external_id", {each.rate_plan for each in activations})
+    charges: dict[int, dict[str, int]] = {plan: {} for plan in rate_plans.values()}
+    for row in uow.query(
+        "SELECT id, external_id, rate_plan_id FROM charge WHERE rate_plan_id = ANY(:plans)"
+        " ORDER BY id",
+        plans=list(charges),
+    ):
+        of_plan = charges[cast("int", row["rate_plan_id"])]
+        of_plan[str(row["external_id"])] = cast("int", row["id"])
+    sites = {each.site for each in activations if each.site is not None}
+    return _Known(
+        accounts=uow.ids_by("account", "external_id", {each.account for each in activations}),
+        rate_plans=rate_plans,
+        sites=uow.ids_by("site", "external_id", sites),
+        charges=charges,
+    )
+
+
+def _find_problems(activations: Sequence[Activation], known: _Known) -> list[Problem]:
+    return [
+        replace(problem, line=position if len(activations) > 1 else None)
+        for position, activation in enumerate(activations, start=1)
+        for problem in _find_activation_problems(activation, known)
+    ]
+
+
+def _find_activation_problems(activation: Activation, known: _Known) -> list[Problem]:
+    problems: list[Problem] = []
+
+    def refuse(code: str, message: str, name: str, allowed: Iterable[str] = ()) -> None:
+        said = f"subscription {activation.external_id}: {message}"
+        problems.append(Problem(code, said, name, tuple(allowed)))
+
+    for name, value, ids in (
+        ("account", activation.account, known.accounts),
+        ("rate_plan", activation.rate_plan, known.rate_plans),
+        ("site", activation.site, known.sites),
+    ):
+        if value is not None and value not in ids:
+            refuse(f"unknown_{name}", f"there is no {name.replace('_', ' ')} {value!r}", name)
+    plan = known.rate_plans.get(activation.rate_plan)
+    for charge, quantity in activation.quantities.items():
+        if plan is not None and charge not in known.charges[plan]:
+            message = f"the rate plan has no charge {charge!r}"
+            refuse("unknown_charge", message, f"quantities.{charge}", known.charges[plan])
+        if quantity < 0:
+            refuse("negative", f"{quantity} is less than 0", f"quantities.{charge}")
+    if activation.end_date is not None and activation.end_date <= activation.start_date:
+        message = f"{activation.end_date} is not after the start date, {activation.start_date}"
+        refuse("ends_before_start", message, "end_date")
+    return problems
+
+
+def _find_taken_ids(uow: UnitOfWork, activations: Sequence[Activation]) -> list[Problem]:
+    """External ids that are stored already or stand twice among the activations."""
+    names = [activation.external_id for activation in activations]
+    taken = set(uow.ids_by("subscription", "external_id", names))
+    problems: list[Problem] = []
+    for position, name in enumerate(names, start=1):
+        if name in taken:
+            line = position if len(names) > 1 else None
+            message = f"there is a subscription {name!r} already"
+            problems.append(Problem("not_unique", message, "external_id", line=line))
+        taken.add(name)
+    return problems
+
+
+def _subscription(activation: Activation, known: _Known) -> Record:
+    return {
+        "external_id": activation.external_id,
+        "account_id": known.accounts[activation.account],
+        "rate_plan_id": known.rate_plans[activation.rate_plan],
+        "site_id": None if activation.site is None else known.sites[activation.site],
+        "start_date": activation.start_date,
+        "end_date": activation.end_date,
+        "anchor_date": activation.anchor_date,
+    }
+
+
+def _recurring_charge(uow: UnitOfWork, subscription_id: int, external_id: str) -> int:
+    """The id of a recurring charge of the subscription's plan."""
+    charges = uow.query(
+        "SELECT charge.id, charge.external_id, charge.kind FROM charge"
+        " JOIN subscription ON subscription.rate_plan_id = charge.rate_plan_id"
+        " WHERE subscription.id = :id ORDER BY charge.id",
+        id=subscription_id,
+    )
+    kinds = {str(charge["external_id"]): charge["kind"] for charge in charges}
+    if kinds.get(external_id) != "recurring":
+        recurring = tuple(name for name, kind in kinds.items() if kind == "recurring")
+        kind = kinds.get(external_id)
+        message = (
+            f"the rate plan has no charge {external_id!r}"
+            if kind is None
+            else f"{external_id} is a {kind} charge: only recurring ones change their quantity"
+        )
+        raise Refused(Problem("unknown_charge", message, "charge", recurring))
+    return next(cast("int", row["id"]) for row in charges if row["external_id"] == external_id)

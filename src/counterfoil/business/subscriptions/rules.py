@@ -1,0 +1,121 @@
+"""What records of this room, and accounts that have subscriptions, must obey."""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import cast
+
+from counterfoil.business.accounts.rules import read_parents
+from counterfoil.core.problems import Problem
+from counterfoil.platform.metadata import Record
+from counterfoil.platform.records.unit_of_work import RecordCheck, UnitOfWork
+
+
+def check_moved_accounts(
+    uow: UnitOfWork, rows: list[Record], old_rows: list[Record | None]
+) -> list[Problem]:
+    """An account with subscriptions, its own or below it, stays in its tree.
+
+    Its usage is stored under the root of the tree. Runs after the accounts' own rule, which
+    fills in the new root.
+    """
+    moved = {
+        row["id"]: place
+        for place, (row, old) in enumerate(zip(rows, old_rows, strict=True))
+        if old is not None and old["root_id"] != row["root_id"]
+    }
+    if not moved:
+        return []
+    holders = uow.query(
+        "WITH RECURSIVE below AS ("
+        "SELECT id, id AS top FROM account WHERE id = ANY(:moved)"
+        " UNION SELECT account.id, below.top FROM account"
+        " JOIN below ON account.parent_id = below.id) "
+        "SELECT DISTINCT below.top FROM below JOIN subscription ON subscription.account_id = "
+        "below.id ORDER BY 1",
+        moved=list(moved),
+    )
+    message = "has subscriptions, its own or below it, and cannot move to another tree of accounts"
+    return [
+        Problem("account_in_use", message, "parent_id", line=_line(rows, moved[holder["top"]]))
+        for holder in holders
+    ]
+
+
+def check_subscriptions(
+    uow: UnitOfWork, rows: list[Record], old_rows: list[Record | None]
+) -> list[Problem]:
+    """A subscription ends after it starts, and its site lies in its line of the account tree.
+
+    One that was cancelled before its start ends on its start date.
+    """
+    problems: list[Problem] = []
+    for place, (row, old) in enumerate(zip(rows, old_rows, strict=True)):
+        starts, ends = cast("date", row["start_date"]), cast("date | None", row["end_date"])
+        if ends is not None and (ends < starts or (ends == starts and old is None)):
+            message = f"{ends} is not after the start date, {starts}"
+            problems.append(
+                Problem("ends_before_start", message, "end_date", line=_line(rows, place))
+            )
+    return problems + _find_foreign_sites(uow, rows)
+
+
+def check_subscription_charges(
+    uow: UnitOfWork, rows: list[Record], old_rows: list[Record | None]
+) -> list[Problem]:
+    """Quantities are not negative, and no charge ends before it starts."""
+    del uow, old_rows
+    problems: list[Problem] = []
+    for place, row in enumerate(rows):
+        line = _line(rows, place)
+        if cast("int", row["quantity"]) < 0:
+            message = f"{row['quantity']} is less than 0"
+            problems.append(Problem("negative", message, "quantity", line=line))
+        ends = cast("date | None", row["end_date"])
+        if ends is not None and ends < cast("date", row["start_date"]):
+            message = f"{ends} is before the start date, {row['start_date']}"
+            problems.append(Problem("ends_before_start", message, "end_date", line=line))
+    return problems
+
+
+def _find_foreign_sites(uow: UnitOfWork, rows: list[Record]) -> list[Problem]:
+    """Sites that belong neither to the account nor to one above or below it."""
+    owners = {
+        site["id"]: cast("int", site["account_id"])
+        for site in uow.query(
+            "SELECT id, account_id FROM site WHERE id = ANY(:sites)",
+            sites=[row["site_id"] for row in rows if row["site_id"] is not None],
+        )
+    }
+    accounts = {cast("int", row["account_id"]) for row in rows if row["site_id"] in owners}
+    if all(owners.get(row["site_id"]) in (None, row["account_id"]) for row in rows):
+        return []
+    parents = read_parents(uow, accounts | set(owners.values()))
+    problems: list[Problem] = []
+    for place, row in enumerate(rows):
+        owner, account = owners.get(row["site_id"]), cast("int", row["account_id"])
+        if owner is None or _is_above(owner, account, parents):
+            continue
+        if not _is_above(account, owner, parents):
+            message = "belongs neither to the account nor to one above or below it"
+            problems.append(Problem("wrong_site", message, "site_id", line=_line(rows, place)))
+    return problems
+
+
+def _is_above(upper: int, lower: int, parents: Mapping[int, int | None]) -> bool:
+    """Whether the upper account is the lower one or one of its ancestors."""
+    current: int | None = lower
+    while current is not None and current != upper:
+        current = parents.get(current)
+    return current == upper
+
+
+def _line(rows: list[Record], place: int) -> int | None:
+    """The position from 1 of a row among several; none for a single one."""
+    return place + 1 if len(rows) > 1 else None
+
+
+CHECKS: dict[str, RecordCheck] = {
+    "account": check_moved_accounts,
+    "subscription": check_subscriptions,
+    "subscription_charge": check_subscription_charges,
+}
