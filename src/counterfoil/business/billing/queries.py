@@ -17,10 +17,12 @@ from counterfoil.platform.records.unit_of_work import UnitOfWork
 @dataclass(frozen=True, slots=True)
 class Preview:
     """What an account's next invoice would be; nothing is stored. ``invoice`` is None when
-    nothing is due. Fields are those of the entities invoice and invoice_line, without ids."""
+    nothing is due. Fields are those of the entities invoice, invoice_line and rated_charge,
+    without ids; each line has its rated charge at the same place."""
 
     invoice: Record | None
     lines: list[Record]
+    rated_charges: list[Record]
     problems: tuple[Problem, ...]
 
 
@@ -78,7 +80,7 @@ def _as_preview(bills: Bills) -> Preview:
     if invoices:
         snapshot = decode_json(invoices[0]["snapshot"])
         invoice = {**invoices[0], "snapshot": snapshot, "number": None, "state": "draft"}
-    return Preview(invoice, bills.lines.to_pylist(), problems)
+    return Preview(invoice, bills.lines.to_pylist(), bills.rated_charges.to_pylist(), problems)
 
 
 def read_invoice(uow: UnitOfWork, number_or_id: str | int) -> tuple[Record, list[Record]]:

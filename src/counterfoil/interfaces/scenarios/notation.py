@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
 
-from counterfoil.core.problems import Problem
 from counterfoil.core.notation.located import Entry, Kind, Reader, Rule, Rules
+from counterfoil.core.problems import Problem
 from counterfoil.interfaces.scenarios.price_books import PRICE_BOOK, read_price_book, read_text
 from counterfoil.interfaces.scenarios.scenario import AccountEntry, Scenario, SiteEntry
 from counterfoil.interfaces.scenarios.timeline import TimelineReader

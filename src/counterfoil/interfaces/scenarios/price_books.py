@@ -4,8 +4,8 @@ from pathlib import Path
 
 import yaml
 
-from counterfoil.core.problems import Problem
 from counterfoil.core.notation.located import Entry, Kind, Reader, Rule, Rules, excerpt
+from counterfoil.core.problems import Problem
 from counterfoil.interfaces.scenarios.scenario import PriceBookText
 
 PRICE_BOOK: Rules = {"price_book": Rule(kind=Kind.NODE), "price_book_file": Rule()}

@@ -1,0 +1,258 @@
+"""Playing a scenario in an empty organisation, step by step, with a simulated clock."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import partial, singledispatchmethod
+from typing import TypeVar
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from counterfoil.bootstrap import Organisation
+from counterfoil.business.billing.commands import run_bills
+from counterfoil.business.billing.queries import billed_account, preview_invoice
+from counterfoil.business.subscriptions.commands import (
+    Activation,
+    activate_subscriptions,
+    cancel_subscriptions,
+    change_quantity,
+)
+from counterfoil.business.usage.commands import import_file
+from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.scenarios.accounts import load_price_book, set_scene
+from counterfoil.interfaces.scenarios.comparison import (
+    Difference,
+    Produced,
+    compare,
+    show_decimal,
+)
+from counterfoil.interfaces.scenarios.produced import read_bill_run, read_preview
+from counterfoil.interfaces.scenarios.scenario import (
+    Bill,
+    Cancel,
+    ChangeQuantity,
+    LoadPrices,
+    Preview,
+    Scenario,
+    Step,
+    Subscribe,
+    Usage,
+    UsageEvent,
+    instant_of,
+)
+
+Result = TypeVar("Result")
+
+COLLECTOR = "cloudevents"
+"""The built-in collector through which the usage of a scenario comes in."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutcome:
+    """What a bill run or preview of the timeline produced, and how it differs from expectation."""
+
+    step: Bill | Preview
+    produced: Produced
+    differences: tuple[Difference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a whole scenario produced."""
+
+    scenario: Scenario
+    steps: tuple[StepOutcome, ...]
+
+    @property
+    def differences(self) -> tuple[Difference, ...]:
+        """All differences, in the order of the timeline."""
+        return tuple(difference for step in self.steps for difference in step.differences)
+
+
+class SimulatedClock:
+    """A clock that shows what the timeline says and never goes back."""
+
+    def __init__(self) -> None:
+        self.shown = datetime.min.replace(tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.shown
+
+    def advance(self, instant: datetime) -> datetime:
+        """Show this instant, or stay when it has passed; returns what is shown."""
+        self.shown = max(self.shown, instant)
+        return self.shown
+
+
+def play_scenario(scenario: Scenario, organisation: Organisation, clock: SimulatedClock) -> Outcome:
+    """Play all steps in an empty organisation whose clock this is.
+
+    After every bill step the same run is repeated and must add nothing, and lines must add up to
+    their invoice's total. Refuses what a step's command refuses, with file and line.
+    """
+    return Player(scenario, organisation, clock).play()
+
+
+class Player:
+    """One scenario in one organisation."""
+
+    def __init__(
+        self, scenario: Scenario, organisation: Organisation, clock: SimulatedClock
+    ) -> None:
+        self.scenario = scenario
+        self.organisation = organisation
+        self.clock = clock
+
+    def play(self) -> Outcome:
+        """Set the scene, then take step after step."""
+        steps = self.scenario.timeline
+        if steps:
+            self.clock.advance(instant_of(steps[0].on, ZoneInfo("UTC")))
+        self._located(1, self._set_scene)
+        outcomes = []
+        for step in steps:
+            self.clock.advance(instant_of(step.on, ZoneInfo("UTC")))
+            outcome = self._located(step.line, partial(self._take, step))
+            if outcome is not None:
+                outcomes.append(outcome)
+        return Outcome(self.scenario, tuple(outcomes))
+
+    def _located(self, line: int, act: Callable[[], Result]) -> Result:
+        """Do something; what it refuses gets the place in the scenario file."""
+        try:
+            return act()
+        except Refused as refusal:
+            problems = [
+                problem if problem.file else replace(problem, file=self.scenario.file, line=line)
+                for problem in refusal.problems
+            ]
+            raise Refused(problems, refusal.status) from refusal
+
+    def _set_scene(self) -> None:
+        with self.organisation.database.transaction(now=self.clock()) as uow:
+            set_scene(uow, self.scenario)
+
+    @singledispatchmethod
+    def _take(self, step: Step) -> StepOutcome | None:
+        raise TypeError(f"no way to play {type(step).__name__}")
+
+    @_take.register
+    def _(self, step: Subscribe) -> None:
+        activation = Activation(
+            external_id=step.external_id,
+            account=step.account,
+            rate_plan=step.plan,
+            start_date=step.start,
+            site=step.site,
+            end_date=step.end,
+            anchor_date=step.anchor,
+            quantities=step.quantities,
+            identifiers=step.identifiers,
+        )
+        with self.organisation.database.transaction(now=self.clock()) as uow:
+            activate_subscriptions(uow, [activation])
+
+    @_take.register
+    def _(self, step: ChangeQuantity) -> None:
+        with self.organisation.database.transaction(now=self.clock()) as uow:
+            ids = uow.ids_by("subscription", "external_id", [step.subscription])
+            subscription = ids[step.subscription]
+            change_quantity(uow, subscription, step.charge, step.quantity, step.start)
+
+    @_take.register
+    def _(self, step: Cancel) -> None:
+        with self.organisation.database.transaction(now=self.clock()) as uow:
+            ids = uow.ids_by("subscription", "external_id", [step.subscription])
+            cancel_subscriptions(uow, [ids[step.subscription]], step.end)
+
+    @_take.register
+    def _(self, step: LoadPrices) -> None:
+        with self.organisation.database.transaction(now=self.clock()) as uow:
+            load_price_book(uow, step.price_book)
+
+    @_take.register
+    def _(self, step: Usage) -> None:
+        """Usage comes in as a file of CloudEvents, the ordinary way."""
+        database, store = self.organisation.database, self.organisation.usage_store
+        path = self.organisation.home / f"usage-line-{step.line}.jsonl"
+        path.write_bytes(b"".join(_cloud_event(event) for event in step.events))
+        summary = import_file(database, store, COLLECTOR, path, now=self.clock())
+        if summary.accepted != len(step.events):
+            told = [f"{count} {reason}" for reason, count in summary.rejected_by_reason.items()]
+            told += [f"{summary.duplicate} duplicate"] if summary.duplicate else []
+            message = f"not all usage was accepted: {', '.join(told)}"
+            raise Refused(Problem("usage_not_accepted", message))
+
+    @_take.register
+    def _(self, step: Bill) -> StepOutcome:
+        database = self.organisation.database
+        accounts = None
+        if step.account is not None:
+            with database.transaction(now=self.clock()) as uow:
+                accounts = [billed_account(uow, step.account)]
+        summaries = [
+            run_bills(
+                database,
+                self.organisation.usage_store,
+                step.billing_date,
+                now=self.clock(),
+                accounts=accounts,
+            )
+            for _ in range(2)
+        ]
+        with database.transaction(now=self.clock()) as uow:
+            produced = read_bill_run(uow, summaries[0].bill_run_id)
+        differences = _judge(step, produced)
+        again = summaries[1]
+        if again.invoices or again.lines:
+            got = f"{again.invoices} invoices with {again.lines} lines"
+            message = "the same bill run again must add nothing"
+            differences.append(Difference(step.line, message, got=got))
+        return StepOutcome(step, produced, tuple(differences))
+
+    @_take.register
+    def _(self, step: Preview) -> StepOutcome:
+        database = self.organisation.database
+        preview = preview_invoice(
+            database,
+            self.organisation.usage_store,
+            step.account,
+            step.billing_date,
+            now=self.clock(),
+        )
+        with database.transaction(now=self.clock()) as uow:
+            produced = read_preview(uow, preview)
+        return StepOutcome(step, produced, tuple(_judge(step, produced)))
+
+
+def _judge(step: Bill | Preview, produced: Produced) -> list[Difference]:
+    """Compare with what is expected; lines must add up in any case."""
+    differences = [] if step.expected is None else compare(step.expected, produced)
+    for invoice in produced.invoices:
+        total, added = invoice.fields["total"], _sum_of(invoice.lines)
+        if total != added:
+            message = f"invoice of {invoice.fields['account']}: lines must add up to the total"
+            shown = show_decimal(total) if isinstance(total, Decimal) else str(total)
+            differences.append(Difference(step.line, message, shown, show_decimal(added)))
+    return differences
+
+
+def _sum_of(lines: tuple[Mapping[str, object], ...]) -> Decimal:
+    amounts = (line["amount"] for line in lines)
+    return sum((amount for amount in amounts if isinstance(amount, Decimal)), Decimal(0))
+
+
+def _cloud_event(event: UsageEvent) -> bytes:
+    """One line of JSON; the quantity is a text, so that no digit is lost on the way."""
+    fields = {
+        "specversion": "1.0",
+        "id": event.event_id,
+        "source": "scenario",
+        "type": event.meter,
+        "subject": event.identifier,
+        "time": event.time.isoformat().replace("+00:00", "Z"),
+        "data": {"quantity": str(event.quantity)},
+    }
+    return msgspec.json.encode(fields) + b"\n"

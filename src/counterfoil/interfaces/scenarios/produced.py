@@ -1,0 +1,102 @@
+"""What a bill run or preview produced, in the words of the notation."""
+
+from collections.abc import Mapping
+
+from counterfoil.business.billing.queries import Preview
+from counterfoil.interfaces.scenarios.comparison import Produced, ProducedInvoice
+from counterfoil.platform.metadata import Record
+from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+_INVOICES = """
+SELECT i.id, a.external_id AS account, i.kind, i.number, i.currency, i.invoice_date, i.due_date,
+       i.total
+FROM invoice i JOIN account a ON a.id = i.account_id
+WHERE i.bill_run_id = :run ORDER BY a.external_id, i.id
+"""
+_LINES = """
+SELECT l.*, r.kind, r.layer, r.events, r.included_quantity, r.exact_amount,
+       c.external_id AS charge, s.external_id AS subscription
+FROM invoice_line l
+JOIN invoice i ON i.id = l.invoice_id
+JOIN rated_charge r ON r.id = l.rated_charge_id
+JOIN subscription_charge sc ON sc.id = r.subscription_charge_id
+JOIN charge c ON c.id = sc.charge_id
+JOIN subscription s ON s.id = sc.subscription_id
+WHERE i.bill_run_id = :run ORDER BY l.invoice_id, l.position
+"""
+_PROBLEMS = """
+SELECT a.external_id AS account, p.code, p.message
+FROM billing_problem p JOIN account a ON a.id = p.account_id
+WHERE p.bill_run_id = :run ORDER BY a.external_id, p.id
+"""
+_CHARGES = """
+SELECT sc.id, c.external_id AS charge, s.external_id AS subscription
+FROM subscription_charge sc
+JOIN charge c ON c.id = sc.charge_id
+JOIN subscription s ON s.id = sc.subscription_id
+WHERE sc.id = ANY(:ids)
+"""
+
+
+def read_bill_run(uow: UnitOfWork, run: int) -> Produced:
+    """All invoices of a bill run with their lines, and the accounts it skipped."""
+    lines: dict[object, list[Mapping[str, object]]] = {}
+    for row in uow.query(_LINES, run=run):
+        lines.setdefault(row["invoice_id"], []).append(_line(row))
+    invoices = uow.query(_INVOICES, run=run)
+    return Produced(
+        tuple(ProducedInvoice(_invoice(row), tuple(lines.get(row["id"], ()))) for row in invoices),
+        tuple(uow.query(_PROBLEMS, run=run)),
+    )
+
+
+def read_preview(uow: UnitOfWork, preview: Preview) -> Produced:
+    """A preview in the same form; its problems and invoice are those of the billed account."""
+    problems = tuple({"code": one.code, "message": one.message} for one in preview.problems)
+    if preview.invoice is None:
+        return Produced((), problems)
+    account = uow.get("account", _number(preview.invoice["account_id"]))["external_id"]
+    ids = [_number(charge["subscription_charge_id"]) for charge in preview.rated_charges]
+    names = {row["id"]: row for row in uow.query(_CHARGES, ids=ids)}
+    lines = tuple(
+        _line({**charge, **names[charge["subscription_charge_id"]], **line})
+        for charge, line in zip(preview.rated_charges, preview.lines, strict=True)
+    )
+    fields = _invoice({**preview.invoice, "account": account})
+    return Produced((ProducedInvoice(fields, lines),), problems)
+
+
+def _invoice(row: Record) -> Mapping[str, object]:
+    return {
+        "account": row["account"],
+        "kind": row["kind"],
+        "number": row["number"],
+        "currency": row["currency"],
+        "date": row["invoice_date"],
+        "due": row["due_date"],
+        "total": row["total"],
+    }
+
+
+def _line(row: Record) -> Mapping[str, object]:
+    return {
+        "charge": row["charge"],
+        "subscription": row["subscription"],
+        "kind": row["kind"],
+        "site": row["site_name"],
+        "description": row["description"],
+        "from": row["service_start"],
+        "to": row["service_end"],
+        "quantity": row["quantity"],
+        "included": row["included_quantity"],
+        "unit": row["unit"],
+        "unit_amount": row["unit_amount"],
+        "layer": row["layer"],
+        "events": row["events"],
+        "exact_amount": row["exact_amount"],
+        "amount": row["amount"],
+    }
+
+
+def _number(value: object) -> int:
+    return int(str(value))
