@@ -45,6 +45,14 @@ CLOUDEVENTS: Mapping[str, object] = {
         "meter": "type",
         "quantity": {"template": "{data.quantity|=1}"},
     },
+    "reject": [
+        {
+            "column": "specversion",
+            "not_in": ["1.0"],
+            "reason": "malformed_record",
+            "message": "not a CloudEvent of specversion 1.0:",
+        }
+    ],
 }
 """CloudEvents 1.0, structured JSON: an event without ``data.quantity`` counts as one."""
 
