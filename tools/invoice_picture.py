@@ -94,6 +94,7 @@ def _line(
         line["service_start"] = date(2026, 10, 17)
         line["steps"] = [{"quantity": "2", "unit_amount": "310", "flat_amount": "0"}]
         line["days"], line["cycle_days"] = 15, 31
+        line["unit_amount"] = Decimal(310)
         line["amount"] = Decimal("300.00")
     else:
         line["unit_amount"] = Decimal(str(price))

@@ -121,7 +121,7 @@ def test_an_invoice_is_found_by_number_or_id_and_a_missing_one_is_named(
         assert find_invoices(uow, ["INV-1", str(draft), f"draft-{draft}", str(first)]) == [
             first, draft, draft, first,
         ]  # fmt: skip
-        with pytest.raises(Refused, match="no invoice .INV-9.") as refused:
+        with pytest.raises(Refused, match=r"no invoice .INV-9.") as refused:
             find_invoices(uow, ["INV-1", "INV-9", "99999"])
     assert (refused.value.status, len(refused.value.problems)) == (404, 2)
 
