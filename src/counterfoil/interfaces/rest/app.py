@@ -20,8 +20,8 @@ from starlette.routing import BaseRoute, Route
 
 from counterfoil.bootstrap import Organisation
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.interfaces.rest import records
-from counterfoil.interfaces.rest.asgi import read_call, read_upload, response_of
+from counterfoil.interfaces.rest import price_books, records, subscriptions
+from counterfoil.interfaces.rest.asgi import read_call, read_upload, remove_upload, response_of
 from counterfoil.interfaces.rest.authentication import AdminToken, TokenGate
 from counterfoil.interfaces.rest.exchange import (
     API,
@@ -37,7 +37,7 @@ from counterfoil.interfaces.rest.notation import json_answer
 from counterfoil.interfaces.rest.openapi import describe_api
 from counterfoil.interfaces.rest.problem_answers import problem_answer, refusal_answer
 
-ENDPOINTS: tuple[Endpoint, ...] = ()
+ENDPOINTS: tuple[Endpoint, ...] = (*price_books.ENDPOINTS, *subscriptions.ENDPOINTS)
 
 ENTITY_BODY_LIMIT = 32 * MEGABYTE
 
@@ -152,7 +152,7 @@ def streamed_body(handler: Handler, desk: Desk, limiter: CapacityLimiter) -> Req
             answer = Answer(HTTPStatus.BAD_REQUEST)
         finally:
             if call is not None and call.upload is not None:
-                call.upload.unlink(missing_ok=True)
+                remove_upload(call.upload)
         return response_of(answer)
 
     return handle

@@ -1,6 +1,7 @@
 """Between ASGI and the values of ``exchange``: reading a request, sending an answer."""
 
 import hashlib
+import re
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -54,20 +55,33 @@ async def read_call(request: Request, limit: int) -> Call:
 
 
 async def read_upload(request: Request, folder: Path) -> Call:
-    """The request with its body of any size written to a new file in ``folder``.
+    """The request with its body of any size written to a file in a new folder in ``folder``.
 
-    Whoever asked removes the file.
+    Whoever asked removes it (:func:`remove_upload`).
     """
     digest = hashlib.sha256()
-    with tempfile.NamedTemporaryFile(dir=folder, prefix="upload-", delete=False) as file:
-        try:
+    path = Path(tempfile.mkdtemp(prefix="upload-", dir=folder)) / upload_name(request)
+    try:
+        with path.open("wb") as file:
             async for part in buffered(request.stream(), 4 * MEGABYTE):
                 await run_in_threadpool(file.write, part)
                 await run_in_threadpool(digest.update, part)
-        except BaseException:
-            Path(file.name).unlink()
-            raise
-    return call_of(request, b"", digest.hexdigest(), Path(file.name))
+    except BaseException:
+        remove_upload(path)
+        raise
+    return call_of(request, b"", digest.hexdigest(), path)
+
+
+def upload_name(request: Request) -> str:
+    """The name the file was given (``?name=``), without a folder and safe as a file's name."""
+    name = request.query_params.get("name", "").replace("\\", "/").rpartition("/")[2]
+    return re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII).lstrip(".")[:80] or "upload"
+
+
+def remove_upload(path: Path) -> None:
+    """Remove an upload and the folder made for it."""
+    path.unlink(missing_ok=True)
+    path.parent.rmdir()
 
 
 async def buffered(chunks: AsyncIterator[bytes], size: int) -> AsyncIterator[bytes]:

@@ -1,0 +1,70 @@
+"""Saving a price book: products, meters, rate plans, charges and prices in one document."""
+
+from counterfoil.business.products.commands import save_price_book
+from counterfoil.business.products.price_book import parse_price_book
+from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.rest.exchange import JSON, Answer, Call, Endpoint
+from counterfoil.interfaces.rest.idempotency import in_transaction
+from counterfoil.interfaces.rest.notation import decode_json, json_answer
+from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+YAML = ("application/yaml", "application/x-yaml", "text/yaml", "text/plain")
+
+EXAMPLE = """products: [{id: conferencing, name: Audio conferencing}]
+rate_plans:
+  - id: conferencing-standard
+    product: conferencing
+    name: Conferencing
+    charges:
+      - {id: room, name: Managed room, kind: recurring, timing: in_advance, period: month,
+         unit: room, prices: [{currency: EUR, model: per_unit, amount: 120}]}
+"""
+
+
+def post_price_book(uow: UnitOfWork, call: Call) -> Answer:
+    """Save the price book in the body; answers how many records of each kind were saved."""
+    book, problems = parse_price_book(price_book_text(call), "price book")
+    if problems:
+        raise Refused(problems)
+    return json_answer({"saved": save_price_book(uow, book)})
+
+
+def price_book_text(call: Call) -> str:
+    """The body as YAML text; refuses (415) other media types, (400) what is not UTF-8."""
+    is_json = call.media_type == JSON or call.media_type.endswith("+json")
+    if not is_json and call.media_type not in YAML:
+        message = f"the body is {call.media_type}"
+        allowed = (JSON, *YAML)
+        problem = Problem("unsupported_media_type", message, "Content-Type", allowed)
+        raise Refused(problem, status=415)
+    if is_json:
+        decode_json(call.body)
+    try:
+        text = call.body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        message = f"the body is not UTF-8 at byte {error.start}"
+        raise Refused(Problem("bad_encoding", message), status=400) from None
+    # JSON is YAML but for tabs between its parts; within its strings there are none.
+    return text.replace("\t", " ") if is_json else text
+
+
+ENDPOINTS = (
+    Endpoint(
+        method="POST",
+        path="/price-books",
+        handler=in_transaction(post_price_book),
+        summary="Save a price book",
+        help="Creates or changes, by external id, everything the document names; refused as a "
+        "whole, with the lines, when anything is wrong with it.",
+        bodies={YAML[0]: {"type": "string"}, JSON: {"type": "object"}},
+        examples={YAML[0]: EXAMPLE},
+        answers={
+            JSON: {
+                "type": "object",
+                "properties": {
+                    "saved": {"type": "object", "additionalProperties": {"type": "integer"}}
+                },
+            }
+        },
+    ),
+)
