@@ -287,6 +287,11 @@ def visible_segments(uow: UnitOfWork) -> Manifest:
     )
 
 
+def files_relation(store: UsageStore, segments: Sequence[Record]) -> str:
+    """``read_parquet(...)`` over segments of the manifest, for further statements."""
+    return parquet(store.paths(segments))
+
+
 def parquet(paths: Sequence[Path], *, numbered: bool = False) -> str:
     """``read_parquet(...)`` over files, with filename and file_row_number if ``numbered``."""
     listed = ", ".join(sql_literal(str(path)) for path in paths)
