@@ -28,7 +28,7 @@ def test_amounts_stand_right_with_all_their_digits(capsys: pytest.CaptureFixture
     assert lines == [
         "Invoices",
         "  number        total amount   due date",
-        " ──────────────────────────────────────────",
+        " ─────────────────────────────────────────",
         "  INV-1              1234.50   2026-02-28",
         "  INV-10   0.000000000000100",
     ]
