@@ -6,7 +6,7 @@ Run: ``python tools/rewrite_baseline.py``
 
 from pathlib import Path
 
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import create_mock_engine
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from counterfoil.bootstrap import CATALOGUE
@@ -16,7 +16,7 @@ from counterfoil.platform.records.schema import build_tables
 
 def baseline_sql() -> str:
     """CREATE TABLE and CREATE INDEX for everything that is declared, targets first."""
-    dialect = postgresql.dialect()
+    dialect = create_mock_engine("postgresql+psycopg://", lambda *_: None).dialect
     statements: list[str] = []
     for table in build_tables(CATALOGUE).sorted_tables:
         statements.append(str(CreateTable(table).compile(dialect=dialect)).strip())
@@ -31,4 +31,4 @@ def baseline_sql() -> str:
 if __name__ == "__main__":
     target: Path = MIGRATIONS / "versions" / "0001_baseline.sql"
     target.write_text(baseline_sql(), encoding="utf-8")
-    print(f"wrote {target.name}")  # noqa: T201
+    print(f"wrote {target.name}")

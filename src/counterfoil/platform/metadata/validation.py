@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
 from functools import partial as bound
@@ -13,7 +14,7 @@ BIGINT_MAX = 2**63 - 1
 
 # Digits enough for any declared precision; losing one raises instead of rounding.
 _EXACT = Context(prec=80, traps=[Inexact, InvalidOperation, Overflow])
-_PLAIN_DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)", re.ASCII)
+_PLAIN_DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _PLAIN_INTEGER = re.compile(r"[+-]?\d{1,19}", re.ASCII)
 _PLAIN_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -33,7 +34,7 @@ TYPE_WORDS = {
 """What a value of each type looks like, in words for a person."""
 
 
-class _Wrong(Exception):
+class _UnfitError(Exception):
     """A value does not fit its field: carries the problem's code and message."""
 
     def __init__(self, code: str, message: str, allowed: tuple[str, ...] = ()) -> None:
@@ -71,7 +72,7 @@ class RecordChecker:
             elif value is not None:
                 try:
                     clean[name] = self._coerce[name](value)
-                except _Wrong as wrong:
+                except _UnfitError as wrong:
                     problems.append(
                         Problem(wrong.code, wrong.message, name, allowed=wrong.allowed, line=line)
                     )
@@ -94,7 +95,9 @@ class RecordChecker:
         for name, field in self._fields.items():
             if name not in values and not partial and field.default is not None:
                 clean[name] = self._coerce[name](field.default)
-            if not field.required or field.computed or (name not in values and partial):
+            if not field.required or field.computed:
+                continue
+            if partial and (field.immutable or name not in values):
                 continue
             if values.get(name, field.default) in (None, ""):
                 problems.append(Problem("required", "is required", name, line=line))
@@ -116,7 +119,11 @@ def check_values(
 
 
 def read_value(field: Field, value: object) -> object:
-    """One value of a filter or cursor, which may be text for any type; raises ValueError."""
+    """One value of a filter or cursor, which may be text for any type; raises ValueError.
+
+    The bounds of the field do not apply: a filter may ask for what cannot be.
+    """
+    field = replace(field, minimum=None, maximum=None)
     if isinstance(value, str):
         if field.type in (FieldType.INTEGER, FieldType.REFERENCE):
             if not _PLAIN_INTEGER.fullmatch(value):
@@ -128,28 +135,28 @@ def read_value(field: Field, value: object) -> object:
         if field.type is FieldType.TEXT:
             return _clean_text(value)
         return _COERCIONS[field.type](field, value)
-    except _Wrong as wrong:
+    except _UnfitError as wrong:
         raise ValueError(str(wrong)) from None
 
 
-def _wrong_type(field: Field) -> _Wrong:
-    return _Wrong("wrong_type", f"must be {TYPE_WORDS[field.type]}")
+def _wrong_type(field: Field) -> _UnfitError:
+    return _UnfitError("wrong_type", f"must be {TYPE_WORDS[field.type]}")
 
 
 def _clean_text(value: object) -> str:
     if not isinstance(value, str):
-        raise _Wrong("wrong_type", "must be a text")
+        raise _UnfitError("wrong_type", "must be a text")
     if "\x00" in value:
-        raise _Wrong("forbidden_character", "must not contain the character NUL")
+        raise _UnfitError("forbidden_character", "must not contain the character NUL")
     if not value.isascii() and _SURROGATE.search(value):
-        raise _Wrong("forbidden_character", "must not contain a lone surrogate")
+        raise _UnfitError("forbidden_character", "must not contain a lone surrogate")
     return value
 
 
 def _text(field: Field, value: object) -> str:
     clean = _clean_text(value)
     if len(clean) > field.max_length:
-        raise _Wrong(
+        raise _UnfitError(
             "too_long", f"has {len(clean)} characters; at most {field.max_length} are allowed"
         )
     return clean
@@ -157,22 +164,22 @@ def _text(field: Field, value: object) -> str:
 
 def _choice(field: Field, value: object) -> str:
     if not isinstance(value, str) or value not in field.choices:
-        raise _Wrong("unknown_choice", f"{value!r} is not allowed", field.choices)
+        raise _UnfitError("unknown_choice", f"{value!r} is not allowed", field.choices)
     return value
 
 
 def _within(field: Field, value: Decimal | int) -> None:
     if field.minimum is not None and value < field.minimum:
-        raise _Wrong("too_small", f"must be at least {field.minimum}")
+        raise _UnfitError("too_small", f"must be at least {field.minimum}")
     if field.maximum is not None and value > field.maximum:
-        raise _Wrong("too_large", f"must be at most {field.maximum}")
+        raise _UnfitError("too_large", f"must be at most {field.maximum}")
 
 
 def _integer(field: Field, value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise _wrong_type(field)
     if not -BIGINT_MAX <= value <= BIGINT_MAX:
-        raise _Wrong("too_large", "must fit in 64 bits")
+        raise _UnfitError("too_large", "must fit in 64 bits")
     _within(field, value)
     return value
 
@@ -187,15 +194,15 @@ def _decimal(field: Field, value: object) -> Decimal:
         raise _wrong_type(field)
     whole_digits = field.precision - field.scale
     if number and number.adjusted() >= whole_digits:
-        raise _Wrong("too_large", f"must have at most {whole_digits} digits before the point")
+        raise _UnfitError("too_large", f"must have at most {whole_digits} digits before the point")
     try:
         clean = number.quantize(Decimal((0, (1,), -field.scale)), context=_EXACT)
     except (Inexact, InvalidOperation):
-        raise _Wrong(
+        raise _UnfitError(
             "scale_exceeded", f"{number} has more than {field.scale} decimal places"
         ) from None
     _within(field, clean)
-    return clean if clean else abs(clean)
+    return clean or abs(clean)
 
 
 def _boolean(field: Field, value: object) -> bool:
@@ -211,7 +218,7 @@ def _date(field: Field, value: object) -> date:
         try:
             return date.fromisoformat(value)
         except ValueError as error:
-            raise _Wrong("wrong_type", f"{value} is not a date: {error}") from None
+            raise _UnfitError("wrong_type", f"{value} is not a date: {error}") from None
     raise _wrong_type(field)
 
 
@@ -224,7 +231,7 @@ def _instant(field: Field, value: object) -> datetime:
     if not isinstance(value, datetime):
         raise _wrong_type(field)
     if value.utcoffset() is None:
-        raise _Wrong("naive_instant", f"{value.isoformat()} lacks its offset from UTC")
+        raise _UnfitError("naive_instant", f"{value.isoformat()} lacks its offset from UTC")
     try:
         return value.astimezone(UTC)
     except OverflowError:
@@ -252,7 +259,7 @@ def _plain(field: Field, value: object) -> object:
         return number
     if isinstance(value, (date, datetime)):
         return value.isoformat()
-    raise _Wrong("wrong_type", f"must hold plain values only, not {type(value).__name__}")
+    raise _UnfitError("wrong_type", f"must hold plain values only, not {type(value).__name__}")
 
 
 _COERCIONS: dict[FieldType, Callable[[Field, object], object]] = {

@@ -5,7 +5,7 @@ decimals. An empty string is written in quotes and NULL as nothing, so the two s
 """
 
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import psycopg
 import pyarrow as pa
@@ -96,9 +96,7 @@ def _described(connection: psycopg.Connection[object], statement: str) -> pa.Sch
     """The Arrow schema of a SELECT, from the types PostgreSQL plans it with."""
     prepared = connection.pgconn.prepare(b"", statement.encode())
     if prepared.status != psycopg.pq.ExecStatus.COMMAND_OK:
-        raise psycopg.errors.lookup(prepared.error_field(psycopg.pq.DiagnosticField.SQLSTATE))(
-            prepared.get_error_message()
-        )
+        raise psycopg.errors.error_from_result(prepared, encoding="utf-8")
     described = connection.pgconn.describe_prepared(b"")
     problems: list[Problem] = []
     columns: list[pa.Field] = []
@@ -176,9 +174,7 @@ def _fitted(field: Field, column: pa.ChunkedArray) -> pa.ChunkedArray:
         return column if given.scale <= field.scale else compute.cast(column, wanted)
     if field.type is FieldType.DECIMAL and pa.types.is_integer(given):
         return column
-    if field.type is FieldType.INSTANT and (
-        not pa.types.is_timestamp(given) or given.tz is None
-    ):
+    if field.type is FieldType.INSTANT and (not pa.types.is_timestamp(given) or given.tz is None):
         raise ValueError(f"must be an instant with a zone, not {given}")
     return compute.cast(column, wanted)
 

@@ -5,18 +5,18 @@ id. So records that are added or removed meanwhile neither repeat nor hide anoth
 """
 
 import base64
-import binascii
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+import msgspec
 from sqlalchemy import Column, ColumnElement, Select, Table, and_, false, or_, select
 
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata import Entity, Field, FieldType, Record
 from counterfoil.platform.metadata.entity import HEADER
 from counterfoil.platform.metadata.validation import read_value
-from counterfoil.platform.records.exact_json import decode_json, encode_json
+from counterfoil.platform.records.exact_json import encode_json
 
 LONGEST_PAGE = 1000
 OPERATORS = ("eq", "ne", "lt", "le", "gt", "ge", "in", "contains", "is_null")
@@ -137,7 +137,7 @@ def _condition(entity: Entity, table: Table, condition: Filter) -> ColumnElement
     column = table.c[field.name]
     try:
         return _CONDITIONS[condition.op](column, field, condition.value)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise Refused(Problem("wrong_value", str(error), field.name, field.choices)) from None
 
 
@@ -158,13 +158,13 @@ def _is_null(column: Column[object], _field: Field, value: object) -> ColumnElem
 def _in(column: Column[object], field: Field, value: object) -> ColumnElement[bool]:
     values = value.split(",") if isinstance(value, str) else value
     if not isinstance(values, (list, tuple, set, frozenset)):
-        raise ValueError("in takes a list of values")
+        raise TypeError("in takes a list of values")
     return column.in_([read_value(field, item) for item in values])
 
 
 def _contains(column: Column[object], _field: Field, value: object) -> ColumnElement[bool]:
     if not isinstance(value, str) or "\x00" in value:
-        raise ValueError("contains takes a text")
+        raise TypeError("contains takes a text")
     return column.icontains(value, autoescape=True)
 
 
@@ -185,9 +185,7 @@ _CONDITIONS: dict[str, Callable[[Column[object], Field, object], ColumnElement[b
 }
 
 
-def _after(
-    table: Table, keys: Sequence[_SortKey], values: Sequence[object]
-) -> ColumnElement[bool]:
+def _after(table: Table, keys: Sequence[_SortKey], values: Sequence[object]) -> ColumnElement[bool]:
     """Records that sort behind the given one: later in the first key, or equal and so on."""
     alternatives: list[ColumnElement[bool]] = []
     equal: list[ColumnElement[bool]] = []
@@ -208,25 +206,33 @@ def _behind(column: Column[object], value: object, *, descending: bool) -> Colum
 
 
 def _encode_cursor(keys: Sequence[_SortKey], record: Record) -> str:
-    words = [("-" if key.descending else "") + key.field.name for key in keys]
     values = [
-        str(value) if isinstance(value := record[key.field.name], Decimal) else value
+        format(value, "f") if isinstance(value := record[key.field.name], Decimal) else value
         for key in keys
     ]
-    return base64.urlsafe_b64encode(encode_json([words, values]).encode()).decode().rstrip("=")
+    return (
+        base64.urlsafe_b64encode(encode_json([_sort_words(keys), values]).encode())
+        .decode()
+        .rstrip("=")
+    )
 
 
 def _decode_cursor(keys: Sequence[_SortKey], cursor: str) -> list[object]:
-    words = [("-" if key.descending else "") + key.field.name for key in keys]
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
-        decoded = decode_json(base64.urlsafe_b64decode(padded.encode("ascii")))
-        if not isinstance(decoded, list) or len(decoded) != 2 or decoded[0] != words:
-            raise ValueError("the cursor belongs to another sort order")
-        return [
-            None if value is None else read_value(key.field, value)
-            for key, value in zip(keys, decoded[1], strict=True)
-        ]
-    except (ValueError, TypeError, binascii.Error):
-        message = "is not the cursor of this list in this order"
-        raise Refused(Problem("bad_cursor", message, "cursor"), status=400) from None
+        words, values = msgspec.json.decode(
+            base64.urlsafe_b64decode(padded.encode("ascii")), type=tuple[list[str], list[object]]
+        )
+        if words == _sort_words(keys):
+            return [
+                None if value is None else read_value(key.field, value)
+                for key, value in zip(keys, values, strict=True)
+            ]
+    except ValueError:
+        pass
+    message = "is not the cursor of this list in this order"
+    raise Refused(Problem("bad_cursor", message, "cursor"), status=400)
+
+
+def _sort_words(keys: Sequence[_SortKey]) -> list[str]:
+    return [("-" if key.descending else "") + key.field.name for key in keys]

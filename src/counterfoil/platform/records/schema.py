@@ -4,6 +4,8 @@ Every name of a constraint or index follows from the declaration, so that an err
 database can be told in the declaration's words and a migration can find what it changes.
 """
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -39,14 +41,14 @@ def build_tables(catalogue: Catalogue) -> MetaData:
     return tables
 
 
-def column_type(field: Field) -> TypeEngine[object]:
+def column_type(field: Field) -> TypeEngine[Any]:
     """How PostgreSQL keeps a field's values."""
     if field.type is FieldType.DECIMAL:
         return Numeric(field.precision, field.scale)
     return _TYPES[field.type]
 
 
-_TYPES: dict[FieldType, TypeEngine[object]] = {
+_TYPES: dict[FieldType, TypeEngine[Any]] = {
     FieldType.TEXT: Text(),
     FieldType.INTEGER: BigInteger(),
     FieldType.BOOLEAN: Boolean(),
@@ -72,10 +74,10 @@ def _entity_table(tables: MetaData, entity: Entity) -> Table:
             items.append(UniqueConstraint(field.name, name=f"uq_{name}_{field.name}"))
         elif field.indexed:
             items.append(Index(f"ix_{name}_{field.name}", field.name))
-    for fields in entity.unique:
-        items.append(UniqueConstraint(*fields, name=short_name(f"uq_{name}", fields)))
-    for fields in entity.indexes:
-        items.append(Index(short_name(f"ix_{name}", fields), *fields))
+    items.extend(
+        UniqueConstraint(*fields, name=short_name(f"uq_{name}", fields)) for fields in entity.unique
+    )
+    items.extend(Index(short_name(f"ix_{name}", fields), *fields) for fields in entity.indexes)
     return Table(name, tables, *items)
 
 

@@ -1,0 +1,1 @@
+"""The migrations, in order; not imported but loaded by Alembic."""
