@@ -24,9 +24,7 @@ def written(folder: Path, seed: int) -> list[UsageFile]:
 
 
 def digests(files: list[UsageFile]) -> dict[str, str]:
-    return {
-        file.path.name: hashlib.sha256(file.path.read_bytes()).hexdigest() for file in files
-    }
+    return {file.path.name: hashlib.sha256(file.path.read_bytes()).hexdigest() for file in files}
 
 
 def test_the_same_seed_writes_the_same_bytes(tmp_path: Path) -> None:

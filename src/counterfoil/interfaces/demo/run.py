@@ -4,21 +4,22 @@ Every stage may be repeated and may be interrupted anywhere: what is there alrea
 and running the whole demo again completes it and adds nothing else.
 """
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
-import yaml
-
 from counterfoil.bootstrap import Organisation
 from counterfoil.business.billing.commands import run_bills
 from counterfoil.business.billing.explanation import Explanation, explain_line
 from counterfoil.business.documents.commands import render_invoices
+from counterfoil.business.usage.collectors import save_collectors
 from counterfoil.business.usage.commands import import_file
 from counterfoil.business.usage.compaction import compact
-from counterfoil.interfaces.demo.organisation import DemoOrganisation, build_organisation
+from counterfoil.business.usage.intake import BatchSummary
+from counterfoil.interfaces.demo.organisation import build_organisation
 from counterfoil.interfaces.demo.parameters import DemoParameters
 from counterfoil.interfaces.demo.price_book import price_book_text
 from counterfoil.interfaces.demo.saving import save_organisation, save_prices, save_subscriptions
@@ -30,6 +31,7 @@ from counterfoil.interfaces.demo.usage_files import (
     UsageFile,
     write_usage_files,
 )
+from counterfoil.platform.metadata import Record
 
 PRINTED_INVOICES = 50
 """How many invoices the demo prints."""
@@ -50,6 +52,9 @@ class Stage:
     new: int
 
 
+Import = tuple[UsageFile, BatchSummary]
+"""A file and what became of it."""
+
 Watch = Callable[[str], AbstractContextManager[Progress]]
 """Opens a stage by its title on whatever shows the progress."""
 
@@ -66,12 +71,16 @@ class Defect:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the organisation holds after the demo, whichever run brought it about."""
+    """What the organisation holds after the demo, whichever run brought it about.
+
+    ``totals`` are (currency, invoices, total); ``printed`` the PDF files.
+    """
 
     stages: list[Stage]
     defects: list[Defect]
     totals: list[tuple[str, int, Decimal]]
     printed: list[Path]
+    explained_invoice: str
     explanation: Explanation
 
     @property
@@ -81,13 +90,14 @@ class Outcome:
 
 
 REASONS = {
+    "duplicate": "duplicate",
     "unknown_subscriber": "unknown_subscriber",
     "negative_duration": "negative_quantity",
     "absurd_duration": "absurd_quantity",
     "unparsable_time": "unparsable_time",
     "unknown_service": "unknown_service",
 }
-"""Under which reason a planted defect is rejected. Duplicates and late arrivals are not."""
+"""As what a planted defect is found by the import; late arrivals are accepted."""
 
 
 class DemoRun:
@@ -108,16 +118,16 @@ class DemoRun:
         self._create_organisation()
         self._save_prices_and_subscriptions()
         files, planted = self._write_files()
-        self._import(files)
+        imports = self._import(files)
         self._compact()
         self._bill()
         printed = self._print()
         return Outcome(
             self.stages,
-            _defects(self, files, planted),
+            compare_defects(planted, imports),
             _totals(self),
             printed,
-            _explain_something(self),
+            *_explain_something(self),
         )
 
     def _note(self, title: str, facts: Facts, new: int) -> None:
@@ -147,11 +157,11 @@ class DemoRun:
             text = price_book_text(self.organisation, subscriptions.activations)
             file = self.folder / "price_book.yaml"
             file.write_text(text, encoding="utf-8")
-            before = self._count("price")
-            save_prices(self.database, text, str(file), now=self.now)
-            prices = self._count("price")
+            new = save_prices(self.database, text, str(file), now=self.now)
             progress(1, 1)
-        self._note(title, {"charges": self._count("charge"), "prices": prices}, prices - before)
+        with self.database.transaction(now=self.now) as uow:
+            row = uow.query(_PRICED)[0]
+        self._note(title, _counts(row), new)
         title = "Activate subscriptions"
         with self.watch(title) as progress:
             created = save_subscriptions(self.database, subscriptions, now=self.now)
@@ -175,37 +185,42 @@ class DemoRun:
         self._note(title, facts, 0)
         return files, planted
 
-    def _import(self, files: list[UsageFile]) -> None:
+    def _import(self, files: list[UsageFile]) -> list[Import]:
         title = "Import usage"
-        before = self._count("usage_batch")
+        imports: list[Import] = []
         with self.watch(title) as progress:
-            self._create_collectors()
+            self._save_collectors()
             size = sum(file.path.stat().st_size for file in files)
             done = 0
             for file in files:
-                already = done
-                import_file(
+                summary = import_file(
                     self.database,
                     self.store,
                     file.collector,
                     file.path,
                     now=self.now,
-                    progress=lambda read, _all, already=already: progress(already + read, size),  # type: ignore[misc]
+                    progress=_further(progress, done, size),
                 )
+                imports.append((file, summary))
                 done += file.path.stat().st_size
                 progress(done, size)
-        with self.database.transaction(now=self.now) as uow:
-            row = uow.query(_IMPORTED, names=[file.path.name for file in files])[0]
-        facts: Facts = {name: int(str(value or 0)) for name, value in row.items()}
-        self._note(title, facts, self._count("usage_batch") - before)
+        summaries = [summary for _, summary in imports]
+        facts: Facts = {
+            "records": sum(summary.records_read for summary in summaries),
+            "accepted": sum(summary.accepted for summary in summaries),
+            "duplicate": sum(summary.duplicate for summary in summaries),
+            "rejected": sum(summary.rejected for summary in summaries),
+        }
+        self._note(title, facts, sum(not summary.already_imported for summary in summaries))
+        return imports
 
-    def _create_collectors(self) -> None:
+    def _save_collectors(self) -> None:
+        """Only what is missing: a collector that a person has changed since stays as it is."""
         with self.database.transaction(now=self.now) as uow:
             for name in (BRIDGE, PLATFORM):
                 if uow.find("collector", external_id=name) is None:
                     file = Path(__file__).parent / "collectors" / f"{name}.yaml"
-                    declared = yaml.safe_load(file.read_text(encoding="utf-8"))
-                    uow.create("collector", {"external_id": name, **declared})
+                    save_collectors(uow, file.read_text(encoding="utf-8"), file.name)
 
     def _compact(self) -> None:
         title = "Compact usage"
@@ -214,8 +229,7 @@ class DemoRun:
             progress(1, 1)
         with self.database.transaction(now=self.now) as uow:
             row = uow.query(_SEGMENTS)[0]
-        facts: Facts = {name: int(str(value or 0)) for name, value in row.items()}
-        self._note(title, facts, 0)
+        self._note(title, _counts(row), 0)
 
     def _bill(self) -> None:
         title = "Bill the month"
@@ -249,15 +263,11 @@ class DemoRun:
         self._note(title, {"invoices": len(ids)}, len(ids))
         return [folder / f"{row['number']}.pdf" for row in chosen]
 
-    def _count(self, table: str) -> int:
-        with self.database.transaction(now=self.now) as uow:
-            return int(str(uow.query(f"SELECT count(*) AS n FROM {table}")[0]["n"]))
 
-
-_IMPORTED = """
-SELECT sum(records_read) AS records, sum(accepted) AS accepted, sum(duplicate) AS duplicate,
-       sum(rejected) AS rejected
-FROM usage_batch WHERE file_name = ANY(:names)
+_PRICED = """
+SELECT (SELECT count(*) FROM rate_plan) AS rate_plans, (SELECT count(*) FROM charge) AS charges,
+       (SELECT count(*) FROM price) AS prices,
+       (SELECT count(DISTINCT currency) FROM price) AS currencies
 """
 
 _SEGMENTS = """
@@ -275,23 +285,9 @@ FROM invoice i JOIN bill_run r ON r.id = i.bill_run_id
 WHERE r.billing_date = :date GROUP BY i.currency ORDER BY count(*) DESC, i.currency
 """
 
-_REJECTED = """
-SELECT c.external_id AS collector, u.reason, count(*) AS found
-FROM rejected_usage u
-JOIN usage_batch b ON b.id = u.batch_id
-JOIN collector c ON c.id = u.collector_id
-WHERE b.file_name = ANY(:names) GROUP BY 1, 2
-"""
-
-_DUPLICATES = """
-SELECT c.external_id AS collector, sum(b.duplicate) AS found
-FROM usage_batch b JOIN collector c ON c.id = b.collector_id
-WHERE b.file_name = ANY(:names) GROUP BY 1
-"""
-
 # A line worth explaining: priced by a layer of the customer's own, in more than one tier.
 _WORTH_EXPLAINING = """
-SELECT l.id FROM invoice_line l
+SELECT l.id, i.number FROM invoice_line l
 JOIN rated_charge c ON c.id = l.rated_charge_id
 JOIN invoice i ON i.id = l.invoice_id
 JOIN bill_run r ON r.id = i.bill_run_id
@@ -300,25 +296,28 @@ ORDER BY jsonb_array_length(c.steps) > 1 DESC, c.layer <> 'list' DESC, i.number,
 """
 
 
-def _defects(
-    run: DemoRun, files: list[UsageFile], planted: dict[str, Planted]
-) -> list[Defect]:
-    """Planted and found, by collector and kind; anything else that was rejected follows."""
-    names = [file.path.name for file in files]
-    with run.database.transaction(now=run.now) as uow:
-        rejected = uow.query(_REJECTED, names=names)
-        duplicates = uow.query(_DUPLICATES, names=names)
-    found = {(row["collector"], row["reason"]): int(str(row["found"])) for row in rejected}
-    doubled = {row["collector"]: int(str(row["found"])) for row in duplicates}
-    table = []
-    for collector, part in planted.items():
-        for kind, reason in REASONS.items():
-            count = found.pop((collector, reason), 0)
-            table.append(Defect(collector, kind, part.defects[kind], count))
-        count = doubled.get(collector, 0)
-        table.append(Defect(collector, "duplicate", part.defects["duplicate"], count))
-    table += [Defect(str(where), str(what), 0, count) for (where, what), count in found.items()]
-    return table
+def _counts(row: Record) -> Facts:
+    return {name: int(str(value or 0)) for name, value in row.items()}
+
+
+def _further(progress: Progress, done: int, size: int) -> Progress:
+    """Progress within one of several files: ``done`` bytes of ``size`` lie before it."""
+    return lambda read, _all: progress(done + read, size)
+
+
+def compare_defects(planted: Mapping[str, Planted], imports: Sequence[Import]) -> list[Defect]:
+    """Planted and found, by collector and kind; any other reason of rejection follows."""
+    found: Counter[tuple[str, str]] = Counter()
+    for file, summary in imports:
+        found[file.collector, "duplicate"] += summary.duplicate
+        for reason, count in summary.rejected_by_reason.items():
+            found[file.collector, reason] += count
+    table = [
+        Defect(collector, kind, part.defects[kind], found.pop((collector, reason), 0))
+        for collector, part in planted.items()
+        for kind, reason in REASONS.items()
+    ]
+    return table + [Defect(where, what, 0, count) for (where, what), count in found.items()]
 
 
 def _totals(run: DemoRun) -> list[tuple[str, int, Decimal]]:
@@ -330,7 +329,8 @@ def _totals(run: DemoRun) -> list[tuple[str, int, Decimal]]:
     ]
 
 
-def _explain_something(run: DemoRun) -> Explanation:
+def _explain_something(run: DemoRun) -> tuple[str, Explanation]:
+    """Number of an invoice and the explanation of one of its lines."""
     with run.database.transaction(now=run.now) as uow:
-        rows = uow.query(_WORTH_EXPLAINING, date=run.parameters.billing_date)
-        return explain_line(uow, run.store, int(str(rows[0]["id"])))
+        row = uow.query(_WORTH_EXPLAINING, date=run.parameters.billing_date)[0]
+        return str(row["number"]), explain_line(uow, run.store, int(str(row["id"])))

@@ -54,9 +54,7 @@ def save_organisation(
             _resolved(row, {"account": accounts, "site": site_ids}) for row in organisation.contacts
         ]
         created["contact"] = _create_missing(uow, "contact", contacts)
-        profiles = [
-            _resolved(row, {"account": accounts}) for row in organisation.billing_profiles
-        ]
+        profiles = [_resolved(row, {"account": accounts}) for row in organisation.billing_profiles]
         created["billing_profile"] = _create_missing(
             uow, "billing_profile", profiles, key="account_id"
         )
@@ -117,14 +115,21 @@ def _site_record(site: DemoSite, accounts: Ids) -> Record:
     }
 
 
-def save_prices(database: Database, text: str, file: str, *, now: datetime) -> dict[str, int]:
-    """Save the price book; returns what the products room reports. Refuses on any problem,
-    naming ``file``."""
+def save_prices(database: Database, text: str, file: str, *, now: datetime) -> int:
+    """Save the price book unless its rate plans are there; how many records were new.
+
+    Later changes of the prices by a person are so left alone. Refuses every problem with its line
+    in ``file``.
+    """
     book, problems = parse_price_book(text, file)
     if problems:
         raise Refused(problems)
+    plans = [entry.external_id for entry in book.of_entity("rate_plan")]
     with database.transaction(now=now) as uow:
-        return save_price_book(uow, book)
+        if len(uow.ids_by("rate_plan", "external_id", plans)) == len(plans):
+            return 0
+        counts = save_price_book(uow, book)
+    return sum(count for name, count in counts.items() if name.endswith("_created"))
 
 
 def save_subscriptions(
