@@ -11,6 +11,7 @@ from typing import Self
 from counterfoil.business.accounts.entities import ENTITIES as ACCOUNTS
 from counterfoil.business.accounts.rules import CHECKS as ACCOUNT_CHECKS
 from counterfoil.business.billing.entities import ENTITIES as BILLING
+from counterfoil.business.billing.rules import CHECKS as BILLING_CHECKS
 from counterfoil.business.products.entities import ENTITIES as PRODUCTS
 from counterfoil.business.products.rules import CHECKS as PRODUCT_CHECKS
 from counterfoil.business.subscriptions.entities import ENTITIES as SUBSCRIPTIONS
@@ -33,7 +34,11 @@ CATALOGUE: Catalogue = build_catalogue((*ACCOUNTS, *PRODUCTS, *SUBSCRIPTIONS, *U
 """Every entity of the system, in the order of the rooms."""
 
 CHECKS: dict[str, RecordCheck] = merge_checks(
-    ACCOUNT_CHECKS, PRODUCT_CHECKS, SUBSCRIPTION_CHECKS, {"collector": check_collectors}
+    ACCOUNT_CHECKS,
+    PRODUCT_CHECKS,
+    SUBSCRIPTION_CHECKS,
+    {"collector": check_collectors},
+    BILLING_CHECKS,
 )
 """The rooms' own rules, by entity."""
 

@@ -9,7 +9,7 @@ from datetime import date
 
 import pyarrow as pa
 
-from counterfoil.business.usage.store import UsageStore, files_relation, visible_segments
+from counterfoil.business.usage.store import UsageStore, parquet, visible_segments
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 _BILLED = """
@@ -180,4 +180,4 @@ def new_usage_relation(uow: UnitOfWork, store: UsageStore, *, newer_than: int) -
     newer = [row for row in (*manifest.compacted, *manifest.fresh) if row["id"] > newer_than]
     if not newer:
         return None
-    return f"SELECT subscription_id, meter_id, time FROM {files_relation(store, newer)}"
+    return f"SELECT subscription_id, meter_id, time FROM {parquet(store.paths(newer))}"

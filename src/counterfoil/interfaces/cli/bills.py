@@ -1,0 +1,270 @@
+"""``counterfoil bills``: bill what is due, preview it, finalize drafts, explain a line."""
+
+from dataclasses import asdict
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from counterfoil.bootstrap import Organisation
+from counterfoil.business.billing.commands import (
+    BillRunSummary,
+    discard_drafts,
+    finalize_invoices,
+    run_bills,
+)
+from counterfoil.business.billing.explanation import Explanation, explain_line
+from counterfoil.business.billing.queries import billed_account, preview_invoice
+from counterfoil.business.usage.compaction import compact
+from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.cli.organisation import opened_organisation
+from counterfoil.interfaces.cli.output import print_json, print_table
+from counterfoil.platform.metadata import Record
+
+app = typer.Typer(no_args_is_help=True, help="Bill what is due, preview, finalize, explain.")
+
+BillingDate = Annotated[
+    datetime,
+    typer.Argument(
+        formats=["%Y-%m-%d"], help="Everything due by the beginning of this local day is billed."
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")]
+
+
+@app.command("run")
+def run_command(
+    billing_date: BillingDate,
+    account: Annotated[
+        list[str] | None, typer.Option(help="Only this account (external id); repeatable.")
+    ] = None,
+    draft: Annotated[bool, typer.Option("--draft", help="Leave the invoices as drafts.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Local processes to bill with.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Bill every account; running it again for the same date adds nothing.
+
+    Example: counterfoil bills run 2026-11-01
+    """
+    with opened_organisation() as organisation:
+        compact(organisation.database, organisation.usage_store, now=organisation.clock())
+        accounts = None if account is None else _billed_ids(organisation, account)
+        with _accounts_bar(shown=not as_json) as bar:
+            task = bar.add_task("accounts", total=None)
+            summary = run_bills(
+                organisation.database,
+                organisation.usage_store,
+                billing_date.date(),
+                now=organisation.clock(),
+                finalize=not draft,
+                accounts=accounts,
+                workers=workers,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+        _print_summary(organisation, summary, as_json=as_json)
+
+
+@app.command("preview")
+def preview_command(
+    account: Annotated[str, typer.Argument(help="External id of the account.")],
+    billing_date: BillingDate,
+    as_json: AsJson = False,
+) -> None:
+    """Show the invoice that a bill run of that date would make for an account; store nothing."""
+    with opened_organisation() as organisation:
+        preview = preview_invoice(
+            organisation.database,
+            organisation.usage_store,
+            account,
+            billing_date.date(),
+            now=organisation.clock(),
+        )
+    if as_json:
+        print_json(asdict(preview))
+        return
+    for problem in preview.problems:
+        typer.echo(f"problem: {problem.message}", err=True)
+    if preview.invoice is None:
+        typer.echo("Nothing is due.")
+        return
+    print_table("Lines", LINE_COLUMNS, [_line_row(line) for line in preview.lines], as_json=False)
+    typer.echo(f"Total {preview.invoice['total'].normalize():f} {preview.invoice['currency']}")
+
+
+@app.command("finalize")
+def finalize_command(as_json: AsJson = False) -> None:
+    """Give all drafts their numbers and make them final."""
+    with opened_organisation() as organisation:
+        count = finalize_invoices(organisation.database, now=organisation.clock())
+    print_table("Finalized", ("invoices",), [(count,)], as_json=as_json)
+
+
+@app.command("discard-drafts")
+def discard_command(as_json: AsJson = False) -> None:
+    """Delete all drafts; what they billed is due again."""
+    with opened_organisation() as organisation:
+        count = discard_drafts(organisation.database, now=organisation.clock())
+    print_table("Discarded", ("invoices",), [(count,)], as_json=as_json)
+
+
+@app.command("problems")
+def problems_command(as_json: AsJson = False) -> None:
+    """Accounts that the last bill run could not bill, and why."""
+    with opened_organisation() as organisation:
+        _print_problems(organisation, as_json=as_json)
+
+
+@app.command("explain")
+def explain_command(
+    number: Annotated[str, typer.Argument(help="Invoice number.")],
+    position: Annotated[int, typer.Argument(help="Position of the line.", min=1)],
+    events: Annotated[int, typer.Option(min=0, help="List so many usage events.")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """The counterfoil of an invoice line: price layer, tiers, usage events, rounding.
+
+    Example: counterfoil bills explain INV-000001 1
+    """
+    with (
+        opened_organisation() as organisation,
+        organisation.database.transaction(now=organisation.clock()) as uow,
+    ):
+        lines = uow.query(
+            "SELECT l.id FROM invoice_line l JOIN invoice i ON i.id = l.invoice_id "
+            "WHERE i.number = :number AND l.position = :position",
+            number=number,
+            position=position,
+        )
+        if not lines:
+            message = f"there is no line {position} on an invoice {number!r}"
+            raise Refused(Problem("unknown_line", message), status=404)
+        explanation = explain_line(uow, organisation.usage_store, lines[0]["id"], events=events)
+    if as_json:
+        print_json(asdict(explanation))
+    else:
+        print_explanation(explanation)
+
+
+LINE_COLUMNS = (
+    "account",
+    "site",
+    "description",
+    "service_from",
+    "service_to",
+    "quantity",
+    "unit",
+    "amount",
+)
+
+
+def _line_row(line: Record) -> tuple[object, ...]:
+    return (
+        line["account_name"],
+        line["site_name"],
+        line["description"],
+        line["service_start"],
+        line["service_end"],
+        _trimmed(line["quantity"]),
+        line["unit"],
+        _trimmed(line["amount"]),
+    )
+
+
+def print_explanation(explanation: Explanation) -> None:
+    """The counterfoil as sentences and tables, for people."""
+    line = explanation.line
+    typer.echo(f"{line['description']}: {_trimmed(line['quantity']):f} {line['unit']}s")
+    for sentence in explanation.sentences:
+        typer.echo(f"  {sentence}")
+    print_table(
+        "Prices that could apply, most specific first",
+        ("price", "layer", "of", "model", "valid_from", "valid_to", "applies"),
+        [
+            (
+                layer["price_id"],
+                layer["layer"],
+                layer["owner"],
+                layer["model"],
+                layer["valid_from"],
+                layer["valid_to"],
+                layer["wins"],
+            )
+            for layer in explanation.layers
+        ],
+        as_json=False,
+    )
+    if explanation.events:
+        print_table(
+            "Usage events",
+            ("time", "event", "file", "record", "metered", "billed", "amount"),
+            [
+                (
+                    event["time"],
+                    event["event_id"],
+                    event["file_name"],
+                    event["line"],
+                    _trimmed(event["quantity"]),
+                    _trimmed(event["billed_quantity"]),
+                    _trimmed(event["exact_amount"]),
+                )
+                for event in explanation.events
+            ],
+            as_json=False,
+        )
+
+
+def _trimmed(value: Decimal) -> Decimal:
+    """Without trailing zeros, and never in exponent notation."""
+    return Decimal(format(value.normalize(), "f"))
+
+
+def _billed_ids(organisation: Organisation, accounts: list[str]) -> list[int]:
+    with organisation.database.transaction(now=organisation.clock()) as uow:
+        return sorted({billed_account(uow, account) for account in accounts})
+
+
+def _accounts_bar(*, shown: bool) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        disable=not shown,
+    )
+
+
+def _print_summary(organisation: Organisation, summary: BillRunSummary, *, as_json: bool) -> None:
+    if as_json:
+        print_json(asdict(summary))
+        return
+    rows: list[tuple[object, object]] = [
+        ("billed accounts gone over", summary.accounts),
+        ("documents made", summary.invoices),
+        ("lines", summary.lines),
+        ("accounts with a problem", len(summary.problems)),
+    ]
+    rows += [(f"total {currency}", _trimmed(t)) for currency, t in sorted(summary.totals.items())]
+    print_table(f"Bill run {summary.bill_run_id}", ("what", "how_much"), rows, as_json=False)
+    if not summary.invoices:
+        typer.echo("Nothing was due: nothing is billed twice.")
+    if summary.problems:
+        _print_problems(organisation, as_json=False)
+
+
+def _print_problems(organisation: Organisation, *, as_json: bool) -> None:
+    with organisation.database.transaction(now=organisation.clock()) as uow:
+        rows = uow.query(
+            "SELECT a.external_id, a.name, p.code, p.message FROM billing_problem p "
+            "JOIN account a ON a.id = p.account_id "
+            "WHERE p.bill_run_id = (SELECT max(id) FROM bill_run) ORDER BY a.external_id"
+        )
+    print_table(
+        "Not billed",
+        ("account", "name", "code", "reason"),
+        [tuple(row.values()) for row in rows],
+        as_json=as_json,
+    )
