@@ -7,7 +7,16 @@ import typer
 from typer.core import TyperGroup
 
 from counterfoil import __version__
-from counterfoil.interfaces.cli import accounts, invoices, organisation, prices, subscriptions
+from counterfoil.interfaces.cli import (
+    accounts,
+    bills,
+    demo,
+    invoices,
+    organisation,
+    prices,
+    scenario,
+    subscriptions,
+)
 from counterfoil.interfaces.cli.output import fail_on_refused
 from counterfoil.interfaces.cli.serve import serve
 
@@ -72,12 +81,14 @@ def counterfoil(
 
 app.command()(organisation.init)
 app.command()(organisation.status)
-app.command()(demo.demo)
-app.command()(serve)
 app.add_typer(accounts.app, name="accounts")
 app.add_typer(prices.app, name="prices")
 app.add_typer(subscriptions.app, name="subscriptions")
+app.add_typer(bills.app, name="bills")
 app.add_typer(invoices.app, name="invoices")
+app.add_typer(scenario.app, name="scenario")
+app.command()(demo.demo)
+app.command()(serve)
 
 
 def main() -> None:
