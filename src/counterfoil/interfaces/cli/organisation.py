@@ -10,6 +10,7 @@ import typer
 from counterfoil.bootstrap import Organisation, Settings, open_organisation
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.cli.output import print_properties
+from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 COUNTED = ("account", "subscription", "usage_batch", "invoice")
@@ -20,6 +21,16 @@ def opened_organisation() -> Iterator[Organisation]:
     """The organisation that the environment names, made on first use; closed at the end."""
     with open_organisation(Settings.from_environment(os.environ)) as organisation:
         yield organisation
+
+
+@contextmanager
+def opened_records() -> Iterator[UnitOfWork]:
+    """One transaction on that organisation's records, committed at the end."""
+    with (
+        opened_organisation() as organisation,
+        organisation.database.transaction(now=organisation.clock()) as uow,
+    ):
+        yield uow
 
 
 def init(as_json: AsJson = False) -> None:

@@ -1,0 +1,79 @@
+"""``counterfoil prices``: load and check price books, list prices."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from counterfoil.business.products.commands import find_price_book_problems, save_price_book
+from counterfoil.business.products.price_book import PriceBook, parse_price_book
+from counterfoil.business.products.queries import list_prices
+from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.cli.organisation import opened_records
+from counterfoil.interfaces.cli.output import print_table
+
+app = typer.Typer(no_args_is_help=True, help="Load and check price books, list prices.")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")]
+File = Annotated[Path, typer.Argument(help="A price book in YAML, see docs/price-books.md.")]
+
+LISTED = (
+    *("charge", "layer", "owner", "currency", "valid_from", "valid_to", "model", "package_size"),
+    *("included_quantity", "from_quantity", "up_to", "unit_amount", "flat_amount"),
+)
+COUNTED = ("products", "meters", "rate_plans", "charges", "pricing_templates", "prices")
+
+
+@app.command()
+def load(file: File, as_json: AsJson = False) -> None:
+    """Save a price book: new records are made, known ones changed, the others stay."""
+    book = _read_book(file)
+    with opened_records() as uow:
+        counts = save_price_book(uow, book)
+    columns = ("records", "created", "changed", "unchanged")
+    rows = [[name, *(counts[f"{name}_{column}"] for column in columns[1:])] for name in COUNTED]
+    print_table(f"Price book {file.name}", columns, rows, as_json=as_json)
+
+
+@app.command()
+def check(file: File, as_json: AsJson = False) -> None:
+    """Tell whether a price book could be saved, without saving it."""
+    book = _read_book(file)
+    with opened_records() as uow:
+        problems = find_price_book_problems(uow, book)
+        plurals = [uow.catalogue.entity(entry.entity).plural for entry in book.entries]
+    if problems:
+        raise Refused(problems)
+    counts = {name: plurals.count(name) for name in COUNTED} | {"prices": len(book.prices)}
+    print_table(
+        f"{file.name} can be saved", ("records", "entries"), counts.items(), as_json=as_json
+    )
+
+
+@app.command("list")
+def list_command(
+    charge: Annotated[str | None, typer.Option(help="External id of a charge.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """All prices, one row per tier."""
+    with opened_records() as uow:
+        prices = list_prices(uow, charge=charge)
+    rows = [[price[name] for name in LISTED] for price in prices]
+    print_table("Prices", LISTED, rows, as_json=as_json)
+
+
+def _read_book(path: Path) -> PriceBook:
+    """The price book of a file; refuses one that cannot be read or has problems."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        problem = Problem("bad_encoding", "is not UTF-8 text", file=str(path), line=line)
+        raise Refused(problem) from None
+    except OSError as error:
+        message = f"cannot be read: {error.strerror or error}"
+        raise Refused(Problem("unreadable_file", message, file=str(path))) from None
+    book, problems = parse_price_book(text, str(path))
+    if problems:
+        raise Refused(problems)
+    return book

@@ -1,0 +1,140 @@
+"""``counterfoil subscriptions``: activate, change quantities, cancel, list."""
+
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Annotated
+
+import typer
+
+from counterfoil.business.accounts.queries import find_account
+from counterfoil.business.subscriptions.commands import (
+    Activation,
+    activate_subscriptions,
+    cancel_subscriptions,
+)
+from counterfoil.business.subscriptions.commands import change_quantity as change
+from counterfoil.business.subscriptions.queries import (
+    find_subscriptions,
+    list_subscriptions,
+    read_quantities,
+)
+from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.cli.organisation import opened_records
+from counterfoil.interfaces.cli.output import print_table
+from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+app = typer.Typer(no_args_is_help=True, help="Activate, change, cancel and list subscriptions.")
+
+DAY = ["%Y-%m-%d"]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")]
+ExternalId = Annotated[str, typer.Argument(help="External id of the subscription.")]
+Account = Annotated[str, typer.Option(help="External id of the account.")]
+
+LISTED = ("external_id", "account", "rate_plan", "site", "start_date", "end_date")
+QUANTITIES = ("charge", "quantity", "start_date", "end_date", "billed_through")
+
+
+@app.command()
+def activate(
+    subscription: ExternalId,
+    account: Account,
+    rate_plan: Annotated[str, typer.Option(help="External id of the rate plan.")],
+    start: Annotated[datetime, typer.Option(formats=DAY, help="First day of service.")],
+    site: Annotated[str | None, typer.Option(help="External id of the site.")] = None,
+    end: Annotated[
+        datetime | None, typer.Option(formats=DAY, help="First day no longer served.")
+    ] = None,
+    anchor: Annotated[
+        datetime | None, typer.Option(formats=DAY, help="First day of an anniversary cycle.")
+    ] = None,
+    quantity: Annotated[
+        list[str] | None, typer.Option(help="charge=quantity; may be given several times.")
+    ] = None,
+    identifier: Annotated[
+        list[str] | None, typer.Option(help="Token in usage records; several times.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Begin a subscription of an account for a rate plan."""
+    activation = Activation(
+        external_id=subscription,
+        account=account,
+        rate_plan=rate_plan,
+        start_date=start.date(),
+        site=site,
+        end_date=end.date() if end else None,
+        anchor_date=anchor.date() if anchor else None,
+        quantities=dict(_read_pair(pair) for pair in quantity or ()),
+        identifiers=tuple(identifier or ()),
+    )
+    with opened_records() as uow:
+        (subscription_id,) = activate_subscriptions(uow, [activation])
+        rows = _quantities(uow, subscription_id)
+    print_table(f"Subscription {subscription}", QUANTITIES, rows, as_json=as_json)
+
+
+@app.command()
+def change_quantity(
+    subscription: ExternalId,
+    charge: Annotated[str, typer.Option(help="External id of a recurring charge.")],
+    quantity: Annotated[str, typer.Option(help="The new quantity.")],
+    from_date: Annotated[datetime, typer.Option("--from", formats=DAY, help="First day of it.")],
+    as_json: AsJson = False,
+) -> None:
+    """Give a recurring charge another quantity from a day on."""
+    with opened_records() as uow:
+        (subscription_id,) = find_subscriptions(uow, [subscription])
+        new = _read_decimal(quantity, "--quantity")
+        change(uow, subscription_id, charge, new, from_date.date())
+        rows = _quantities(uow, subscription_id)
+    print_table(f"Subscription {subscription}", QUANTITIES, rows, as_json=as_json)
+
+
+@app.command()
+def cancel(
+    subscriptions: Annotated[list[str], typer.Argument(help="External ids.")],
+    on: Annotated[datetime, typer.Option(formats=DAY, help="First day no longer served.")],
+    as_json: AsJson = False,
+) -> None:
+    """End subscriptions on a day."""
+    with opened_records() as uow:
+        cancel_subscriptions(uow, find_subscriptions(uow, subscriptions), on.date())
+        named = set(subscriptions)
+        found = [row for row in list_subscriptions(uow) if row["external_id"] in named]
+    rows = [[row[name] for name in LISTED] for row in found]
+    print_table("Subscriptions", LISTED, rows, as_json=as_json)
+
+
+@app.command("list")
+def list_command(
+    account: Annotated[str | None, typer.Option(help="External id of the account.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Subscriptions of all accounts, or of one."""
+    with opened_records() as uow:
+        holder = None if account is None else int(str(find_account(uow, account)["id"]))
+        found = list_subscriptions(uow, account_id=holder)
+    rows = [[row[name] for name in LISTED] for row in found]
+    print_table("Subscriptions", LISTED, rows, as_json=as_json)
+
+
+def _quantities(uow: UnitOfWork, subscription_id: int) -> list[list[object]]:
+    return [[row[name] for name in QUANTITIES] for row in read_quantities(uow, subscription_id)]
+
+
+def _read_pair(pair: str) -> tuple[str, Decimal]:
+    charge, sign, quantity = pair.rpartition("=")
+    if not (sign and charge):
+        message = f"{pair!r} must be written charge=quantity, like room=3"
+        raise Refused(Problem("bad_quantity", message, "--quantity"))
+    return charge, _read_decimal(quantity, "--quantity")
+
+
+def _read_decimal(text: str, field: str) -> Decimal:
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if not number.is_finite():
+        raise Refused(Problem("bad_quantity", f"{text!r} is not a number such as 2.5", field))
+    return number
