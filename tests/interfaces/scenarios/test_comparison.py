@@ -39,8 +39,10 @@ def test_a_cent_is_a_difference_that_names_the_line():
     assert told(expecting(off, CALLS)) == [
         (
             10,
-            "invoice of A: line charge room from 2024-01-01 amount 209.65: amount: "
-            "expected 209.66, got 209.65",
+            (
+                "invoice of A: line charge room from 2024-01-01 amount 209.65: amount: "
+                "expected 209.66, got 209.65"
+            ),
         )
     ]
 
@@ -49,8 +51,10 @@ def test_a_line_nobody_expects_is_a_difference():
     assert told(expecting(ROOM)) == [
         (
             9,
-            "invoice of A: line not expected: expected nothing, got charge calls from 2024-01-01 "
-            "amount 1.2",
+            (
+                "invoice of A: line not expected: expected nothing, got charge calls from 2024-01-01 "
+                "amount 1.2"
+            ),
         )
     ]
 

@@ -77,8 +77,10 @@ def test_all_problems_are_told_at_once():
     text = GOOD.replace("29.95", "29,95").replace("S1, meter", "S9, meter")
     assert messages(text) == [
         "s.yaml:9: timeline[1].subscription: there is no subscription 'S9' here yet (allowed: S1)",
-        "s.yaml:15: timeline[2].expect.invoices[0].total: '29,95' is not a decimal number such "
-        "as 29.95",
+        (
+            "s.yaml:15: timeline[2].expect.invoices[0].total: '29,95' is not a decimal number such "
+            "as 29.95"
+        ),
     ]
 
 

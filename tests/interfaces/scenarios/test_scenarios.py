@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from counterfoil.bootstrap import scratch_organisation
 from counterfoil.interfaces.scenarios.notation import read_scenario
 from counterfoil.interfaces.scenarios.play import SimulatedClock, play_scenario
-from counterfoil.bootstrap import scratch_organisation
 
 FILES = sorted((Path(__file__).parents[2] / "scenarios").glob("*.yaml"))
 
