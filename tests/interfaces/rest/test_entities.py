@@ -37,7 +37,7 @@ ABSENT = {
     # What follows describes usage charges; the one made here is charged once.
     "charge": {"event_minimum", "event_increment"},
 }
-CHOSEN: dict[str, dict[str, object]] = {}
+CHOSEN: dict[str, dict[str, object]] = {"collector": {"definition": {"format": "cloudevents"}}}
 """Values that the rules of a room ask for beyond the declaration."""
 
 
@@ -76,10 +76,25 @@ def valid_record(api: httpx.Client, entity: Entity, suffix: str) -> dict[str, ob
 
 
 def create(api: httpx.Client, entity: Entity, suffix: str) -> dict[str, object]:
+    if entity.name == "subscription":
+        return activate(api, suffix)
     values = valid_record(api, entity, f"of {entity.name} {suffix}")
     response = api.post(path_of(entity), json=values)
     assert response.status_code == 201, response.text
     return dict(response.json())
+
+
+def activate(api: httpx.Client, suffix: str) -> dict[str, object]:
+    """A subscription, which only the command makes."""
+    row = {
+        "external_id": f"subscription {suffix}",
+        "account": create(api, CATALOGUE.entity("account"), suffix)["external_id"],
+        "rate_plan": create(api, CATALOGUE.entity("rate_plan"), suffix)["external_id"],
+        "start_date": "2026-01-01",
+    }
+    response = api.post("/subscriptions/activate", json=row)
+    assert response.status_code == 201, response.text
+    return {"id": response.json()["ids"][0]}
 
 
 def same(sent: object, answered: object) -> bool:

@@ -123,11 +123,12 @@ def test_a_fault_of_the_program_tells_nothing_of_its_inside(
 
 def test_numbers_are_read_exactly(api: httpx.Client) -> None:
     number = "12345678901234567890.123456789012345"
-    body = f'{{"external_id": "c", "name": "c", "definition": {{"n": {number}}}}}'
+    definition = f'{{"format": "cloudevents", "minimum_quantity": {number}}}'
+    body = f'{{"external_id": "c", "name": "c", "definition": {definition}}}'
     headers = {"content-type": "application/json"}
     created = api.post("/collectors", content=body, headers=headers)
     assert created.status_code == 201, created.text
-    assert created.json()["definition"] == {"n": number}
+    assert created.json()["definition"]["minimum_quantity"] == number
 
 
 def test_a_number_that_would_fill_the_memory_is_refused(api: httpx.Client) -> None:

@@ -5,7 +5,8 @@ they may hold and how they are described follows from the catalogue, not from fu
 """
 
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 from http import HTTPStatus
 
@@ -19,8 +20,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from counterfoil.bootstrap import Organisation
+from counterfoil.business.usage.gathering import Gatherer
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.interfaces.rest import price_books, records, subscriptions
+from counterfoil.interfaces.rest import price_books, records, subscriptions, usage
 from counterfoil.interfaces.rest.asgi import read_call, read_upload, remove_upload, response_of
 from counterfoil.interfaces.rest.authentication import AdminToken, TokenGate
 from counterfoil.interfaces.rest.exchange import (
@@ -37,12 +39,19 @@ from counterfoil.interfaces.rest.notation import json_answer
 from counterfoil.interfaces.rest.openapi import describe_api
 from counterfoil.interfaces.rest.problem_answers import problem_answer, refusal_answer
 
-ENDPOINTS: tuple[Endpoint, ...] = (*price_books.ENDPOINTS, *subscriptions.ENDPOINTS)
+ENDPOINTS: tuple[Endpoint, ...] = (
+    *price_books.ENDPOINTS,
+    *subscriptions.ENDPOINTS,
+    *usage.ENDPOINTS,
+)
 
 ENTITY_BODY_LIMIT = 32 * MEGABYTE
 
 THREADS = 12
-"""Requests worked on at the same time; the connections of the database are shared by them."""
+"""Requests worked on at the same time, of at most two connections to the database each."""
+
+PATIENT_THREADS = 64
+"""Requests that wait for a shared commit at the same time; they hold no connection."""
 
 log = logging.getLogger(__name__)
 
@@ -52,12 +61,19 @@ RequestHandler = Callable[[Request], Coroutine[None, None, Response]]
 def build_app(organisation: Organisation, token: AdminToken | str) -> FastAPI:
     """The application of an open organisation, answering only requests with that token."""
     admin = AdminToken.of(token) if isinstance(token, str) else token
-    desk = Desk(organisation)
-    limiter = CapacityLimiter(THREADS)
+    gatherer = Gatherer(organisation.database, organisation.usage_store, organisation.clock)
+    desk = Desk(organisation, gatherer)
+    limiter, patient = CapacityLimiter(THREADS), CapacityLimiter(PATIENT_THREADS)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await to_thread.run_sync(gatherer.close)
+
     endpoints = (*ENDPOINTS, openapi_endpoint(organisation))
     routes: list[BaseRoute] = [
         Route("/healthz", healthz, methods=["GET"]),
-        *(endpoint_route(endpoint, desk, limiter) for endpoint in endpoints),
+        *(endpoint_route(one, desk, patient if one.patient else limiter) for one in endpoints),
         *entity_routes(desk, limiter),
     ]
     return FastAPI(
@@ -68,6 +84,7 @@ def build_app(organisation: Organisation, token: AdminToken | str) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        lifespan=lifespan,
     )
 
 

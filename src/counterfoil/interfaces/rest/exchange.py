@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from counterfoil.bootstrap import Organisation
+from counterfoil.business.usage.gathering import Gatherer
 
 API = "/api/v1"
 """Where every path of this version begins."""
@@ -67,6 +68,7 @@ class Desk:
     """What endpoints work with: the organisation and the gatherer of single usage events."""
 
     organisation: Organisation
+    gatherer: Gatherer
 
 
 Handler = Callable[[Desk, Call], Answer]
@@ -91,7 +93,8 @@ class Endpoint:
     ``path`` begins after :data:`API` and may hold ``{variables}``. ``bodies`` and ``answers``
     map media types to JSON schemas, ``examples`` to an example body. ``makes`` names the entities
     whose records come into being here. ``streamed`` bodies of any size go to a temporary file;
-    others are read up to ``limit`` bytes.
+    others are read up to ``limit`` bytes. ``patient`` handlers mostly wait for a commit shared with
+    others, and have threads of their own.
     """
 
     method: Method
@@ -106,4 +109,5 @@ class Endpoint:
     status: int = 200
     makes: tuple[str, ...] = ()
     streamed: bool = False
+    patient: bool = False
     limit: int = 16 * MEGABYTE

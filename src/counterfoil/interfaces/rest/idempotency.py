@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.rest.exchange import Answer, Call, Desk, Handler
+from counterfoil.platform.records.unit_of_work import Answer as RememberedAnswer
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 LONGEST_KEY = 200
@@ -41,6 +42,29 @@ def once(action: Handler) -> Handler:
     return handle
 
 
+def repeatable(action: Handler) -> Handler:
+    """The handler of a command that may as well run twice: the first answer stored is the answer.
+
+    No connection is held while the command runs, so that many may wait for one commit.
+    """
+
+    def handle(desk: Desk, call: Call) -> Answer:
+        key = idempotency_key(call)
+        if key is None:
+            return action(desk, call)
+        organisation = desk.organisation
+        fingerprint = call.fingerprint()
+        with organisation.database.transaction(now=organisation.clock(), source="rest") as uow:
+            remembered = uow.remembered_answer(key, fingerprint)
+        if remembered is not None:
+            return replay(remembered)
+        answer = action(desk, call)
+        with organisation.database.transaction(now=organisation.clock(), source="rest") as uow:
+            return answered_once(uow, call, lambda: answer)
+
+    return handle
+
+
 def reading(action: RowAction) -> Handler:
     """The handler of an endpoint that only reads, in one transaction."""
 
@@ -60,11 +84,16 @@ def answered_once(uow: UnitOfWork, call: Call, act: Callable[[], Answer]) -> Ans
     fingerprint = call.fingerprint()
     remembered = uow.remembered_answer(key, fingerprint)
     if remembered is not None:
-        headers = {"idempotency-replayed": "true"}
-        return Answer(remembered.status, remembered.body.encode(), headers=headers)
+        return replay(remembered)
     answer = act()
     uow.remember_answer(key, fingerprint, answer.status, answer.body.decode())
     return answer
+
+
+def replay(remembered: RememberedAnswer) -> Answer:
+    """A stored answer as it was given the first time, marked as a repetition."""
+    headers = {"idempotency-replayed": "true"}
+    return Answer(remembered.status, remembered.body.encode(), headers=headers)
 
 
 def idempotency_key(call: Call) -> str | None:
