@@ -16,7 +16,9 @@ from counterfoil.interfaces.cli import (
     prices,
     scenario,
     subscriptions,
+    usage,
 )
+from counterfoil.interfaces.cli.demo_real import demo_real
 from counterfoil.interfaces.cli.output import fail_on_refused
 from counterfoil.interfaces.cli.serve import serve
 
@@ -84,10 +86,12 @@ app.command()(organisation.status)
 app.add_typer(accounts.app, name="accounts")
 app.add_typer(prices.app, name="prices")
 app.add_typer(subscriptions.app, name="subscriptions")
+app.add_typer(usage.app, name="usage")
 app.add_typer(bills.app, name="bills")
 app.add_typer(invoices.app, name="invoices")
 app.add_typer(scenario.app, name="scenario")
 app.command()(demo.demo)
+app.command()(demo_real)
 app.command()(serve)
 
 
