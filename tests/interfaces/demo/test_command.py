@@ -4,9 +4,12 @@ import json
 import os
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
+
+from counterfoil.interfaces.demo.parameters import settle_parameters
 
 STAGES = ("Save price book", "Write usage files", "Import usage", "Compact usage", "Bill the month")
 
@@ -57,9 +60,8 @@ def test_a_demo_killed_at_any_stage_ends_like_one_that_was_not(tmp_path: Path) -
     assert "nothing was billed twice" in again.stdout
 
 
-@pytest.mark.slow
 def test_another_company_in_the_same_folder_is_refused(tmp_path: Path) -> None:
-    assert completed(tmp_path).returncode == 0
-    refused = completed(tmp_path, "--seed", "4")
+    settle_parameters(tmp_path / "demo", 40, 4, date(2026, 10, 1))
+    refused = completed(tmp_path)
     assert refused.returncode == 2
     assert "COUNTERFOIL_HOME" in refused.stderr

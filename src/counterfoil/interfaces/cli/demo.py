@@ -78,7 +78,7 @@ def demo(
     again completes what was interrupted and bills nothing twice.
     """
     first_day = parse_month(month)
-    console = Console(stderr=as_json)
+    console = Console(stderr=as_json, soft_wrap=True)
     with ExitStack() as stack:
         with Bars(console) as bars:
             with bars.stage("Start database"):
@@ -90,7 +90,7 @@ def demo(
             print_json(_as_json(outcome, bars.seconds))
             return
         _print_stages(outcome, bars.seconds)
-        _print_usage(outcome)
+        _print_usage(console, outcome)
         _print_totals(outcome, f"{first_day:%B %Y}")
         _print_counterfoil(console, outcome)
         _print_closing(console, outcome, folder, f"{month_after(first_day):%Y-%m}")
@@ -113,6 +113,8 @@ def _as_json(outcome: run.Outcome, seconds: Mapping[str, float]) -> dict[str, ob
             {"collector": d.collector, "kind": d.kind, "planted": d.planted, "found": d.found}
             for d in outcome.defects
         ],
+        "late_arrivals": outcome.late_arrivals,
+        "late_lines": outcome.late_lines,
         "totals": [
             {"currency": currency, "invoices": count, "total": total}
             for currency, count, total in outcome.totals
@@ -139,10 +141,15 @@ def _print_stages(outcome: run.Outcome, seconds: Mapping[str, float]) -> None:
     print_table("Stages", ("stage", "seconds", "counted"), rows, as_json=False)
 
 
-def _print_usage(outcome: run.Outcome) -> None:
+def _print_usage(console: Console, outcome: run.Outcome) -> None:
     rows = [(d.collector, d.kind, d.planted, d.found) for d in outcome.defects]
     columns = ("collector", "defect", "planted", "found")
     print_table("Defects in the usage files", columns, rows, as_json=False)
+    console.print(
+        f"{outcome.late_arrivals} late arrivals of the month before were accepted; usage of that "
+        f"month is billed on {outcome.late_lines} lines of its own.\n",
+        highlight=False,
+    )
 
 
 def _money(amount: Decimal, currency: str) -> str:
@@ -174,12 +181,15 @@ def _print_counterfoil(console: Console, outcome: run.Outcome) -> None:
     ]
     print_table("Price layers, most specific first", ("layer", "of", "model", "wins"), rows,
                 as_json=False)  # fmt: skip
+    charge = explained.charge
     columns = ("time", "event_id", "file_name", "line", "quantity", "billed_quantity")
+    heads = ("time_utc", "record", "file", "line", str(charge["meter_unit"]), str(charge["unit"]))
     events = [
-        [_plain(event[column]) for column in columns] for event in explained.events[:EVENTS_SHOWN]
+        [_plain(event[column]) for column in (*columns, "exact_amount")]
+        for event in explained.events[:EVENTS_SHOWN]
     ]
     title = f"The first {len(events)} of {explained.rated_charge['events']} usage events"
-    print_table(title, columns, events, as_json=False)
+    print_table(title, (*heads, currency), events, as_json=False)
 
 
 def _plain(value: object) -> object:

@@ -73,11 +73,14 @@ class Defect:
 class Outcome:
     """What the organisation holds after the demo, whichever run brought it about.
 
-    ``totals`` are (currency, invoices, total); ``printed`` the PDF files.
+    ``totals`` are (currency, invoices, total); ``printed`` the PDF files. ``late_arrivals`` were
+    planted, and ``late_lines`` invoice lines bill usage of cycles before the month.
     """
 
     stages: list[Stage]
     defects: list[Defect]
+    late_arrivals: int
+    late_lines: int
     totals: list[tuple[str, int, Decimal]]
     printed: list[Path]
     explained_invoice: str
@@ -125,6 +128,8 @@ class DemoRun:
         return Outcome(
             self.stages,
             compare_defects(planted, imports),
+            sum(part.defects["late_arrival"] for part in planted.values()),
+            self._late_lines(),
             _totals(self),
             printed,
             *_explain_something(self),
@@ -263,6 +268,12 @@ class DemoRun:
         self._note(title, {"invoices": len(ids)}, len(ids))
         return [folder / f"{row['number']}.pdf" for row in chosen]
 
+    def _late_lines(self) -> int:
+        with self.database.transaction(now=self.now) as uow:
+            parameters = self.parameters
+            row = uow.query(_LATE, date=parameters.billing_date, month=parameters.month)[0]
+        return int(str(row["lines"]))
+
 
 _PRICED = """
 SELECT (SELECT count(*) FROM rate_plan) AS rate_plans, (SELECT count(*) FROM charge) AS charges,
@@ -272,6 +283,12 @@ SELECT (SELECT count(*) FROM rate_plan) AS rate_plans, (SELECT count(*) FROM cha
 
 _SEGMENTS = """
 SELECT count(*) AS files, sum(events) AS events FROM usage_segment WHERE state <> 'replaced'
+"""
+
+_LATE = """
+SELECT count(*) AS lines FROM rated_charge c
+JOIN invoice i ON i.id = c.invoice_id JOIN bill_run r ON r.id = i.bill_run_id
+WHERE r.billing_date = :date AND c.kind = 'usage' AND c.events > 0 AND c.service_end <= :month
 """
 
 _TO_PRINT = """
