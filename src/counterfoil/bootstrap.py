@@ -10,6 +10,7 @@ from typing import Self
 
 from counterfoil.business.accounts.entities import ENTITIES as ACCOUNTS
 from counterfoil.business.accounts.rules import CHECKS as ACCOUNT_CHECKS
+from counterfoil.business.accounts.rules import CONSEQUENCES as ACCOUNT_CONSEQUENCES
 from counterfoil.business.billing.entities import ENTITIES as BILLING
 from counterfoil.business.billing.rules import CHECKS as BILLING_CHECKS
 from counterfoil.business.products.entities import ENTITIES as PRODUCTS
@@ -39,6 +40,7 @@ CHECKS: dict[str, RecordCheck] = merge_checks(
     SUBSCRIPTION_CHECKS,
     {"collector": check_collectors},
     BILLING_CHECKS,
+    ACCOUNT_CONSEQUENCES,
 )
 """The rooms' own rules, by entity."""
 

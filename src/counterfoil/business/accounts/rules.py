@@ -23,7 +23,8 @@ class _Circle(Exception):  # noqa: N818 - a finding about the input, not a fault
 def check_accounts(
     uow: UnitOfWork, rows: list[Record], old_rows: list[Record | None]
 ) -> list[Problem]:
-    """Accounts form trees; fills in the root of every row and of the accounts below it."""
+    """Accounts form trees; fills in the root of every row."""
+    del old_rows
     parents = read_parents(
         uow, [cast("int", row["parent_id"]) for row in rows if row["parent_id"] is not None]
     )
@@ -42,8 +43,6 @@ def check_accounts(
         except _Circle:
             message = "would put the account below itself"
             problems.append(Problem("account_circle", message, "parent_id", line=line))
-    if not problems:
-        _move_descendants(uow, rows, old_rows)
     return problems
 
 
@@ -78,7 +77,9 @@ def find_root(account: int, parents: Mapping[int, int | None], roots: dict[int, 
     return roots[current]
 
 
-def _move_descendants(uow: UnitOfWork, rows: list[Record], old_rows: list[Record | None]) -> None:
+def move_descendants(
+    uow: UnitOfWork, rows: list[Record], old_rows: list[Record | None]
+) -> list[Problem]:
     """Give the accounts below moved ones, as far as they are not written here, the new root."""
     moved = [
         row
@@ -86,7 +87,7 @@ def _move_descendants(uow: UnitOfWork, rows: list[Record], old_rows: list[Record
         if old is not None and old["root_id"] != row["root_id"]
     ]
     if not moved:
-        return
+        return []
     uow.execute(
         "WITH RECURSIVE moved AS ("
         "SELECT * FROM unnest(CAST(:ids AS bigint[]), CAST(:roots AS bigint[])) AS m(id, root)"
@@ -102,6 +103,7 @@ def _move_descendants(uow: UnitOfWork, rows: list[Record], old_rows: list[Record
         written=[row["id"] for row in rows],
         now=uow.now,
     )
+    return []
 
 
 def check_places(
@@ -171,6 +173,9 @@ def _line(rows: list[Record], place: int) -> int | None:
     """The position from 1 of a row among several; none for a single one."""
     return place + 1 if len(rows) > 1 else None
 
+
+CONSEQUENCES: dict[str, RecordCheck] = {"account": move_descendants}
+"""What a right write brings with it: to be run after the rules of all rooms."""
 
 CHECKS: dict[str, RecordCheck] = {
     "account": check_accounts,
