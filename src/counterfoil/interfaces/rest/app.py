@@ -22,7 +22,7 @@ from starlette.routing import BaseRoute, Route
 from counterfoil.bootstrap import Organisation
 from counterfoil.business.usage.gathering import Gatherer
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.interfaces.rest import price_books, records, subscriptions, usage
+from counterfoil.interfaces.rest import bills, price_books, records, subscriptions, usage
 from counterfoil.interfaces.rest.asgi import read_call, read_upload, remove_upload, response_of
 from counterfoil.interfaces.rest.authentication import AdminToken, TokenGate
 from counterfoil.interfaces.rest.exchange import (
@@ -43,6 +43,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *price_books.ENDPOINTS,
     *subscriptions.ENDPOINTS,
     *usage.ENDPOINTS,
+    *bills.ENDPOINTS,
 )
 
 ENTITY_BODY_LIMIT = 32 * MEGABYTE

@@ -1,0 +1,180 @@
+"""Bill runs, previews, finalization, explanations and the documents of invoices."""
+
+from collections.abc import Callable, Sequence
+from datetime import date
+from typing import cast
+
+from counterfoil.business.billing.commands import finalize_invoices, run_bills
+from counterfoil.business.billing.explanation import explain_line
+from counterfoil.business.billing.queries import preview_invoice
+from counterfoil.business.documents.export import invoice_csv, invoice_json
+from counterfoil.business.documents.pdf import render_pdf
+from counterfoil.business.documents.queries import document_name, read_document
+from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.rest.bodies import body_schema, command_body, whole_numbers
+from counterfoil.interfaces.rest.exchange import JSON, Answer, Call, Desk, Endpoint, Parameter
+from counterfoil.interfaces.rest.idempotency import once, reading
+from counterfoil.interfaces.rest.notation import json_answer
+from counterfoil.interfaces.rest.records import record_id
+from counterfoil.platform.metadata import Entity, Field, FieldType, Record
+from counterfoil.platform.metadata.validation import read_value
+from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+BILL_RUN_REQUEST = Entity(
+    name="bill_run_request",
+    plural="bill_run_requests",
+    fields=(
+        Field(
+            name="billing_date",
+            type=FieldType.DATE,
+            required=True,
+            help="Everything due by the start of this day, in each account's time zone.",
+        ),
+        Field(
+            name="finalize",
+            type=FieldType.BOOLEAN,
+            default=True,
+            help="False leaves the invoices as drafts.",
+        ),
+    ),
+)
+
+FINALIZATION = Entity(
+    name="finalization",
+    plural="finalizations",
+    fields=(
+        Field(
+            name="invoice_ids",
+            type=FieldType.DOCUMENT,
+            help="Ids of drafts to finalize; all drafts where absent.",
+        ),
+    ),
+)
+
+BILLING_DATE = Field(name="billing_date", type=FieldType.DATE, required=True)
+PREVIEW_DATE = Parameter(
+    name="billing_date", required=True, format="date", help="As of which day to preview."
+)
+
+
+def post_bill_run(desk: Desk, call: Call) -> Answer:
+    """Bill everything due by a date; doing it again adds nothing."""
+    body = command_body(call, BILL_RUN_REQUEST)
+    organisation = desk.organisation
+    summary = run_bills(
+        organisation.database,
+        organisation.usage_store,
+        cast("date", body["billing_date"]),
+        now=organisation.clock(),
+        finalize=body["finalize"] is not False,
+    )
+    return json_answer(summary)
+
+
+def post_finalization(desk: Desk, call: Call) -> Answer:
+    """Give drafts their numbers and make them final."""
+    body = command_body(call, FINALIZATION)
+    organisation = desk.organisation
+    count = finalize_invoices(
+        organisation.database,
+        now=organisation.clock(),
+        invoice_ids=whole_numbers(body["invoice_ids"], "invoice_ids"),
+    )
+    return json_answer({"finalized": count})
+
+
+def get_preview(desk: Desk, call: Call) -> Answer:
+    """The next invoice of an account as it would be; stores nothing."""
+    given = dict(call.query)
+    try:
+        billing_date = read_value(BILLING_DATE, given.get("billing_date", ""))
+    except ValueError as error:
+        raise Refused(Problem("wrong_value", str(error), "billing_date")) from None
+    organisation = desk.organisation
+    preview = preview_invoice(
+        organisation.database,
+        organisation.usage_store,
+        call.variables["external_id"],
+        cast("date", billing_date),
+        now=organisation.clock(),
+    )
+    return json_answer(preview)
+
+
+def get_explanation(desk: Desk, call: Call) -> Answer:
+    """The counterfoil of one invoice line."""
+    organisation = desk.organisation
+    with organisation.database.transaction(now=organisation.clock(), source="rest") as uow:
+        return json_answer(explain_line(uow, organisation.usage_store, record_id(call)))
+
+
+Rendering = Callable[[Record, Sequence[Record]], bytes | str]
+
+
+def document_endpoint(suffix: str, media_type: str, render: Rendering) -> Endpoint:
+    """The endpoint of an invoice in one format."""
+
+    def get_document(uow: UnitOfWork, call: Call) -> Answer:
+        invoice, lines = read_document(uow, call.variables["id"])
+        content = render(invoice, lines)
+        body = content.encode() if isinstance(content, str) else content
+        name = f"{document_name(invoice)}.{suffix}"
+        headers = {"content-disposition": f'inline; filename="{name}"'}
+        return Answer(200, body, media_type, headers)
+
+    return Endpoint(
+        method="GET",
+        path=f"/invoices/{{id}}/document.{suffix}",
+        handler=reading(get_document),
+        summary=f"An invoice as {suffix.upper()}",
+        help="The invoice is named by its number or its id.",
+        answers={media_type: {"type": "object" if suffix == "json" else "string"}},
+    )
+
+
+def one_invoice_csv(invoice: Record, lines: Sequence[Record]) -> str:
+    """One invoice as CSV."""
+    return invoice_csv([(invoice, lines)])
+
+
+ENDPOINTS = (
+    Endpoint(
+        method="POST",
+        path="/bill-runs",
+        handler=once(post_bill_run),
+        summary="Bill everything due by a date",
+        help="Running it again adds nothing.",
+        bodies=body_schema(BILL_RUN_REQUEST),
+        examples={JSON: {"billing_date": "2026-02-01"}},
+        answers={JSON: {"type": "object"}},
+        makes=("bill_run", "billing_problem", "invoice", "rated_charge", "invoice_line"),
+    ),
+    Endpoint(
+        method="POST",
+        path="/invoices/finalize",
+        handler=once(post_finalization),
+        summary="Make drafts final",
+        bodies=body_schema(FINALIZATION),
+        answers={
+            JSON: {"type": "object", "properties": {"finalized": {"type": "integer"}}},
+        },
+    ),
+    Endpoint(
+        method="GET",
+        path="/accounts/{external_id}/preview",
+        handler=get_preview,
+        summary="The next invoice of an account as it would be",
+        parameters=(PREVIEW_DATE,),
+        answers={JSON: {"type": "object"}},
+    ),
+    Endpoint(
+        method="GET",
+        path="/invoice-lines/{id}/explanation",
+        handler=get_explanation,
+        summary="The counterfoil of an invoice line",
+        answers={JSON: {"type": "object"}},
+    ),
+    document_endpoint("pdf", "application/pdf", render_pdf),
+    document_endpoint("csv", "text/csv; charset=utf-8", one_invoice_csv),
+    document_endpoint("json", JSON, invoice_json),
+)
