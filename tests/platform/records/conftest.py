@@ -7,7 +7,7 @@ from typing import Protocol
 
 import pytest
 
-from counterfoil.bootstrap import Organisation
+from counterfoil.bootstrap import Settings, scratch_organisation
 from counterfoil.platform.metadata import Entity, Field, FieldType, build_catalogue
 from counterfoil.platform.records.database import Database, build_engine
 from counterfoil.platform.records.schema import build_tables
@@ -34,18 +34,27 @@ CUSTOMER = Entity(
 )
 
 
-@pytest.fixture
-def customers(organisation: Organisation) -> Iterator[Database]:
-    """A database whose only entity is the customer."""
+@pytest.fixture(scope="module")
+def customer_database(server: Settings) -> Iterator[Database]:
+    """A scratch database whose only entity is the customer, shared by the tests of a module."""
     catalogue = build_catalogue([CUSTOMER])
-    engine = build_engine(organisation.database.url)
-    tables = build_tables(catalogue)
-    with engine.begin() as connection:
-        tables.create_all(connection, tables=[tables.tables["customer"]])
-    engine.dispose()
-    database = Database(organisation.database.url, catalogue)
-    yield database
-    database.close()
+    with scratch_organisation(server) as organisation:
+        engine = build_engine(organisation.database.url)
+        tables = build_tables(catalogue)
+        with engine.begin() as connection:
+            tables.create_all(connection, tables=[tables.tables["customer"]])
+        engine.dispose()
+        database = Database(organisation.database.url, catalogue)
+        yield database
+        database.close()
+
+
+@pytest.fixture
+def customers(customer_database: Database) -> Database:
+    """The database of customers without any record."""
+    with customer_database.transaction(now=NOW) as uow:
+        uow.execute("TRUNCATE customer, record_change RESTART IDENTITY")
+    return customer_database
 
 
 class UndoneError(Exception):

@@ -87,6 +87,15 @@ def test_more_rows_than_one_block_keep_their_order(customers: Database):
     assert out.column("external_id").to_pylist() == table.column("external_id").to_pylist()
 
 
+def test_what_was_copied_in_is_committed_with_its_transaction(customers: Database):
+    with customers.transaction(now=NOW) as uow:
+        uow.copy_in("customer", pa.table({"external_id": ["A"]}))
+    with customers.transaction(now=NOW) as uow:
+        assert uow.read_arrow("SELECT external_id FROM customer").to_pylist() == [
+            {"external_id": "A"}
+        ]
+
+
 def test_header_columns_are_filled_in_when_absent(customers: Database):
     with customers.transaction(now=NOW) as uow:
         ids = uow.allocate_ids("customer", 2)

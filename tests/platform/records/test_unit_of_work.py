@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
@@ -146,12 +147,19 @@ def test_the_database_itself_refuses_what_a_statement_gets_wrong(customers: Data
 def test_of_two_concurrent_updates_of_a_version_the_second_is_refused(customers: Database):
     with customers.transaction(now=NOW) as uow:
         acme = uow.create("customer", {"external_id": "ACME", "credit": 1})
-    with customers.transaction(now=NOW) as uow:
-        uow.update("customer", acme["id"], {"credit": 2}, expected_version=1)
-    with pytest.raises(Refused) as refused, customers.transaction(now=NOW) as uow:
-        uow.update("customer", acme["id"], {"credit": 3}, expected_version=1)
 
-    assert (refused.value.status, refused.value.problems[0].code) == (409, "version_conflict")
+    def change_too() -> Refused:
+        with pytest.raises(Refused) as refused, customers.transaction(now=NOW) as uow:
+            uow.update("customer", acme["id"], {"credit": 3}, expected_version=1)
+        return refused.value
+
+    with ThreadPoolExecutor(1) as threads:
+        with customers.transaction(now=NOW) as uow:
+            uow.update("customer", acme["id"], {"credit": 2}, expected_version=1)
+            second = threads.submit(change_too)
+        refused = second.result(timeout=20)
+
+    assert (refused.status, refused.problems[0].code) == (409, "version_conflict")
     with customers.transaction(now=NOW) as uow:
         assert uow.get("customer", acme["id"])["credit"] == 2
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 import msgspec
-from sqlalchemy import Column, ColumnElement, Select, Table, and_, false, or_, select
+from sqlalchemy import Column, ColumnElement, Select, Table, and_, false, literal, or_, select
 
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata import Entity, Field, FieldType, Record
@@ -149,6 +149,11 @@ def _operators(field: Field) -> tuple[str, ...]:
     return tuple(op for op in OPERATORS if op != "contains")
 
 
+def _bound(column: Column[object], field: Field, value: object) -> ColumnElement[object]:
+    """A value as a parameter; SQLAlchemy does not compare a column with a bare True."""
+    return literal(read_value(field, value), column.type)
+
+
 def _is_null(column: Column[object], _field: Field, value: object) -> ColumnElement[bool]:
     if value not in (True, False, "true", "false"):
         raise ValueError("is_null takes true or false")
@@ -169,16 +174,16 @@ def _contains(column: Column[object], _field: Field, value: object) -> ColumnEle
 
 
 def _not_equal(column: Column[object], field: Field, value: object) -> ColumnElement[bool]:
-    return column.is_distinct_from(read_value(field, value))
+    return column.is_distinct_from(_bound(column, field, value))
 
 
 _CONDITIONS: dict[str, Callable[[Column[object], Field, object], ColumnElement[bool]]] = {
-    "eq": lambda column, field, value: column == read_value(field, value),
+    "eq": lambda column, field, value: column == _bound(column, field, value),
     "ne": _not_equal,
-    "lt": lambda column, field, value: column < read_value(field, value),
-    "le": lambda column, field, value: column <= read_value(field, value),
-    "gt": lambda column, field, value: column > read_value(field, value),
-    "ge": lambda column, field, value: column >= read_value(field, value),
+    "lt": lambda column, field, value: column < _bound(column, field, value),
+    "le": lambda column, field, value: column <= _bound(column, field, value),
+    "gt": lambda column, field, value: column > _bound(column, field, value),
+    "ge": lambda column, field, value: column >= _bound(column, field, value),
     "in": _in,
     "contains": _contains,
     "is_null": _is_null,
@@ -192,7 +197,7 @@ def _after(table: Table, keys: Sequence[_SortKey], values: Sequence[object]) -> 
     for key, value in zip(keys, values, strict=True):
         column = table.c[key.field.name]
         alternatives.append(and_(*equal, _behind(column, value, descending=key.descending)))
-        equal.append(column.is_(None) if value is None else column == value)
+        equal.append(column.is_(None) if value is None else column == literal(value, column.type))
     return or_(*alternatives)
 
 
@@ -201,8 +206,9 @@ def _behind(column: Column[object], value: object, *, descending: bool) -> Colum
     if value is None:
         return column.is_not(None) if descending else false()
     if descending:
-        return column < value
-    return or_(column > value, column.is_(None)) if column.nullable else column > value
+        return column < literal(value, column.type)
+    later = column > literal(value, column.type)
+    return or_(later, column.is_(None)) if column.nullable else later
 
 
 def _encode_cursor(keys: Sequence[_SortKey], record: Record) -> str:
