@@ -1,12 +1,12 @@
 """Expected against produced: every listed field, every invoice and every line, to the cent.
 
-Produced invoices and lines are mappings with the field names of the notation. Their order does
-not matter; each must be expected once. What is left over on either side is a difference.
+Produced invoices and lines are mappings with the field names of the notation; their decimals are
+in the form that is shown. Their order does not matter; each must be expected once. What is left
+over on either side is a difference.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from decimal import Decimal
 
 from counterfoil.interfaces.scenarios.scenario import Expected, ExpectedInvoice, ExpectedLine
@@ -158,22 +158,10 @@ def _line_fields(invoice: ExpectedInvoice) -> list[Mapping[str, object]]:
 
 
 def show_value(value: object) -> str:
-    """A value as it would stand in a scenario file."""
+    """A value as it would stand in a scenario file; empty when there is none."""
     if value is None:
         return ""
-    if isinstance(value, Decimal):
-        return show_decimal(value)
-    if isinstance(value, date):
-        return value.isoformat()
-    return str(value)
-
-
-def show_decimal(value: Decimal, places: int = 0) -> str:
-    """A decimal without trailing zeros, but with at least ``places`` digits after the point."""
-    text = f"{value:f}"
-    whole, _, fraction = text.partition(".")
-    fraction = fraction.rstrip("0").ljust(places, "0")
-    return f"{whole}.{fraction}" if fraction else whole
+    return format(value, "f") if isinstance(value, Decimal) else str(value)
 
 
 def _show_invoice(fields: Mapping[str, object]) -> str:

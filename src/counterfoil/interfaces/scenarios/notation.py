@@ -6,6 +6,8 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
 
+from counterfoil.business.accounts.countries import country_codes, unknown_country
+from counterfoil.core.money.currencies import CURRENCIES, unknown_currency
 from counterfoil.core.notation.located import Entry, Kind, Reader, Rule, Rules
 from counterfoil.core.problems import Problem
 from counterfoil.interfaces.scenarios.price_books import PRICE_BOOK, read_price_book, read_text
@@ -111,6 +113,10 @@ def _check_account(
     if parent is None and entry["currency"] is None:
         message = "is missing: an account without parent needs it to be billed"
         reader.refuse("missing", message, entry.line, f"{place}.currency")
+    if entry["currency"] is not None and entry["currency"] not in CURRENCIES:
+        problem = unknown_currency(entry["currency"], f"{place}.currency")
+        line = entry.line_of("currency")
+        reader.refuse(problem.code, problem.message, line, problem.field, problem.allowed)
     if entry["time_zone"] not in available_timezones():
         message = f"{entry['time_zone']!r} is no IANA time zone"
         line = entry.line_of("time_zone")
@@ -128,8 +134,14 @@ def _read_sites(reader: Reader, node: yaml.Node | None, place: str) -> tuple[Sit
     sites = []
     for position, item in enumerate(reader.items(node, f"{place}.sites")):
         entry = reader.entry(item, SITE, f"{place}.sites[{position}]")
-        if entry is not None and entry["id"] is not None:
-            sites.append(SiteEntry(entry["id"], entry["name"] or entry["id"], entry["country"]))
+        if entry is None or entry["id"] is None:
+            continue
+        if entry["country"] not in country_codes():
+            line = entry.line_of("country")
+            problem = unknown_country(entry["country"], line)
+            field = f"{place}.sites[{position}].country"
+            reader.refuse(problem.code, problem.message, line, field, problem.allowed)
+        sites.append(SiteEntry(entry["id"], entry["name"] or entry["id"], entry["country"]))
     return tuple(sites)
 
 

@@ -26,7 +26,7 @@ from counterfoil.interfaces.scenarios.comparison import (
     Difference,
     Produced,
     compare,
-    show_decimal,
+    show_value,
 )
 from counterfoil.interfaces.scenarios.produced import read_bill_run, read_preview
 from counterfoil.interfaces.scenarios.scenario import (
@@ -234,8 +234,7 @@ def _judge(step: Bill | Preview, produced: Produced) -> list[Difference]:
         total, added = invoice.fields["total"], _sum_of(invoice.lines)
         if total != added:
             message = f"invoice of {invoice.fields['account']}: lines must add up to the total"
-            shown = show_decimal(total) if isinstance(total, Decimal) else str(total)
-            differences.append(Difference(step.line, message, shown, show_decimal(added)))
+            differences.append(Difference(step.line, message, show_value(total), str(added)))
     return differences
 
 

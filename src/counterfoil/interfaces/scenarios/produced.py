@@ -1,8 +1,11 @@
 """What a bill run or preview produced, in the words of the notation."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 
 from counterfoil.business.billing.queries import Preview
+from counterfoil.core.money.currencies import exponent
+from counterfoil.core.money.rounding import round_half_up
 from counterfoil.interfaces.scenarios.comparison import Produced, ProducedInvoice
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -14,7 +17,7 @@ FROM invoice i JOIN account a ON a.id = i.account_id
 WHERE i.bill_run_id = :run ORDER BY a.external_id, i.id
 """
 _LINES = """
-SELECT l.*, r.kind, r.layer, r.events, r.included_quantity, r.exact_amount,
+SELECT l.*, r.currency, r.kind, r.layer, r.events, r.included_quantity, r.exact_amount,
        c.external_id AS charge, s.external_id AS subscription
 FROM invoice_line l
 JOIN invoice i ON i.id = l.invoice_id
@@ -74,7 +77,7 @@ def _invoice(row: Record) -> Mapping[str, object]:
         "currency": row["currency"],
         "date": row["invoice_date"],
         "due": row["due_date"],
-        "total": row["total"],
+        "total": _money(row["total"], row["currency"]),
     }
 
 
@@ -87,15 +90,32 @@ def _line(row: Record) -> Mapping[str, object]:
         "description": row["description"],
         "from": row["service_start"],
         "to": row["service_end"],
-        "quantity": row["quantity"],
-        "included": row["included_quantity"],
+        "quantity": _shortest(row["quantity"]),
+        "included": _shortest(row["included_quantity"]),
         "unit": row["unit"],
-        "unit_amount": row["unit_amount"],
+        "unit_amount": _shortest(row["unit_amount"]),
         "layer": row["layer"],
         "events": row["events"],
-        "exact_amount": row["exact_amount"],
-        "amount": row["amount"],
+        "exact_amount": _shortest(row["exact_amount"]),
+        "amount": _money(row["amount"], row["currency"]),
     }
+
+
+def _shortest(value: object) -> object:
+    """A decimal without trailing zeros."""
+    if not isinstance(value, Decimal):
+        return value
+    text = format(value, "f")
+    return Decimal(text.rstrip("0").rstrip(".") if "." in text else text)
+
+
+def _money(value: object, currency: object) -> object:
+    """An amount with the decimal places of its currency, or all it has when it has more."""
+    short = _shortest(value)
+    places = exponent(str(currency))
+    if not isinstance(short, Decimal) or -int(short.as_tuple().exponent) > places:
+        return short
+    return round_half_up(short, places)
 
 
 def _number(value: object) -> int:

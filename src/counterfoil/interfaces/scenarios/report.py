@@ -1,12 +1,9 @@
 """What a played scenario shows: tables of its invoices for people, one document for programs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import Decimal
 
-from counterfoil.core.money.currencies import exponent
 from counterfoil.core.problems import Problem
-from counterfoil.interfaces.scenarios.comparison import ProducedInvoice, show_decimal
 from counterfoil.interfaces.scenarios.play import Outcome, StepOutcome
 from counterfoil.interfaces.scenarios.scenario import Preview
 
@@ -24,8 +21,6 @@ COLUMNS = (
 )
 """Columns of an invoice's table, named as in the notation."""
 
-MONEY = ("amount", "total")
-
 
 @dataclass(frozen=True, slots=True)
 class InvoiceTable:
@@ -41,17 +36,15 @@ def invoice_tables(outcome: Outcome) -> Iterator[InvoiceTable]:
         if not step.produced.invoices:
             yield InvoiceTable(f"{_heading(step)}: nothing", ())
         for invoice in step.produced.invoices:
-            fields = _shown(invoice.fields, invoice)
+            fields = invoice.fields
             name = "credit note" if fields["kind"] == "credit_note" else "invoice"
             number = f" {fields['number']}" if fields["number"] else ""
             title = (
                 f"{_heading(step)}: {name}{number} of {fields['account']}, "
                 f"{fields['total']} {fields['currency']}"
             )
-            shown = [_shown(line, invoice) for line in invoice.lines]
-            yield InvoiceTable(
-                title, tuple(tuple(line[column] for column in COLUMNS) for line in shown)
-            )
+            rows = tuple(tuple(line[column] for column in COLUMNS) for line in invoice.lines)
+            yield InvoiceTable(title, rows)
 
 
 def differences_of(outcome: Outcome) -> list[str]:
@@ -91,8 +84,8 @@ def _step_document(step: StepOutcome) -> dict[str, object]:
         "do": "preview" if isinstance(step.step, Preview) else "bill",
         "invoices": [
             {
-                **_shown(invoice.fields, invoice),
-                "lines": [_shown(line, invoice) for line in invoice.lines],
+                **invoice.fields,
+                "lines": [dict(line) for line in invoice.lines],
             }
             for invoice in step.produced.invoices
         ],
@@ -102,15 +95,3 @@ def _step_document(step: StepOutcome) -> dict[str, object]:
 
 def _heading(step: StepOutcome) -> str:
     return f"{step.step.on} {'preview' if isinstance(step.step, Preview) else 'bill run'}"
-
-
-def _shown(fields: Mapping[str, object], invoice: ProducedInvoice) -> dict[str, object]:
-    """Fields with decimals as people write them: money with its currency's places."""
-    places = exponent(str(invoice.fields["currency"]))
-    shown: dict[str, object] = {}
-    for name, value in fields.items():
-        if isinstance(value, Decimal):
-            least = places if name in MONEY else 0
-            value = Decimal(show_decimal(value, least))
-        shown[name] = value
-    return shown
