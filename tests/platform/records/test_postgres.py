@@ -22,15 +22,6 @@ from counterfoil.platform.records.postgres import ServerHandle, embedded_server
 
 ROOT = os.geteuid() == 0
 NOBODY = 65534
-ORDINARY_USER = (
-    "setpriv",
-    f"--reuid={NOBODY}",
-    f"--regid={NOBODY}",
-    "--clear-groups",
-    "--inh-caps=+dac_read_search",
-    "--ambient-caps=+dac_read_search",
-)
-
 HOLDER = """
 import sys
 from pathlib import Path
@@ -107,7 +98,8 @@ def owner(request: pytest.FixtureRequest) -> Iterator[Owner]:
         pytest.skip("this user is an ordinary one")
     # Not pytest's folder: the path must stay short enough for a socket.
     top = Path(tempfile.mkdtemp(prefix="cf-"))
-    found = Owner(top / "home", ORDINARY_USER if ordinary else ())
+    prefix = postgres_programs._setpriv(NOBODY, NOBODY) if ordinary else ()
+    found = Owner(top / "home", prefix)
     if ordinary:
         os.chown(top, NOBODY, NOBODY)
     yield found
@@ -317,12 +309,38 @@ def test_a_home_that_is_a_file_is_refused(tmp_path: Path) -> None:
         embedded_server(tmp_path / "home")
 
 
+@pytest.mark.skipif(not ROOT, reason="only root can close folders to root's own server")
+def test_root_uses_programs_that_nobody_else_may_reach(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    script = f"""
+import os, shutil
+from pathlib import Path
+from counterfoil.platform.records.postgres import embedded_server
+from counterfoil.platform.records.postgres_programs import find_programs
+folder = find_programs(None).folder
+top = folder.parents[1]
+shutil.copytree(top, {str(closed)!r} + "/" + top.name)
+if (libraries := top.with_name(top.name + ".libs")).exists():
+    shutil.copytree(libraries, {str(closed)!r} + "/" + libraries.name)
+for program in Path({str(closed)!r}).rglob("bin/*"):
+    program.chmod(0o711)
+os.environ["COUNTERFOIL_PG_BIN"] = {str(closed)!r} + f"/{{top.name}}/{{folder.parent.name}}/bin"
+with embedded_server(Path({str(tmp_path)!r}) / "home") as server:
+    print(server.url())
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert run.stdout.startswith("postgresql+psycopg://"), run.stderr
+
+
 def test_containers_without_the_weak_capability_use_the_one_they_have(tmp_path: Path) -> None:
     status = tmp_path / "status"
     options = postgres_programs._capability_options
     status.write_text("CapPrm:\t00000000a80425fb\n")
-    assert options(status) == ("--inh-caps=+dac_override", "--ambient-caps=+dac_override")
-    status.write_text("CapPrm:\t0000000000000004\n")
-    assert options(status) == ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
+    assert "--ambient-caps=+dac_override" in options(status)
+    status.write_text("CapPrm:\t0000000000000006\n")
+    assert "--ambient-caps=+dac_read_search" in options(status)
     status.write_text("CapPrm:\t0000000000000000\n")
     assert options(status) == ()

@@ -188,5 +188,11 @@ def _capability_options(status: Path) -> tuple[str, ...]:
     held = int(found[1], 16) if found else 0
     for bit, name in _CAPABILITIES:
         if held >> bit & 1:
-            return (f"--inh-caps=+{name}", f"--ambient-caps=+{name}")
+            return (
+                f"--inh-caps=+{name}",
+                f"--ambient-caps=+{name}",
+                # Without this the kernel leaves capabilities out of access(2), by which
+                # PostgreSQL looks for its own programs.
+                "--securebits=+no_setuid_fixup",
+            )
     return ()
