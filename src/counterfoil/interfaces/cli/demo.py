@@ -1,5 +1,6 @@
 """``counterfoil demo``: a month of a video-conferencing company, from usage files to invoices."""
 
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from counterfoil.bootstrap import Settings
 from counterfoil.core.money.currencies import exponent
 from counterfoil.interfaces.cli.organisation import AsJson, opened_organisation
 from counterfoil.interfaces.cli.output import print_json, print_table
@@ -78,20 +80,20 @@ def demo(
     again completes what was interrupted and bills nothing twice.
     """
     first_day = parse_month(month)
+    folder = Settings.from_environment(os.environ).home / "demo"
+    parameters = settle_parameters(folder, accounts, seed, first_day)
     console = Console(stderr=as_json, soft_wrap=True)
     with ExitStack() as stack:
         with Bars(console) as bars:
             with bars.stage("Start database"):
                 house = stack.enter_context(opened_organisation())
-            folder = house.home / "demo"
-            parameters = settle_parameters(folder, accounts, seed, first_day)
             outcome = run.DemoRun(house, parameters, bars.stage).run()
         if as_json:
             print_json(_as_json(outcome, bars.seconds))
             return
         _print_stages(outcome, bars.seconds)
         _print_usage(console, outcome)
-        _print_totals(outcome, f"{first_day:%B %Y}")
+        _print_totals(console, outcome, f"{first_day:%B %Y}")
         _print_counterfoil(console, outcome)
         _print_closing(console, outcome, folder, f"{month_after(first_day):%Y-%m}")
 
@@ -115,6 +117,7 @@ def _as_json(outcome: run.Outcome, seconds: Mapping[str, float]) -> dict[str, ob
         ],
         "late_arrivals": outcome.late_arrivals,
         "late_lines": outcome.late_lines,
+        "minutes": outcome.minutes,
         "totals": [
             {"currency": currency, "invoices": count, "total": total}
             for currency, count, total in outcome.totals
@@ -146,8 +149,8 @@ def _print_usage(console: Console, outcome: run.Outcome) -> None:
     columns = ("collector", "defect", "planted", "found")
     print_table("Defects in the usage files", columns, rows, as_json=False)
     console.print(
-        f"{outcome.late_arrivals} late arrivals of the month before were accepted; usage of that "
-        f"month is billed on {outcome.late_lines} lines of its own.\n",
+        f"{outcome.late_arrivals} late arrivals of the month before were accepted; they are billed "
+        f"on {outcome.late_lines} lines of their own.\n",
         highlight=False,
     )
 
@@ -156,9 +159,10 @@ def _money(amount: Decimal, currency: str) -> str:
     return f"{amount:,.{exponent(currency)}f}"
 
 
-def _print_totals(outcome: run.Outcome, month: str) -> None:
+def _print_totals(console: Console, outcome: run.Outcome, month: str) -> None:
     rows = [(currency, count, _money(total, currency)) for currency, count, total in outcome.totals]
     print_table(f"Billed for {month}", ("currency", "invoices", "total"), rows, as_json=False)
+    console.print(f"{outcome.minutes:,} participant minutes are billed.\n", highlight=False)
 
 
 def _print_counterfoil(console: Console, outcome: run.Outcome) -> None:

@@ -91,12 +91,12 @@ def seller_record() -> Record:
         "postal_code": "80202",
         "country": "US",
         "tax_id": "00-1234567",
-        "email": "billing@meridian-conferencing.example",
+        "email": "billing@meridian.example",
         "phone": "+1 303 555 0142",
-        "website": "www.meridian-conferencing.example",
+        "website": "www.meridian.example",
         "payment_instructions": "Please quote the invoice number. Wire: Example Bank, Denver, "
         "account 000123456789, routing 000000000, SWIFT EXMPUS00XXX. Cheques payable to Meridian "
-        "Conferencing, Inc. Questions: billing@meridian-conferencing.example.",
+        "Conferencing, Inc. Questions: billing@meridian.example.",
         "logo_svg": logo,
         "brand_color": "#0b4f6c",
         "invoice_prefix": "MC-",

@@ -71,7 +71,7 @@ def settle_parameters(folder: Path, accounts: int, seed: int, month: date) -> De
     problems = [
         Problem(
             "other_demo",
-            f"this data folder holds a demo with {name} {found_value}, not {value}; "
+            f"this data folder holds a demo of {name} {found_value}, not {value}; "
             "set COUNTERFOIL_HOME to begin another one",
             name,
         )

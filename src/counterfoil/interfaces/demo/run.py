@@ -74,13 +74,15 @@ class Outcome:
     """What the organisation holds after the demo, whichever run brought it about.
 
     ``totals`` are (currency, invoices, total); ``printed`` the PDF files. ``late_arrivals`` were
-    planted, and ``late_lines`` invoice lines bill usage of cycles before the month.
+    planted, and ``late_lines`` invoice lines bill usage of cycles before the month. ``minutes``
+    are the participant minutes billed.
     """
 
     stages: list[Stage]
     defects: list[Defect]
     late_arrivals: int
     late_lines: int
+    minutes: int
     totals: list[tuple[str, int, Decimal]]
     printed: list[Path]
     explained_invoice: str
@@ -129,7 +131,7 @@ class DemoRun:
             self.stages,
             compare_defects(planted, imports),
             sum(part.defects["late_arrival"] for part in planted.values()),
-            self._late_lines(),
+            *self._usage_billed(),
             _totals(self),
             printed,
             *_explain_something(self),
@@ -268,11 +270,12 @@ class DemoRun:
         self._note(title, {"invoices": len(ids)}, len(ids))
         return [folder / f"{row['number']}.pdf" for row in chosen]
 
-    def _late_lines(self) -> int:
+    def _usage_billed(self) -> tuple[int, int]:
+        """Lines for cycles before the month, and participant minutes on all lines."""
         with self.database.transaction(now=self.now) as uow:
             parameters = self.parameters
-            row = uow.query(_LATE, date=parameters.billing_date, month=parameters.month)[0]
-        return int(str(row["lines"]))
+            row = uow.query(_USAGE_BILLED, date=parameters.billing_date, month=parameters.month)[0]
+        return int(str(row["late_lines"])), int(Decimal(str(row["minutes"])))
 
 
 _PRICED = """
@@ -285,10 +288,13 @@ _SEGMENTS = """
 SELECT count(*) AS files, sum(events) AS events FROM usage_segment WHERE state <> 'replaced'
 """
 
-_LATE = """
-SELECT count(*) AS lines FROM rated_charge c
+_USAGE_BILLED = """
+SELECT count(*) FILTER (WHERE c.events > 0 AND c.service_end <= :month) AS late_lines,
+       coalesce(sum(c.quantity) FILTER (WHERE l.unit = 'minute'), 0) AS minutes
+FROM rated_charge c
+JOIN invoice_line l ON l.rated_charge_id = c.id
 JOIN invoice i ON i.id = c.invoice_id JOIN bill_run r ON r.id = i.bill_run_id
-WHERE r.billing_date = :date AND c.kind = 'usage' AND c.events > 0 AND c.service_end <= :month
+WHERE r.billing_date = :date AND c.kind = 'usage'
 """
 
 _TO_PRINT = """

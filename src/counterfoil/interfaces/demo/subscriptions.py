@@ -56,6 +56,7 @@ def build_subscriptions(
             account=account.external_id,
             rate_plan="conferencing",
             start_date=month_before(first_month),
+            site=organisation.sites_of[account.external_id][0].external_id,
             identifiers=(bridge_code(index), platform_tenant(account)),
         )
         for index, account in enumerate(organisation.accounts)
