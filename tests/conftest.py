@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from counterfoil.bootstrap import (
@@ -12,6 +13,10 @@ from counterfoil.bootstrap import (
     scratch_organisation,
 )
 from counterfoil.platform.records.database import Database
+
+# A busy machine is no reason to fail: pytest's own time limit stops what hangs.
+hypothesis.settings.register_profile("counterfoil", deadline=None)
+hypothesis.settings.load_profile("counterfoil")
 
 
 @pytest.fixture(scope="session")

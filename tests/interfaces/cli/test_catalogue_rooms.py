@@ -87,7 +87,7 @@ def test_a_price_book_loads_once(sold: Run) -> None:
     assert (price["layer"], price["model"], price["unit_amount"]) == (
         "list",
         "per_unit",
-        "450.0000000000",
+        "450",
     )
 
 

@@ -1,5 +1,6 @@
 """``counterfoil prices``: load and check price books, list prices."""
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
@@ -58,8 +59,16 @@ def list_command(
     """All prices, one row per tier."""
     with opened_records() as uow:
         prices = list_prices(uow, charge=charge)
-    rows = [[price[name] for name in LISTED] for price in prices]
+    rows = [[_without_zeros(price[name]) for name in LISTED] for price in prices]
     print_table("Prices", LISTED, rows, as_json=as_json)
+
+
+def _without_zeros(value: object) -> object:
+    """A decimal without the zeros that only fill its column."""
+    if not isinstance(value, Decimal):
+        return value
+    whole, _, fraction = f"{value:f}".partition(".")
+    return Decimal(f"{whole}.{fraction.rstrip('0')}".rstrip("."))
 
 
 def _read_book(path: Path) -> PriceBook:
