@@ -1,8 +1,13 @@
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine
 
 from counterfoil.bootstrap import CATALOGUE, Organisation, Settings
+from counterfoil.core.problems import Refused
 from counterfoil.platform.metadata import Entity, Field, FieldType, build_catalogue
 from counterfoil.platform.records.database import build_engine
 from counterfoil.platform.records.organisation_schema import (
@@ -14,6 +19,7 @@ from counterfoil.platform.records.organisation_schema import (
 )
 from counterfoil.platform.records.schema import build_tables
 
+NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 CONSTRAINTS = """
     SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
     WHERE connamespace = 'public'::regnamespace
@@ -62,6 +68,26 @@ def test_migrating_again_changes_nothing(organisation: Organisation):
     before = schema_of(build_engine(organisation.database.url))
     migrate(organisation.database.url)
     assert schema_of(build_engine(organisation.database.url)) == before
+
+
+def test_a_database_of_a_newer_program_is_refused(organisation: Organisation):
+    with organisation.database.transaction(now=NOW) as uow:
+        uow.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(Refused) as refused:
+        migrate(organisation.database.url)
+    assert (refused.value.status, refused.value.problems[0].code) == (409, "newer_schema")
+
+
+def test_a_server_that_does_not_answer_is_told_without_its_password(tmp_path: Path):
+    url = f"postgresql+psycopg://jan:secret@/billing?host={tmp_path}"
+    for use in (migrate, lambda url: create_database(url, "other")):
+        with pytest.raises(Refused) as refused:
+            use(url)
+        assert (refused.value.status, refused.value.problems[0].code) == (
+            503,
+            "database_unreachable",
+        )
+        assert "secret" not in str(refused.value)
 
 
 def test_a_scratch_database_is_dropped_and_leftovers_of_the_killed_too(

@@ -37,7 +37,8 @@ class Database:
     ) -> Iterator[UnitOfWork]:
         """A unit of work that is committed at the end, or rolled back by an exception.
 
-        ``now`` must be aware: it stands in everything the unit of work writes.
+        ``now`` must be aware: it stands in everything the unit of work writes. When the caller
+        has ignored an error of the database, nothing can be committed: RuntimeError.
         """
         if now.utcoffset() is None:
             raise ValueError("now must be an aware instant")

@@ -9,8 +9,10 @@ from pathlib import Path
 import psycopg
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from psycopg import sql as pgsql
 from sqlalchemy import make_url
+from sqlalchemy.exc import OperationalError
 
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.records.database import build_engine
@@ -21,7 +23,10 @@ _TEMPLATE_LOCK = 4_215_002
 
 
 def migrate(url: str) -> None:
-    """Bring a database to the newest schema; one process at a time, the others wait."""
+    """Bring a database to the newest schema; one process at a time, the others wait.
+
+    Refused: 503 when the database cannot be reached, 409 when it was made by a newer program.
+    """
     engine = build_engine(url)
     try:
         with engine.connect() as connection, connection.begin():
@@ -31,6 +36,11 @@ def migrate(url: str) -> None:
             config = alembic_config()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+    except OperationalError as error:
+        raise _unreachable(url, error.orig) from error
+    except CommandError as error:
+        message = f"the database was made by a newer version of this program: {error}"
+        raise Refused(Problem("newer_schema", message), status=409) from error
     finally:
         engine.dispose()
 
@@ -99,17 +109,30 @@ def family(server_url: str, purpose: str) -> str:
 @contextmanager
 def _maintenance(server_url: str) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
     url = make_url(server_url).set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(url, autocommit=True) as connection:
+    try:
+        connection = psycopg.connect(url, autocommit=True)
+    except psycopg.OperationalError as error:
+        raise _unreachable(server_url, error) from error
+    with connection:
         yield connection
 
 
+def _unreachable(url: str, error: object) -> Refused:
+    shown = make_url(url).render_as_string(hide_password=True)
+    message = f"{shown} cannot be used: {str(error).strip()}"
+    return Refused(Problem("database_unreachable", message), status=503)
+
+
 def _create(connection: psycopg.Connection[tuple[object, ...]], name: str, template: str) -> None:
-    # Copying through the log takes 40 ms for a small template; FILE_COPY needs two checkpoints.
-    connection.execute(
-        pgsql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY WAL_LOG").format(
-            pgsql.Identifier(name), pgsql.Identifier(template)
-        )
+    statement = pgsql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY WAL_LOG").format(
+        pgsql.Identifier(name), pgsql.Identifier(template)
     )
+    # Copying through the log takes 40 ms for a small template; FILE_COPY needs two checkpoints.
+    try:
+        connection.execute(statement)
+    except psycopg.errors.InsufficientPrivilege as error:
+        message = "the database's user may not create databases: ALTER ROLE ... CREATEDB"
+        raise Refused(Problem("may_not_create_databases", message), status=503) from error
 
 
 def _drop(connection: psycopg.Connection[tuple[object, ...]], name: str) -> None:
