@@ -75,8 +75,8 @@ WITH charged AS (
            i.cycle_start, i.cycle_end, r.service_start, r.service_end,
            NULL::BIGINT AS reverses_id, r.price_id, r.layer, r.quantity, r.quantity_before,
            r.included_quantity, r.events, r.days, r.cycle_days, r.unit_amount,
-           r.list_amount, r.exact_amount, r.amount, coalesce(r.steps, '[]') AS steps,
-           i.late AS late
+           r.list_amount, r.exact_amount, r.amount,
+           CAST(coalesce(to_json(r.steps), '[]') AS VARCHAR) AS steps, i.late
     FROM rated r JOIN charge_item i USING (item_id)
     UNION ALL
     SELECT b.billed_account_id, b.account_name, b.site_name, b.product_name, b.charge_name,

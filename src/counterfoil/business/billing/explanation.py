@@ -15,7 +15,7 @@ from counterfoil.business.usage.store import UsageStore, usage_relation
 from counterfoil.core.periods.zones import local_midnight
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.core.rating.itemised import ITEMISED
-from counterfoil.core.rating.relations import QUANTITY
+from counterfoil.core.rating.relations import QUANTITY, SMALLEST_QUANTITY
 from counterfoil.platform.engine.duck import Engine, open_engine
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -188,8 +188,8 @@ def _item_sql(rated: Record, facts: Record, start: datetime, end: datetime) -> s
         "CREATE TABLE usage_epoch AS SELECT "
         f"{facts['subscription_id']}::BIGINT AS subscription_id, "
         f"{facts['meter_id']}::BIGINT AS meter_id, '{facts['aggregation']}' AS aggregation, "
-        f"{decimal(facts['event_minimum'])} AS event_minimum, "
-        f"{decimal(facts['event_increment'])} AS event_increment, "
+        f"{decimal(facts['event_minimum'] or 0)} AS event_minimum, "
+        f"{decimal(facts['event_increment'] or SMALLEST_QUANTITY)} AS event_increment, "
         f"{facts['unit_size']}::BIGINT AS unit_size, {rated['price_id']}::BIGINT AS price_id, "
         f"{before} AS quantity_before, "
         f"TIMESTAMP '{start:%Y-%m-%d %H:%M:%S}' AS start_at, "

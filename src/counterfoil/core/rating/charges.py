@@ -70,6 +70,6 @@ RATING: tuple[Statement, ...] = (
 
 Makes ``rated``: item_id, epoch_no, service_start, service_end, price_id, layer, events, quantity,
 quantity_before, included_quantity, days, cycle_days, unit_amount (null where several applied),
-steps (JSON text), list_amount and exact_amount DECIMAL(38,15), amount DECIMAL(20,4)."""
+steps (as in ``priced``), list_amount and exact_amount DECIMAL(38,15), amount DECIMAL(20,4)."""
 
 __all__ = ["PRICE_EPOCHS", "RATING"]

@@ -9,7 +9,9 @@ from counterfoil.core.rating.tiers import TIER_STEPS
 
 _EVENT = f"""
 WITH counted AS (
-    SELECT u.*, {EVENT_QUANTITY} AS counts, e.aggregation, e.unit_size, e.price_id,
+    SELECT u.*, CASE WHEN e.aggregation = 'count' THEN 1::{QUANTITY}
+                     WHEN u.quantity > 0 THEN {EVENT_QUANTITY}
+                     ELSE 0::{QUANTITY} END AS counts, e.aggregation, e.unit_size, e.price_id,
            e.quantity_before AS base
     FROM {EVENT_IN_EPOCH}
 ), running AS (

@@ -1,11 +1,15 @@
 """From usage events to priced quantities, and where in the cycle's tiers they stand."""
 
 from counterfoil.core.rating.exact import decimal15, half_up, raw
-from counterfoil.core.rating.relations import QUANTITY, Statement
+from counterfoil.core.rating.relations import QUANTITY, SMALLEST_QUANTITY, Statement
 
-_USAGE_EPOCH = """
-SELECT e.item_id, e.epoch_no, i.subscription_id, i.meter_id, i.aggregation,
-       i.event_minimum, i.event_increment, a.instant AS start_at, b.instant AS end_at
+# Without a minimum it is nothing, without an increment the smallest quantity there is: so that
+# the arithmetic per event needs no branches, which is what makes it fast.
+_USAGE_EPOCH = f"""
+SELECT e.item_id, e.epoch_no, i.subscription_id, i.meter_id,
+       coalesce(i.event_minimum, 0::{QUANTITY}) AS event_minimum,
+       coalesce(i.event_increment, {SMALLEST_QUANTITY}::{QUANTITY}) AS event_increment,
+       a.instant AS start_at, b.instant AS end_at
 FROM price_epoch e
 JOIN charge_item i USING (item_id)
 JOIN midnight a ON a.time_zone = i.time_zone AND a.day = e.epoch_start
@@ -13,18 +17,13 @@ JOIN midnight b ON b.time_zone = i.time_zone AND b.day = e.epoch_end
 WHERE i.kind = 'usage'
 """
 
-EVENT_QUANTITY = f"""
-CASE
-    WHEN e.aggregation = 'count' THEN 1::{QUANTITY}
-    WHEN u.quantity <= 0 THEN u.quantity
-    WHEN e.event_increment IS NULL THEN greatest(u.quantity, coalesce(e.event_minimum, 0))
-    WHEN greatest(u.quantity, coalesce(e.event_minimum, 0)) % e.event_increment = 0
-    THEN greatest(u.quantity, coalesce(e.event_minimum, 0))
-    ELSE greatest(u.quantity, coalesce(e.event_minimum, 0)) + e.event_increment
-         - greatest(u.quantity, coalesce(e.event_minimum, 0)) % e.event_increment
-END
-"""
-"""Meter units one event counts for: at least the minimum, rounded up to the increment."""
+_AT_LEAST = "greatest(u.quantity, e.event_minimum)"
+EVENT_QUANTITY = (
+    f"{_AT_LEAST} + e.event_increment"
+    f" - coalesce(nullif({_AT_LEAST} % e.event_increment, 0), e.event_increment)"
+)
+"""Meter units an event of positive quantity counts for: at least the minimum, rounded up to the
+increment. An event of quantity zero counts for nothing."""
 
 EVENT_IN_EPOCH = """
 usage u JOIN usage_epoch e
@@ -34,8 +33,8 @@ usage u JOIN usage_epoch e
 
 _METERED = f"""
 SELECT e.item_id, e.epoch_no, count(*) AS events,
-       CAST(sum({EVENT_QUANTITY}) AS {QUANTITY}) AS summed,
-       max(CASE WHEN e.aggregation = 'max' THEN u.quantity END) AS highest
+       CAST(sum({EVENT_QUANTITY}) FILTER (u.quantity > 0) AS {QUANTITY}) AS summed,
+       max(u.quantity) AS highest
 FROM {EVENT_IN_EPOCH}
 GROUP BY e.item_id, e.epoch_no
 """
@@ -48,6 +47,7 @@ def priced_units(meter_units: str, unit_size: str) -> str:
 
 
 _HIGHEST = priced_units("m.highest", "i.unit_size")
+_EVENTS = priced_units(f"CAST(m.events AS {QUANTITY})", "i.unit_size")
 _SUMMED = priced_units("m.summed", "i.unit_size")
 
 # Late units stand behind everything the cycle has been billed for; what an epoch was billed for
@@ -57,6 +57,7 @@ WITH counted AS (
     SELECT e.item_id, e.epoch_no, coalesce(m.events, 0) AS events, i.aggregation, i.kind,
            CASE WHEN i.kind <> 'usage' THEN CAST(i.quantity AS {QUANTITY})
                 WHEN i.aggregation = 'max' THEN coalesce({_HIGHEST}, 0)
+                WHEN i.aggregation = 'count' THEN coalesce({_EVENTS}, 0)
                 ELSE coalesce({_SUMMED}, 0) END AS units,
            coalesce((SELECT sum(b.quantity) FROM billed_usage b WHERE b.item_id = e.item_id
                      AND b.service_start >= e.epoch_start

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 QUANTITY = "DECIMAL(38,15)"
 """Quantities of usage and of rated charges."""
+SMALLEST_QUANTITY = "0.000000000000001"
+"""One unit in the last place of a quantity."""
 AMOUNT = "DECIMAL(28,10)"
 """Unit and flat amounts of a price, in major units of its currency."""
 PRODUCT = "DECIMAL(38,25)"

@@ -57,15 +57,6 @@ GROUP BY item_id, epoch_no, measure, from_quantity, up_to, unit_amount, flat_amo
 """
 
 
-def _text(decimal: str) -> str:
-    """Text of a decimal without trailing zeros."""
-    trimmed = f"rtrim(rtrim(CAST({decimal} AS VARCHAR), '0'), '.')"
-    return (
-        f"CASE WHEN CAST({decimal} AS VARCHAR) LIKE '%.%' THEN {trimmed} "
-        f"ELSE CAST({decimal} AS VARCHAR) END"
-    )
-
-
 _PRICED = f"""
 SELECT item_id, epoch_no,
        CAST(sum(amount) FILTER (measure = 'billed') AS {PRODUCT}) AS gross,
@@ -73,12 +64,10 @@ SELECT item_id, epoch_no,
        count(*) FILTER (measure = 'billed' AND units <> 0) AS unit_amounts,
        bool_or(measure = 'billed' AND flats <> 0 AND flat_amount <> 0) AS has_flat,
        max(unit_amount) FILTER (measure = 'billed' AND units <> 0) AS unit_amount,
-       CAST(to_json(list(struct_pack(
-           "from" := {_text("from_quantity")}, up_to := {_text("up_to")},
-           quantity := {_text("units")}, unit_amount := {_text("unit_amount")},
-           flat_amount := {_text("CAST(flats AS DECIMAL(4,0)) * flat_amount")},
-           amount := {_text("amount")}) ORDER BY from_quantity)
-           FILTER (measure = 'billed' AND (units <> 0 OR flats <> 0))) AS VARCHAR) AS steps
+       list_sort(list(struct_pack(
+           "from" := from_quantity, up_to := up_to, quantity := units,
+           unit_amount := unit_amount, flat_amount := CAST(flats AS DECIMAL(4,0)) * flat_amount,
+           amount := amount)) FILTER (measure = 'billed' AND (units <> 0 OR flats <> 0))) AS steps
 FROM tier_step
 GROUP BY item_id, epoch_no
 """
@@ -89,4 +78,5 @@ TIER_STEPS = (
     Statement("priced", _PRICED),
 )
 """Make ``priced``: item_id, epoch_no, gross and list_gross DECIMAL(38,25) (list_gross null where
-nothing is included), unit_amounts BIGINT, has_flat BOOLEAN, unit_amount, steps (JSON text)."""
+nothing is included), unit_amounts BIGINT, has_flat BOOLEAN, unit_amount, steps (list of
+structs: from, up_to, quantity, unit_amount, flat_amount, amount; in order of the tiers)."""

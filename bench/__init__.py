@@ -1,0 +1,1 @@
+"""Measurements on generated, deterministic data, as ratios within one run: ``make bench``."""
