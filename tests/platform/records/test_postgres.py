@@ -91,30 +91,38 @@ def answer(server: ServerHandle, statement: str) -> object:
         return row[0] if row else None
 
 
-@pytest.fixture(params=["as this user", "as an ordinary user"])
-def owner(request: pytest.FixtureRequest) -> Iterator[Owner]:
-    ordinary = request.param == "as an ordinary user"
-    if ordinary and not ROOT:
-        pytest.skip("this user is an ordinary one")
+@contextmanager
+def made_owner(*, ordinary: bool) -> Iterator[Owner]:
     # Not pytest's folder: the path must stay short enough for a socket.
     top = Path(tempfile.mkdtemp(prefix="cf-"))
-    prefix = postgres_programs._setpriv(NOBODY, NOBODY) if ordinary else ()
-    found = Owner(top / "home", prefix)
     if ordinary:
         os.chown(top, NOBODY, NOBODY)
-    yield found
-    left = found.postmaster()
+    owner = Owner(top / "home", postgres_programs._setpriv(NOBODY, NOBODY) if ordinary else ())
+    yield owner
+    left = owner.postmaster()
     if left is not None:
         left.send_signal(signal.SIGQUIT)
         eventually(lambda: not runs(left))
     shutil.rmtree(top)
 
 
+@pytest.fixture(params=["as this user", *(["as an ordinary user"] if ROOT else [])])
+def owner(request: pytest.FixtureRequest) -> Iterator[Owner]:
+    """A home of this user and, when this user is root, one of somebody else."""
+    with made_owner(ordinary=request.param == "as an ordinary user") as made:
+        yield made
+
+
 @pytest.fixture
-def home(owner: Owner) -> Path:
-    if owner.prefix:
-        pytest.skip("this test opens the server in its own process")
-    return owner.home
+def own() -> Iterator[Owner]:
+    """A home of this user."""
+    with made_owner(ordinary=False) as made:
+        yield made
+
+
+@pytest.fixture
+def home(own: Owner) -> Path:
+    return own.home
 
 
 def test_the_last_command_stops_the_server(owner: Owner) -> None:
@@ -195,9 +203,12 @@ def test_two_commands_that_begin_at_once_make_one_server(owner: Owner) -> None:
 
 
 @pytest.mark.skipif(not ROOT, reason="only root can act for somebody else")
-def test_root_runs_the_server_as_the_owner_of_existing_data(owner: Owner) -> None:
-    if not owner.prefix:
-        pytest.skip("this test needs data of an ordinary user")
+def test_root_runs_the_server_as_the_owner_of_existing_data() -> None:
+    with made_owner(ordinary=True) as owner:
+        check_shared_with_root(owner)
+
+
+def check_shared_with_root(owner: Owner) -> None:
     with owner.holder() as holder:
         holder.communicate(timeout=60)
     with embedded_server(owner.home) as server:
@@ -210,11 +221,11 @@ def test_root_runs_the_server_as_the_owner_of_existing_data(owner: Owner) -> Non
         assert holder.returncode == 0
 
 
-def test_committed_rows_outlive_a_killed_server(home: Path, owner: Owner) -> None:
+def test_committed_rows_outlive_a_killed_server(home: Path, own: Owner) -> None:
     with embedded_server(home) as server:
         answer(server, "create table invoice (total numeric)")
         answer(server, "insert into invoice values (12.34)")
-        postmaster = owner.postmaster()
+        postmaster = own.postmaster()
         assert postmaster is not None
         postmaster.kill()
         with embedded_server(home) as again:
@@ -237,11 +248,11 @@ def test_the_server_is_durable_silent_on_the_network_and_of_known_size(home: Pat
 
 
 def test_a_process_id_that_now_belongs_to_a_stranger_does_not_keep_the_server_down(
-    home: Path, owner: Owner
+    home: Path, own: Owner
 ) -> None:
     with embedded_server(home) as server:
         answer(server, "select 1")
-        postmaster = owner.postmaster()
+        postmaster = own.postmaster()
         assert postmaster is not None
         record = home / "postgres/data/postmaster.pid"
         lines = record.read_text().splitlines()
