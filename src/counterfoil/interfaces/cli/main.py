@@ -11,6 +11,7 @@ from counterfoil.interfaces.cli import (
     accounts,
     bills,
     demo,
+    demo_real,
     invoices,
     organisation,
     prices,
