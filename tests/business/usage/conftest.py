@@ -1,12 +1,16 @@
 """A small conferencing provider: two customers, two meters, one collector."""
 
-from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 
 from counterfoil.bootstrap import Organisation
+from counterfoil.business.usage.collectors import save_collectors
+from counterfoil.business.usage.commands import import_file
+from counterfoil.business.usage.intake import BatchSummary
+from counterfoil.business.usage.queries import list_rejected
+from counterfoil.business.usage.store import usage_relation
 from counterfoil.platform.engine.duck import open_engine
 
 NOW = datetime(2026, 8, 5, 12, 0, tzinfo=UTC)
@@ -28,17 +32,70 @@ maximum_quantity: 86400
 HEADER = "call_id,started,bridge_account,service,access,seconds,host\n"
 
 
-def call(
-    number: int,
-    *,
-    started: str = "2026-07-10 09:00:00",
-    account: str = "4711",
-    service: str = "premier",
-    access: str = "dial_out",
-    seconds: str = "90",
-) -> str:
-    """One row of the bridge's file."""
-    return f"C{number},{started},{account},{service},{access},{seconds},ann\n"
+class Bridge:
+    """The provider's conference bridge: writes its files and imports them."""
+
+    now = NOW
+    header = HEADER
+
+    def __init__(self, organisation: Organisation, folder: Path) -> None:
+        self.organisation = organisation
+        self.database = organisation.database
+        self.store = organisation.usage_store
+        self.folder = folder
+
+    def call(self, number: int, **changes: str) -> str:
+        """One row of the bridge's file: 90 seconds of ACME dialling out, unless changed."""
+        values = {
+            "call_id": f"C{number}",
+            "started": "2026-07-10 09:00:00",
+            "bridge_account": "4711",
+            "service": "premier",
+            "access": "dial_out",
+            "seconds": "90",
+            "host": "ann",
+        }
+        return ",".join({**values, **changes}.values()) + "\n"
+
+    def collector(self, document: str) -> None:
+        with self.database.transaction(now=NOW) as uow:
+            save_collectors(uow, document)
+
+    def file(self, *rows: str, name: str = "calls.csv", header: str = HEADER) -> Path:
+        path = self.folder / name
+        path.write_text(header + "".join(rows), encoding="utf-8")
+        return path
+
+    def load(self, path: Path, collector: str = "bridge") -> BatchSummary:
+        return import_file(self.database, self.store, collector, path, now=NOW)
+
+    def rejected(self, status: str = "open") -> list[dict[str, object]]:
+        with self.database.transaction(now=NOW) as uow:
+            return list_rejected(uow, status=status, limit=1000)
+
+    def events(
+        self,
+        *columns: str,
+        buckets: list[int] | None = None,
+        from_time: datetime = datetime(2026, 1, 1, tzinfo=UTC),
+        to_time: datetime = datetime(2027, 1, 1, tzinfo=UTC),
+    ) -> list[tuple[object, ...]]:
+        """The stored events as billing reads them, by source and event id."""
+        with self.database.transaction(now=NOW) as uow:
+            sql = usage_relation(
+                uow, self.store, buckets=buckets, from_time=from_time, to_time=to_time
+            )
+        listed = ", ".join(columns or ("event_id",))
+        with open_engine() as engine:
+            return engine.rows(f"SELECT {listed} FROM ({sql}) ORDER BY source, event_id")
+
+
+@pytest.fixture
+def bridge(provider: Organisation, tmp_path: Path) -> Bridge:
+    """The bridge with its collector saved."""
+    made = Bridge(provider, tmp_path)
+    made.collector(CALLS)
+    return made
 
 
 @pytest.fixture
@@ -88,39 +145,3 @@ def provider(organisation: Organisation) -> Organisation:
             row = {"identifier": identifier, "subscription_id": subscription}
             uow.create("usage_identifier", row)
     return organisation
-
-
-@pytest.fixture
-def events(provider: Organisation) -> Callable[..., list[dict[str, object]]]:
-    """Reads the stored events as billing would."""
-    from counterfoil.business.usage.store import usage_relation
-
-    def read(
-        buckets: list[int] | None = None,
-        from_time: datetime = datetime(2026, 1, 1, tzinfo=UTC),
-        to_time: datetime = datetime(2027, 1, 1, tzinfo=UTC),
-    ) -> list[dict[str, object]]:
-        with provider.database.transaction(now=NOW) as uow:
-            sql = usage_relation(
-                uow,
-                provider.usage_store,
-                buckets=buckets,
-                from_time=from_time,
-                to_time=to_time,
-            )
-        with open_engine() as engine:
-            return engine.arrow(f"SELECT * FROM ({sql}) ORDER BY source, event_id").to_pylist()
-
-    return read
-
-
-@pytest.fixture
-def usage_file(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a usage file below the test's folder."""
-
-    def write(text: str | bytes, name: str = "calls.csv") -> Path:
-        path = tmp_path / name
-        path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return path
-
-    return write

@@ -1,0 +1,161 @@
+"""Compaction keeps the set of events: the first of equal ones, whatever comes in which order."""
+
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from counterfoil.business.usage import store as usage_store
+from counterfoil.business.usage.compaction import compact
+from counterfoil.business.usage.store import EVENT_SCHEMA, save_events
+
+DELIVERY = st.lists(
+    st.tuples(
+        st.integers(0, 12),
+        st.sampled_from([1, 2]),
+        st.sampled_from(["2026-06-30T23:59:59", "2026-07-01T00:00:00", "2026-08-03T10:00:00"]),
+        st.integers(1, 5),
+    ),
+    min_size=1,
+    max_size=8,
+)
+ACTION = st.one_of(DELIVERY, st.just("compact"))
+
+
+def deliver(bridge, batch_id, delivery):
+    rows = [
+        {
+            "source": "s",
+            "event_id": str(number),
+            "time": datetime.fromisoformat(moment),
+            "subscription_id": subscription,
+            "meter_id": 1,
+            "quantity": quantity,
+            "batch_id": batch_id,
+            "line": line,
+            "attributes": None,
+        }
+        for line, (number, subscription, moment, quantity) in enumerate(delivery)
+    ]
+    with bridge.database.transaction(now=bridge.now) as uow:
+        save_events(uow, bridge.store, pa.Table.from_pylist(rows, schema=EVENT_SCHEMA), batch_id)
+
+
+def read(bridge):
+    columns = ("event_id", "subscription_id", "strftime(time, '%Y-%m-%dT%H:%M:%S')", "quantity")
+    return {
+        int(row[0]): (row[1], row[2], int(row[3]))
+        for row in bridge.events(*columns, from_time=datetime(2020, 1, 1, tzinfo=UTC))
+    }
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(actions=st.lists(ACTION, min_size=1, max_size=7))
+def test_any_order_of_deliveries_and_compactions_reads_the_first_of_each_event(bridge, actions):
+    bridge.load(bridge.file())
+    with bridge.database.transaction(now=bridge.now) as uow:
+        uow.execute("DELETE FROM usage_segment")
+    expected = {}
+    for action in actions:
+        if action == "compact":
+            compact(bridge.database, bridge.store, now=bridge.now)
+        else:
+            deliver(bridge, 1, action)
+            for number, *content in action:
+                expected.setdefault(number, tuple(content))
+        assert read(bridge) == expected
+        assert len(bridge.events()) == len(expected)
+
+
+def test_events_are_filed_by_month_and_bucket(bridge):
+    calls = [
+        bridge.call(1),
+        bridge.call(2, started="2026-08-01 09:00:00"),
+        bridge.call(3, bridge_account="0815", access="toll"),
+    ]
+    bridge.load(bridge.file(*calls))
+    bridge.load(bridge.file(calls[0], bridge.call(4), name="next.csv"))
+    summary = compact(bridge.database, bridge.store, now=bridge.now)
+    assert (summary.segments_compacted, summary.segments_written) == (2, 2)
+    assert (summary.events, summary.duplicates_removed) == (4, 1)
+    with bridge.database.transaction(now=bridge.now) as uow:
+        root = uow.query("SELECT id FROM account WHERE parent_id IS NULL")[0]["id"]
+        rows = uow.query(
+            "SELECT month::text, bucket, events FROM usage_segment WHERE state = 'compacted' "
+            "ORDER BY month"
+        )
+    bucket = root % 16
+    assert [tuple(row.values()) for row in rows] == [
+        ("2026-07-01", bucket, 3),
+        ("2026-08-01", bucket, 1),
+    ]
+    assert len(bridge.events(buckets=[bucket])) == 4
+    assert bridge.events(buckets=[(bucket + 1) % 16]) == []
+
+
+def test_small_compacted_files_are_written_anew_with_what_comes_later(bridge):
+    bridge.load(bridge.file(bridge.call(1)))
+    compact(bridge.database, bridge.store, now=bridge.now)
+    bridge.load(bridge.file(bridge.call(2), name="next.csv"))
+    summary = compact(bridge.database, bridge.store, now=bridge.now)
+    assert (summary.segments_written, summary.events) == (1, 1)
+    assert bridge.events() == [("C1",), ("C2",)]
+    with bridge.database.transaction(now=bridge.now) as uow:
+        compacted = uow.query("SELECT events FROM usage_segment WHERE state = 'compacted'")
+    assert [row["events"] for row in compacted] == [2]
+
+
+def test_large_batches_become_several_files(bridge, monkeypatch):
+    monkeypatch.setattr(usage_store, "LARGEST_SEGMENT", 4)
+    bridge.load(bridge.file(*[bridge.call(n) for n in range(10)]))
+    compact(bridge.database, bridge.store, now=bridge.now)
+    with bridge.database.transaction(now=bridge.now) as uow:
+        rows = uow.query("SELECT state, events FROM usage_segment ORDER BY id")
+    assert [tuple(row.values()) for row in rows] == [
+        ("replaced", 4),
+        ("replaced", 4),
+        ("replaced", 2),
+        ("compacted", 4),
+        ("compacted", 4),
+        ("compacted", 2),
+    ]
+    assert len(bridge.events()) == 10
+
+
+def test_replaced_files_stay_for_readers_for_an_hour(bridge):
+    bridge.load(bridge.file(bridge.call(1)))
+    fresh = bridge.store.folder / "fresh"
+    assert compact(bridge.database, bridge.store, now=bridge.now).files_deleted == 0
+    assert len(list(fresh.iterdir())) == 1
+    later = bridge.now + timedelta(hours=1, seconds=1)
+    assert compact(bridge.database, bridge.store, now=later).files_deleted == 1
+    assert list(fresh.iterdir()) == []
+    assert bridge.events() == [("C1",)]
+
+
+def test_orphans_are_ignored_and_swept_after_a_day(bridge):
+    bridge.load(bridge.file(bridge.call(1)))
+    (segment,) = (bridge.store.folder / "fresh").iterdir()
+    orphan = segment.with_name("000000009999.parquet")
+    orphan.write_bytes(segment.read_bytes())
+    assert bridge.events() == [("C1",)]
+    compact(bridge.database, bridge.store, now=bridge.now)
+    assert orphan.exists()
+    two_days_ago = orphan.stat().st_mtime - 2 * 86_400
+    import os
+
+    os.utime(orphan, (two_days_ago, two_days_ago))
+    compact(bridge.database, bridge.store, now=bridge.now)
+    assert not orphan.exists()
+
+
+def test_only_one_compaction_at_a_time(bridge):
+    bridge.load(bridge.file(bridge.call(1)))
+    with bridge.database.transaction(now=bridge.now) as uow:
+        assert uow.lock("compact usage")
+        assert compact(bridge.database, bridge.store, now=bridge.now).running_elsewhere
+    assert compact(bridge.database, bridge.store, now=bridge.now).segments_compacted == 1
+    assert compact(bridge.database, bridge.store, now=bridge.now).segments_compacted == 0
