@@ -11,7 +11,6 @@ from counterfoil.interfaces.cli import (
     accounts,
     bills,
     demo,
-    demo_real,
     invoices,
     organisation,
     prices,
