@@ -81,6 +81,7 @@ def announce(listener: socket.socket, fresh_token: str | None) -> None:
     if fresh_token is not None:
         console.print("The administrator's token, shown this once and stored only as a hash:")
         console.print(f"  [bold]{fresh_token}[/]")
+        console.print("Keep it in COUNTERFOIL_ADMIN_TOKEN, where the example below expects it.")
     console.print(f"Counterfoil answers on {url} (OpenAPI: {url}{API}/openapi.json). Try:")
     header = '-H "Authorization: Bearer $COUNTERFOIL_ADMIN_TOKEN"'
     console.print(f"  curl {header} {url}{API}/accounts", markup=False)
