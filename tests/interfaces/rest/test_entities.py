@@ -143,10 +143,9 @@ def test_what_a_command_makes_can_be_read_but_not_written(
     api: httpx.Client, entity: Entity
 ) -> None:
     assert api.get(path_of(entity)).status_code == 200
-    for refused in (
-        api.post(path_of(entity), json={}),
-        api.patch(path_of(entity) + "/1", json={}),
-    ):
+    # With hyphens, bill-runs is also where its command is.
+    created = api.post(f"/{entity.plural}", json={})
+    for refused in (created, api.patch(path_of(entity) + "/1", json={})):
         assert refused.status_code == 405
         assert refused.headers["allow"] == "GET, HEAD"
         assert "POST /api/v1/" in refused.json()["detail"]
