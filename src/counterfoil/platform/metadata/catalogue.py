@@ -7,9 +7,12 @@ from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata.entity import Entity, FieldType
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Catalogue:
-    """Entities by name, in the order of declaration (targets of references come first)."""
+    """Entities by name, in the order of declaration (targets of references come first).
+
+    A catalogue equals only itself, so that what follows from it can be kept for it.
+    """
 
     entities: dict[str, Entity]
 

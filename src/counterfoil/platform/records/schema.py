@@ -4,6 +4,7 @@ Every name of a constraint or index follows from the declaration, so that an err
 database can be told in the declaration's words and a migration can find what it changes.
 """
 
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -32,8 +33,12 @@ from counterfoil.platform.metadata import Catalogue, Entity, Field, FieldType
 from counterfoil.platform.metadata.entity import HEADER
 
 
+@lru_cache(maxsize=8)
 def build_tables(catalogue: Catalogue) -> MetaData:
-    """The tables of all entities, named by the entity, and those records itself needs."""
+    """The tables of all entities, named by the entity, and those records itself needs.
+
+    Kept for the catalogues used last: opening a database shall not build them anew.
+    """
     tables = MetaData()
     for entity in catalogue.entities.values():
         _entity_table(tables, entity)
