@@ -1,5 +1,6 @@
 """Compaction keeps the set of events: the first of equal ones, whatever comes in which order."""
 
+import os
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -145,8 +146,6 @@ def test_orphans_are_ignored_and_swept_after_a_day(bridge):
     compact(bridge.database, bridge.store, now=bridge.now)
     assert orphan.exists()
     two_days_ago = orphan.stat().st_mtime - 2 * 86_400
-    import os
-
     os.utime(orphan, (two_days_ago, two_days_ago))
     compact(bridge.database, bridge.store, now=bridge.now)
     assert not orphan.exists()

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 
+from counterfoil.business.usage.commands import import_file
 from counterfoil.core.problems import Refused
 
 ONE_PM = "2026-07-10 13:00:00"
@@ -283,8 +284,6 @@ def test_rows_without_own_id_are_told_apart_by_content_and_occurrence(bridge):
 
 
 def test_progress_tells_the_bytes_read(bridge):
-    from counterfoil.business.usage.commands import import_file
-
     path = bridge.file(bridge.call(1))
     seen = []
     import_file(

@@ -1,0 +1,133 @@
+"""``counterfoil usage`` and ``counterfoil demo-real``: import, mend, compact, bill real usage."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from counterfoil.interfaces.cli.main import app
+from counterfoil.platform.records.database import Database
+
+Run = Callable[..., Result]
+
+BOOK = """\
+products: [{id: conf, name: Conferencing}]
+meters: [{id: calls, name: Calls, unit: second, aggregation: sum}]
+rate_plans:
+  - id: plan
+    product: conf
+    name: Calls
+    charges:
+      - {id: calls, name: Calls, kind: usage, meter: calls, unit: second,
+         prices: [{currency: USD, model: per_unit, amount: 1}]}
+"""
+
+COLLECTOR = """\
+id: bridge
+name: Bridge
+format: csv
+fields: {event_id: id, time: at, identifier: who, meter: {constant: calls}, quantity: seconds}
+"""
+
+
+@pytest.fixture
+def run(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs the command line on an organisation with one subscriber, 4711, and one collector."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COUNTERFOIL_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COUNTERFOIL_DATABASE_URL", database.url)
+
+    def call(*arguments: str) -> Result:
+        return CliRunner().invoke(app, list(arguments))
+
+    Path("book.yaml").write_text(BOOK, encoding="utf-8")
+    Path("bridge.yaml").write_text(COLLECTOR, encoding="utf-8")
+    Path("calls.csv").write_text(
+        "id,at,who,seconds\n1,2026-07-01 09:00:00,4711,60\n2,2026-07-01 09:00:00,4711,x\n"
+        "3,2026-07-01 09:00:00,4712,60\n",
+        encoding="utf-8",
+    )
+    for arguments in (
+        ("prices", "load", "book.yaml"),
+        ("accounts", "create", "ACME", "--name", "Acme", "--currency", "USD"),
+        (
+            *("subscriptions", "activate", "S-1", "--account", "ACME", "--rate-plan", "plan"),
+            *("--start", "2026-07-01", "--identifier", "4711"),
+        ),
+        ("usage", "collectors", "load", "bridge.yaml"),
+    ):
+        answer = call(*arguments)
+        assert answer.exit_code == 0, answer.output
+    return call
+
+
+def printed(answer: Result) -> object:
+    """What a command printed as JSON."""
+    assert answer.exit_code == 0, answer.output
+    return json.loads(answer.stdout)
+
+
+def test_import_twice_mend_and_dismiss(run):
+    load = ("usage", "import", "calls.csv", "--collector", "bridge", "--json")
+    first = printed(run(*load))
+    assert (first["accepted"], first["rejected"]) == (1, 2)
+    assert first["rejected_by_reason"] == {"unknown_subscriber": 1, "unparsable_quantity": 1}
+    assert printed(run(*load))["already_imported"] is True
+    listed = {
+        row["reason"]: row["id"] for row in printed(run("usage", "rejected", "list", "--json"))
+    }
+    wrong = str(listed["unparsable_quantity"])
+    mended = printed(run("usage", "rejected", "mend", wrong, "seconds=45", "--json"))
+    assert mended["accepted"] == 1
+    again = run("usage", "rejected", "mend", wrong, "seconds=45")
+    assert again.exit_code == 2
+    assert "no open rejected record" in again.stderr
+    assert printed(run("usage", "rejected", "rerun", "--json"))["rejected"] == 1
+    dismissed = run("usage", "rejected", "dismiss", str(listed["unknown_subscriber"]), "--json")
+    assert printed(dismissed) == {"dismissed": 1}
+    assert printed(run("usage", "rejected", "list", "--json")) == []
+    batches = printed(run("usage", "batches", "--json"))
+    assert [batch["accepted"] for batch in batches] == [0, 1, 1]
+    assert printed(run("usage", "compact", "--json"))["events"] == 2
+
+
+def test_collectors_are_listed_shown_and_refused_with_their_line(run):
+    listed = printed(run("usage", "collectors", "list", "--json"))
+    assert [row["id"] for row in listed] == ["bridge", "cloudevents", "focus"]
+    shown = run("usage", "collectors", "show", "bridge")
+    Path("again.yaml").write_text(shown.stdout, encoding="utf-8")
+    assert run("usage", "collectors", "load", "again.yaml").exit_code == 0
+    Path("bad.yaml").write_text(COLLECTOR + "time_zone: Mars\n", encoding="utf-8")
+    refused = run("usage", "collectors", "load", "bad.yaml")
+    assert refused.exit_code == 2
+    assert "bad.yaml:5: time_zone: unknown time zone 'Mars'" in refused.stderr
+
+
+def test_wrong_names_are_refused(run):
+    assert run("usage", "import", "calls.csv", "--collector", "nix").exit_code == 2
+    assert run("usage", "import", "none.csv", "--collector", "bridge").exit_code == 2
+    assert run("usage", "rejected", "mend", "1", "seconds").exit_code == 2
+    assert run("usage", "rejected", "dismiss").exit_code == 2
+    assert run("usage", "rejected", "list", "--status", "lost").exit_code == 2
+
+
+@pytest.mark.slow
+def test_real_usage_is_rated_to_what_was_billed(run):
+    answer = printed(run("demo-real", "--json"))
+    compared = {(row["provider"], row["pricing_category"]): row for row in answer["compared"]}
+    standard = compared["AWS", "Standard"]
+    assert (standard["rated_rows"], standard["equal_to_billed_cost"]) == (79, 79)
+    committed = compared["AWS", "Committed"]
+    assert (committed["equal_to_list_cost"], committed["billed_nothing"]) == (2, 2)
+    assert answer["records"]["rejected: not_usage"] == 2
+    assert answer["invoices_added"] == answer["totals"][0]["invoices"] > 0
+
+
+@pytest.mark.slow
+def test_real_usage_kept_and_billed_again_adds_nothing(run):
+    assert printed(run("demo-real", "--keep", "--json"))["invoices_added"] > 0
+    again = printed(run("demo-real", "--keep", "--json"))
+    assert (again["already_imported"], again["invoices_added"]) == (True, 0)
