@@ -204,7 +204,7 @@ class Player:
         ]
         with database.transaction(now=self.clock()) as uow:
             produced = read_bill_run(uow, summaries[0].bill_run_id)
-        differences = _judge(step, produced)
+        differences = judge(step, produced)
         again = summaries[1]
         if again.invoices or again.lines:
             got = f"{again.invoices} invoices with {again.lines} lines"
@@ -224,10 +224,10 @@ class Player:
         )
         with database.transaction(now=self.clock()) as uow:
             produced = read_preview(uow, preview)
-        return StepOutcome(step, produced, tuple(_judge(step, produced)))
+        return StepOutcome(step, produced, tuple(judge(step, produced)))
 
 
-def _judge(step: Bill | Preview, produced: Produced) -> list[Difference]:
+def judge(step: Bill | Preview, produced: Produced) -> list[Difference]:
     """Compare with what is expected; lines must add up in any case."""
     differences = [] if step.expected is None else compare(step.expected, produced)
     for invoice in produced.invoices:

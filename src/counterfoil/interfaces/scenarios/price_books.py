@@ -15,7 +15,7 @@ PRICE_BOOK: Rules = {"price_book": Rule(kind=Kind.NODE), "price_book_file": Rule
 def read_text(path: Path) -> tuple[str, Problem | None]:
     """The UTF-8 text of a file, or the problem that prevents it."""
     try:
-        return path.read_text(encoding="utf-8"), None
+        return path.read_text(encoding="utf-8-sig"), None
     except UnicodeDecodeError as error:
         return "", Problem("bad_encoding", f"is not UTF-8 text: {error.reason}", file=str(path))
     except OSError as error:
