@@ -56,7 +56,8 @@ def answer_requests(organisation: Organisation, token: AdminToken, listener: soc
 def listening_socket(host: str, port: int) -> socket.socket:
     """A socket bound to the address; refuses one that is taken or not of this machine."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # With the protocol named, asyncio sends small packets at once (TCP_NODELAY); 40 ms less.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
