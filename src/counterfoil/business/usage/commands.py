@@ -187,7 +187,7 @@ def rerun_rejected(
     reason: str | None = None,
     mended: Mapping[int, Record] | None = None,
 ) -> BatchSummary:
-    """Take open rejected records in again, by the same way as a file.
+    """Take open rejected records in again, by the same way as a file; at most 200,000 at once.
 
     ``ids`` and ``reason`` choose among the open ones (both empty: all); ``mended`` gives the new
     field values of some, which replace the old ones in the record. What is accepted now gets the

@@ -1,15 +1,25 @@
 """Declarations of the usage room. The events themselves are Parquet files, not rows (see store)."""
 
-from counterfoil.platform.metadata import Entity, Field, FieldType
+from counterfoil.platform.metadata import Entity
+from counterfoil.platform.metadata.fields import (
+    EXTERNAL_ID,
+    choice,
+    date,
+    document,
+    instant,
+    integer,
+    reference,
+    text,
+)
 
 COLLECTOR = Entity(
     name="collector",
     plural="collectors",
     help="How the records of one source are read: format, field mapping, time zone, routing.",
     fields=(
-        Field(name="external_id", required=True, unique=True, immutable=True),
-        Field(name="name", required=True),
-        Field(name="definition", type=FieldType.DOCUMENT, required=True),
+        EXTERNAL_ID,
+        text("name", required=True),
+        document("definition", required=True),
     ),
 )
 
@@ -20,25 +30,19 @@ USAGE_BATCH = Entity(
     created_by_command=True,
     history=False,
     fields=(
-        Field(
-            name="batch_key",
+        text(
+            "batch_key",
             required=True,
             unique=True,
             immutable=True,
             help="Content hash of the file with its collector: a repeated file changes nothing.",
         ),
-        Field(
-            name="collector_id",
-            type=FieldType.REFERENCE,
-            target="collector",
-            required=True,
-            indexed=True,
-        ),
-        Field(name="file_name", max_length=1000),
-        Field(name="records_read", type=FieldType.INTEGER, required=True, default=0),
-        Field(name="accepted", type=FieldType.INTEGER, required=True, default=0),
-        Field(name="duplicate", type=FieldType.INTEGER, required=True, default=0),
-        Field(name="rejected", type=FieldType.INTEGER, required=True, default=0),
+        reference("collector", required=True, indexed=True),
+        text("file_name", max_length=1000),
+        integer("records_read", required=True, default=0),
+        integer("accepted", required=True, default=0),
+        integer("duplicate", required=True, default=0),
+        integer("rejected", required=True, default=0),
     ),
 )
 
@@ -49,22 +53,21 @@ USAGE_SEGMENT = Entity(
     created_by_command=True,
     history=False,
     fields=(
-        Field(name="path", required=True, unique=True, max_length=500, help="Below the store."),
-        Field(name="batch_id", type=FieldType.REFERENCE, target="usage_batch", indexed=True),
-        Field(
-            name="state",
-            type=FieldType.CHOICE,
-            choices=("fresh", "compacted", "replaced"),
+        text("path", required=True, unique=True, max_length=500, help="Below the store."),
+        reference("usage_batch", indexed=True, name="batch_id"),
+        choice(
+            "state",
+            ("fresh", "compacted", "replaced"),
             required=True,
             indexed=True,
             help="fresh: as accepted; compacted: de-duplicated, one bucket and month; replaced: "
             "its events stand in a compacted segment now.",
         ),
-        Field(name="bucket", type=FieldType.INTEGER, help="root_id % 16, of compacted segments."),
-        Field(name="month", type=FieldType.DATE, help="UTC month, of compacted segments."),
-        Field(name="events", type=FieldType.INTEGER, required=True),
-        Field(name="min_time", type=FieldType.INSTANT, required=True),
-        Field(name="max_time", type=FieldType.INSTANT, required=True),
+        integer("bucket", help="root_id % 16, of compacted segments."),
+        date("month", help="UTC month, of compacted segments."),
+        integer("events", required=True),
+        instant("min_time", required=True),
+        instant("max_time", required=True),
     ),
 )
 
@@ -77,24 +80,14 @@ REJECTED_USAGE = Entity(
     history=False,
     indexes=(("batch_id", "reason"),),
     fields=(
-        Field(name="batch_id", type=FieldType.REFERENCE, target="usage_batch", required=True),
-        Field(name="collector_id", type=FieldType.REFERENCE, target="collector", required=True),
-        Field(name="line", type=FieldType.INTEGER, help="Record's line in its file, from 1."),
-        Field(name="reason", required=True, indexed=True, max_length=60),
-        Field(name="message", required=True, max_length=1000),
-        Field(
-            name="record",
-            type=FieldType.DOCUMENT,
-            required=True,
-            help="The raw record: field name to text.",
-        ),
-        Field(
-            name="status",
-            type=FieldType.CHOICE,
-            choices=("open", "accepted", "dismissed"),
-            required=True,
-            default="open",
-            indexed=True,
+        reference("usage_batch", required=True, name="batch_id"),
+        reference("collector", required=True),
+        integer("line", help="Record's line in its file, from 1."),
+        text("reason", required=True, indexed=True, max_length=60),
+        text("message", required=True, max_length=1000),
+        document("record", required=True, help="The raw record: field name to text."),
+        choice(
+            "status", ("open", "accepted", "dismissed"), required=True, default="open", indexed=True
         ),
     ),
 )

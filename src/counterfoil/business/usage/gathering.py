@@ -80,7 +80,7 @@ def decode_cloud_events(body: bytes) -> list[bytes]:
         if body.lstrip()[:1] == b"[":
             return [bytes(event) for event in _BATCH.decode(body)]
         return [bytes(_SINGLE.decode(body))]
-    except (UnicodeDecodeError, msgspec.DecodeError) as fault:
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError) as fault:
         problem = Problem("malformed_body", f"the body is not JSON: {fault}")
         raise Refused(problem, status=400) from fault
 

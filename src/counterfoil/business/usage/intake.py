@@ -115,13 +115,19 @@ class Intake:
         self._engine.unregister("mapped")
 
 
+def _text_record(text: str) -> str:
+    """The record of a line that has no fields, as JSON."""
+    return msgspec.json.encode({"text": text}).decode()
+
+
 def _malformed_table(malformed: Sequence[Malformed]) -> pa.Table:
     rows = [
         {
             "line": bad.line,
             "reason": "malformed_record",
             "message": bad.message,
-            "record": msgspec.json.encode({"text": bad.text[:_TEXT_KEPT]}).decode(),
+            # PostgreSQL keeps no zero character.
+            "record": _text_record(bad.text[:_TEXT_KEPT].replace("\0", " ")),
         }
         for bad in malformed
     ]

@@ -32,6 +32,11 @@ REASONS = (
 _NUMBER = r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?"
 _OFFSET = r"[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?\s*([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)$"
 _TIME_RANGE = "TIMESTAMP '1970-01-01' AND TIMESTAMP '2199-12-31'"
+_LATEST = 7_258_032_000_000_000  # the same last day, in microseconds since 1970
+# PostgreSQL could not keep such a number.
+_ENDLESS_NUMBER = "[0-9]{1000}|[0-9.][eE][+-]?[0-9]{4}"
+# Records nested so deeply could be stored, and then not be read again.
+_MOST_BRACKETS = 500
 _EPOCH = {"epoch_seconds": 1_000_000, "epoch_milliseconds": 1_000}
 
 
@@ -167,38 +172,37 @@ texts AS (
                 f"CASE WHEN regexp_full_match({text}, {sql_literal(_NUMBER)}) "
                 f"THEN try_cast({text} AS DECIMAL(38, 15)) END"
             )
-        return f"""timed AS (SELECT *, {self._time("time_text")} AS read_time,
-        {quantity} AS quantity FROM texts),
-typed AS (SELECT *, CASE WHEN read_time BETWEEN {_TIME_RANGE} THEN read_time END AS time
-    FROM timed)"""
+        time = self._time("time_text")
+        return f"typed AS (SELECT *, {time} AS time, {quantity} AS quantity FROM texts)"
 
     def _time(self, text: str) -> str:
         """``text`` as naive UTC; times without an offset stand in the declared zone."""
-        zone = sql_literal(self.declaration.time_zone)
         formats = self.declaration.time_formats
         if not formats:
-            local = f"timezone({zone}, try_cast({text} AS TIMESTAMP))::TIMESTAMP"
-            if self.declaration.time_zone == "UTC":
-                local = f"try_cast({text} AS TIMESTAMP)"
             return (
                 f"CASE WHEN regexp_matches({text}, {sql_literal(_OFFSET)}) "
-                f"THEN try_cast({text} AS TIMESTAMPTZ)::TIMESTAMP ELSE {local} END"
+                f"THEN {_usable(f'try_cast({text} AS TIMESTAMPTZ)::TIMESTAMP')} "
+                f"ELSE {self._zoned(f'try_cast({text} AS TIMESTAMP)')} END"
             )
         tries = []
         for pattern in formats:
-            if pattern in _EPOCH:
-                factor = _EPOCH[pattern]
-                number = f"try_cast({text} AS DECIMAL(22, 6))"
-                # Beyond these bounds no instant is representable.
-                inside = f"CASE WHEN {number} BETWEEN 0 AND 9999999999999 THEN {number} END"
-                tries.append(f"make_timestamp(CAST(({inside}) * {factor} AS BIGINT))")
-                continue
             parsed = f"try_strptime({text}, {sql_literal(pattern)})"
-            if "%z" in pattern:
-                tries.append(f"{parsed}::TIMESTAMP")
+            if pattern in _EPOCH:
+                number = f"try_cast({text} AS DECIMAL(22, 6))"
+                micro = f"CAST({number} * {_EPOCH[pattern]} AS BIGINT)"
+                inside = f"{number} BETWEEN 0 AND {_LATEST // _EPOCH[pattern]}"
+                tries.append(f"CASE WHEN {inside} THEN make_timestamp({micro}) END")
+            elif "%z" in pattern:
+                tries.append(_usable(f"{parsed}::TIMESTAMP"))
             else:
-                tries.append(f"timezone({zone}, {parsed})::TIMESTAMP")
+                tries.append(self._zoned(parsed))
         return f"coalesce({', '.join(tries)})"
+
+    def _zoned(self, local: str) -> str:
+        if self.declaration.time_zone == "UTC":
+            return _usable(local)
+        zone = sql_literal(self.declaration.time_zone)
+        return f"timezone({zone}, {_usable(local)})::TIMESTAMP"
 
     def _judged_step(self) -> str:
         """``judged``: the first thing wrong with a record decides its verdict."""
@@ -272,7 +276,9 @@ typed AS (SELECT *, CASE WHEN read_time BETWEEN {_TIME_RANGE} THEN read_time END
         position = 0 if which == "reason" else 2
         cases = []
         for number, defect in enumerate(self._defects(), start=1):
-            text = sql_literal(defect[0]) if position == 0 else f"left({defect[position]}, 1000)"
+            text = sql_literal(defect[0])
+            if position:
+                text = f"replace(left({defect[position]}, 1000), chr(0), ' ')"
             cases.append(f"WHEN {number} THEN {text}")
         return f"CASE verdict WHEN 0 THEN '' {' '.join(cases)} END"
 
@@ -287,19 +293,32 @@ typed AS (SELECT *, CASE WHEN read_time BETWEEN {_TIME_RANGE} THEN read_time END
     def _record(self) -> str:
         """The raw record as a JSON object of texts, for people to mend."""
         if self.declaration.json:
-            whole = "coalesce(object, to_json({'text': c0}))"
+            text = "CAST(to_json({'text': left(c0, 10000)}) AS VARCHAR)"
+            brackets = "length(object) - length(replace(replace(object, '[', ''), '{', ''))"
+            readable = (
+                f"object IS NOT NULL AND {brackets} < {_MOST_BRACKETS} "
+                f"AND NOT regexp_matches(object, '{_ENDLESS_NUMBER}')"
+            )
+            whole = f"CASE WHEN {readable} THEN CAST(object AS VARCHAR) ELSE {text} END"
         else:
             whole = self._json(list(self.columns))
-        if not self._hashed():
-            return f"CAST({whole} AS VARCHAR)"
-        kept = f"to_json({{{sql_literal(KEPT_ID)}: event_id}})"
-        return f"CAST(json_merge_patch({whole}, {kept}) AS VARCHAR)"
+        if self._hashed():
+            kept = f"to_json({{{sql_literal(KEPT_ID)}: event_id}})"
+            whole = f"CAST(json_merge_patch({whole}, {kept}) AS VARCHAR)"
+        # PostgreSQL keeps no zero character, neither in text nor in jsonb.
+        return f"replace({whole}, '\\u0000', '\\ufffd')"
 
     def _json(self, columns: list[str]) -> str:
+        # Not a struct: its field names would have to differ in more than upper and lower case.
         pairs = ", ".join(
-            f"{sql_literal(column)}: c{self.columns.index(column)}" for column in columns
+            f"{sql_literal(column)}, c{self.columns.index(column)}" for column in columns
         )
-        return f"CAST(to_json({{{pairs}}}) AS VARCHAR)"
+        return f"CAST(json_object({pairs}) AS VARCHAR)"
+
+
+def _usable(time: str) -> str:
+    """The time, or null outside the range of usable ones (where time zones may fail)."""
+    return f"CASE WHEN {time} BETWEEN {_TIME_RANGE} THEN {time} END"
 
 
 def _translated(value: str, translations: object) -> str:

@@ -113,13 +113,14 @@ class UsageFile:
             line = text.first_line(_LONGEST_HEADER)
         quote = self.declaration.quote
         reader = csv.reader([line], delimiter=self.declaration.delimiter, quotechar=quote)
-        columns = tuple(name.strip() for name in next(reader, []))
+        named = [name.strip() for name in next(reader, [])]
+        columns = tuple(name or f"column {place}" for place, name in enumerate(named, start=1))
         doubled = {name for name in columns if columns.count(name) > 1}
-        if not columns or not any(columns):
+        if not any(named):
             raise self._refusal("missing_header", "the file has no header line", 1)
         if doubled:
-            named = ", ".join(sorted(doubled))
-            raise self._refusal("double_column", f"the header names twice: {named}", 1)
+            listed = ", ".join(sorted(doubled))
+            raise self._refusal("double_column", f"the header names twice: {listed}", 1)
         return columns
 
     def _batches(
@@ -241,7 +242,7 @@ def _with_exact_numbers(table: pa.Table) -> pa.Table:
 def _exact_numbers(text: str) -> str:
     try:
         value = _EXACT.decode(text)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return text
     return msgspec.json.encode(value).decode()
 
@@ -296,7 +297,7 @@ class _CheckedText(io.RawIOBase):
 
     def first_line(self, limit: int) -> str:
         text = self.read(limit).decode()
-        return text.splitlines()[0] if text else ""
+        return text.replace("\r", "\n").partition("\n")[0]
 
     def close(self) -> None:
         self._file.close()
