@@ -1,14 +1,23 @@
 """Declarations of the products room."""
 
-from counterfoil.platform.metadata import Entity, Field, FieldType
+from counterfoil.platform.metadata import Entity
+from counterfoil.platform.metadata.fields import (
+    EXTERNAL_ID,
+    choice,
+    date,
+    decimal,
+    integer,
+    reference,
+    text,
+)
 
 PRODUCT = Entity(
     name="product",
     plural="products",
     help="What is sold.",
     fields=(
-        Field(name="external_id", required=True, unique=True, immutable=True),
-        Field(name="name", required=True),
+        EXTERNAL_ID,
+        text("name", required=True),
     ),
 )
 
@@ -17,16 +26,10 @@ METER = Entity(
     plural="meters",
     help="How usage events become a quantity.",
     fields=(
-        Field(name="external_id", required=True, unique=True, immutable=True),
-        Field(name="name", required=True),
-        Field(name="unit", required=True, help="Unit of an event's quantity, e.g. second."),
-        Field(
-            name="aggregation",
-            type=FieldType.CHOICE,
-            choices=("sum", "count", "max"),
-            required=True,
-            default="sum",
-        ),
+        EXTERNAL_ID,
+        text("name", required=True),
+        text("unit", required=True, help="Unit of an event's quantity, e.g. second."),
+        choice("aggregation", ("sum", "count", "max"), required=True, default="sum"),
     ),
 )
 
@@ -35,15 +38,9 @@ RATE_PLAN = Entity(
     plural="rate_plans",
     help="A named set of charges under which a product is sold.",
     fields=(
-        Field(name="external_id", required=True, unique=True, immutable=True),
-        Field(
-            name="product_id",
-            type=FieldType.REFERENCE,
-            target="product",
-            required=True,
-            indexed=True,
-        ),
-        Field(name="name", required=True),
+        EXTERNAL_ID,
+        reference("product", required=True, indexed=True),
+        text("name", required=True),
     ),
 )
 
@@ -53,42 +50,27 @@ CHARGE = Entity(
     help="One priced component of a rate plan.",
     unique=(("rate_plan_id", "name"),),
     fields=(
-        Field(name="external_id", required=True, unique=True, immutable=True),
-        Field(
-            name="rate_plan_id",
-            type=FieldType.REFERENCE,
-            target="rate_plan",
-            required=True,
-            immutable=True,
-        ),
-        Field(name="name", required=True, help="Text of the invoice line."),
-        Field(
-            name="kind",
-            type=FieldType.CHOICE,
-            choices=("one_time", "recurring", "usage"),
-            required=True,
-            immutable=True,
-        ),
-        Field(
-            name="timing",
-            type=FieldType.CHOICE,
-            choices=("in_advance", "in_arrears"),
+        EXTERNAL_ID,
+        reference("rate_plan", required=True, immutable=True),
+        text("name", required=True, help="Text of the invoice line."),
+        choice("kind", ("one_time", "recurring", "usage"), required=True, immutable=True),
+        choice(
+            "timing",
+            ("in_advance", "in_arrears"),
             required=True,
             default="in_arrears",
             immutable=True,
             help="Usage is always in arrears, a one-time charge is due on its start date.",
         ),
-        Field(
-            name="period_unit",
-            type=FieldType.CHOICE,
-            choices=("day", "week", "month", "year"),
+        choice(
+            "period_unit",
+            ("day", "week", "month", "year"),
             required=True,
             default="month",
             immutable=True,
         ),
-        Field(
-            name="period_count",
-            type=FieldType.INTEGER,
+        integer(
+            "period_count",
             required=True,
             default=1,
             minimum=1,
@@ -96,57 +78,42 @@ CHARGE = Entity(
             immutable=True,
             help="Cycle length in period units: 3 months is a quarter.",
         ),
-        Field(
-            name="alignment",
-            type=FieldType.CHOICE,
-            choices=("calendar", "anniversary"),
+        choice(
+            "alignment",
+            ("calendar", "anniversary"),
             required=True,
             default="calendar",
             immutable=True,
             help="calendar: cycles begin on the billing profile's cycle day (weeks on Monday); "
             "anniversary: cycles begin on the subscription's start (or anchor) date.",
         ),
-        Field(
-            name="proration",
-            type=FieldType.CHOICE,
-            choices=("by_day", "none"),
+        choice(
+            "proration",
+            ("by_day", "none"),
             required=True,
             default="by_day",
             help="How a partial cycle of a recurring charge is priced: the share of its days, or "
             "in full.",
         ),
-        Field(
-            name="meter_id",
-            type=FieldType.REFERENCE,
-            target="meter",
-            immutable=True,
-            help="Required for a usage charge.",
+        reference("meter", immutable=True, help="Required for a usage charge."),
+        decimal(
+            "event_minimum", 38, 15, minimum=0, help="Least quantity of one event, in meter units."
         ),
-        Field(
-            name="event_minimum",
-            type=FieldType.DECIMAL,
-            precision=38,
-            scale=15,
-            minimum=0,
-            help="Least quantity of one event, in meter units.",
-        ),
-        Field(
-            name="event_increment",
-            type=FieldType.DECIMAL,
-            precision=38,
-            scale=15,
+        decimal(
+            "event_increment",
+            38,
+            15,
             minimum=0,
             help="Each event is rounded up to a multiple of this, in meter units.",
         ),
-        Field(
-            name="unit",
+        text(
+            "unit",
             required=True,
             default="unit",
             help="Unit the price is per, as it stands on the invoice.",
         ),
-        Field(
-            name="unit_size",
-            type=FieldType.INTEGER,
+        integer(
+            "unit_size",
             required=True,
             default=1,
             minimum=1,
@@ -161,68 +128,34 @@ PRICE = Entity(
     help="The price of a charge in one layer, currency and validity. Layers are tried from the "
     "most specific: subscription, account (nearest ancestor first), pricing template, list.",
     fields=(
-        Field(
-            name="charge_id",
-            type=FieldType.REFERENCE,
-            target="charge",
-            required=True,
-            immutable=True,
-            indexed=True,
+        reference("charge", required=True, immutable=True, indexed=True),
+        choice(
+            "layer", ("list", "template", "account", "subscription"), required=True, immutable=True
         ),
-        Field(
-            name="layer",
-            type=FieldType.CHOICE,
-            choices=("list", "template", "account", "subscription"),
-            required=True,
-            immutable=True,
-        ),
-        Field(
-            name="pricing_template_id",
-            type=FieldType.REFERENCE,
-            target="pricing_template",
-            immutable=True,
-            indexed=True,
-        ),
-        Field(
-            name="account_id",
-            type=FieldType.REFERENCE,
-            target="account",
-            immutable=True,
-            indexed=True,
-        ),
-        Field(
-            name="subscription_external_id",
+        reference("pricing_template", immutable=True, indexed=True),
+        reference("account", immutable=True, indexed=True),
+        text(
+            "subscription_external_id",
             immutable=True,
             indexed=True,
             help="External id of the subscription the price is for; may be set before the "
             "subscription exists.",
         ),
-        Field(name="currency", required=True, max_length=3, immutable=True),
-        Field(
-            name="valid_from",
-            type=FieldType.DATE,
-            help="First day, local to the billed account; empty: always.",
-        ),
-        Field(name="valid_to", type=FieldType.DATE, help="First day no longer valid."),
-        Field(
-            name="model",
-            type=FieldType.CHOICE,
-            choices=("flat", "per_unit", "graduated", "volume", "package"),
-            required=True,
-        ),
-        Field(
-            name="package_size",
-            type=FieldType.DECIMAL,
-            precision=28,
-            scale=6,
+        text("currency", required=True, max_length=3, immutable=True),
+        date("valid_from", help="First day, local to the billed account; empty: always."),
+        date("valid_to", help="First day no longer valid."),
+        choice("model", ("flat", "per_unit", "graduated", "volume", "package"), required=True),
+        decimal(
+            "package_size",
+            28,
+            6,
             help="Priced units in a package; a started package counts in full. Tiers count "
             "packages.",
         ),
-        Field(
-            name="included_quantity",
-            type=FieldType.DECIMAL,
-            precision=38,
-            scale=15,
+        decimal(
+            "included_quantity",
+            38,
+            15,
             required=True,
             default=0,
             minimum=0,
@@ -237,44 +170,14 @@ PRICE_TIER = Entity(
     help="A quantity band (from, up to] of a price. Every pricing model has at least one tier.",
     unique=(("price_id", "from_quantity"),),
     fields=(
-        Field(
-            name="price_id",
-            type=FieldType.REFERENCE,
-            target="price",
-            required=True,
-            immutable=True,
-            on_delete="cascade",
-        ),
-        Field(
-            name="from_quantity",
-            type=FieldType.DECIMAL,
-            precision=28,
-            scale=6,
-            required=True,
-            default=0,
-            minimum=0,
-        ),
-        Field(
-            name="up_to",
-            type=FieldType.DECIMAL,
-            precision=28,
-            scale=6,
-            help="Inclusive upper bound; empty in the last tier.",
-        ),
-        Field(
-            name="unit_amount",
-            type=FieldType.DECIMAL,
-            precision=28,
-            scale=10,
-            required=True,
-            default=0,
-            minimum=0,
-        ),
-        Field(
-            name="flat_amount",
-            type=FieldType.DECIMAL,
-            precision=28,
-            scale=10,
+        reference("price", required=True, immutable=True, on_delete="cascade"),
+        decimal("from_quantity", 28, 6, required=True, default=0, minimum=0),
+        decimal("up_to", 28, 6, help="Inclusive upper bound; empty in the last tier."),
+        decimal("unit_amount", 28, 10, required=True, default=0, minimum=0),
+        decimal(
+            "flat_amount",
+            28,
+            10,
             required=True,
             default=0,
             minimum=0,

@@ -4,7 +4,8 @@ Dates are local to the time zone of the billing profile that bills the account; 
 half-open, so ``end_date`` is the first day no longer served.
 """
 
-from counterfoil.platform.metadata import Entity, Field, FieldType
+from counterfoil.platform.metadata import Entity
+from counterfoil.platform.metadata.fields import EXTERNAL_ID, date, decimal, reference, text
 
 SUBSCRIPTION = Entity(
     name="subscription",
@@ -12,34 +13,14 @@ SUBSCRIPTION = Entity(
     help="The running agreement of an account for one rate plan. Made by the activate command.",
     created_by_command=True,
     fields=(
-        Field(name="external_id", required=True, unique=True, immutable=True),
-        Field(
-            name="account_id",
-            type=FieldType.REFERENCE,
-            target="account",
-            required=True,
-            immutable=True,
-            indexed=True,
-        ),
-        Field(
-            name="rate_plan_id",
-            type=FieldType.REFERENCE,
-            target="rate_plan",
-            required=True,
-            immutable=True,
-        ),
-        Field(
-            name="site_id",
-            type=FieldType.REFERENCE,
-            target="site",
-            indexed=True,
-            help="Where the service is used; invoices group by it.",
-        ),
-        Field(name="start_date", type=FieldType.DATE, required=True, immutable=True),
-        Field(name="end_date", type=FieldType.DATE),
-        Field(
-            name="anchor_date",
-            type=FieldType.DATE,
+        EXTERNAL_ID,
+        reference("account", required=True, immutable=True, indexed=True),
+        reference("rate_plan", required=True, immutable=True),
+        reference("site", indexed=True, help="Where the service is used; invoices group by it."),
+        date("start_date", required=True, immutable=True),
+        date("end_date"),
+        date(
+            "anchor_date",
             immutable=True,
             help="First day of a cycle of anniversary-aligned charges; defaults to the start date.",
         ),
@@ -54,35 +35,13 @@ SUBSCRIPTION_CHARGE = Entity(
     created_by_command=True,
     indexes=(("subscription_id", "charge_id"),),
     fields=(
-        Field(
-            name="subscription_id",
-            type=FieldType.REFERENCE,
-            target="subscription",
-            required=True,
-            immutable=True,
-        ),
-        Field(
-            name="charge_id",
-            type=FieldType.REFERENCE,
-            target="charge",
-            required=True,
-            immutable=True,
-            indexed=True,
-        ),
-        Field(
-            name="quantity",
-            type=FieldType.DECIMAL,
-            precision=18,
-            scale=6,
-            required=True,
-            default=1,
-            immutable=True,
-        ),
-        Field(name="start_date", type=FieldType.DATE, required=True, immutable=True),
-        Field(name="end_date", type=FieldType.DATE),
-        Field(
-            name="billed_through",
-            type=FieldType.DATE,
+        reference("subscription", required=True, immutable=True),
+        reference("charge", required=True, immutable=True, indexed=True),
+        decimal("quantity", 18, 6, required=True, default=1, immutable=True),
+        date("start_date", required=True, immutable=True),
+        date("end_date"),
+        date(
+            "billed_through",
             computed=True,
             help="All service before this day has been billed; empty: none yet.",
         ),
@@ -96,14 +55,8 @@ USAGE_IDENTIFIER = Entity(
     "subscription it stands for.",
     unique=(("identifier", "subscription_id"),),
     fields=(
-        Field(name="identifier", required=True, indexed=True),
-        Field(
-            name="subscription_id",
-            type=FieldType.REFERENCE,
-            target="subscription",
-            required=True,
-            indexed=True,
-        ),
+        text("identifier", required=True, indexed=True),
+        reference("subscription", required=True, indexed=True),
     ),
 )
 
