@@ -46,3 +46,8 @@ def test_parquet_is_read_and_nothing_is_installed(tmp_path):
 def test_statement_beyond_the_memory_limit_fails_without_a_spill_folder():
     with open_engine(memory_limit="20MB", threads=1) as engine, pytest.raises(EngineFault):
         engine.rows("SELECT count(DISTINCT sha256(range::VARCHAR)) FROM range(2000000)")
+
+
+def test_nothing_is_written_to_standard_output():
+    with open_engine() as engine:
+        assert engine.row("SELECT current_setting('enable_progress_bar')") == (False,)

@@ -15,7 +15,7 @@ import pyarrow as pa
 EngineFault = duckdb.Error
 """Any error of a statement run on the engine."""
 
-NotComputable = duckdb.OutOfRangeException
+NotComputable = (duckdb.OutOfRangeException, duckdb.ConversionException)
 """A value of the data left the range of its type: more than 38 digits, say."""
 
 
@@ -122,6 +122,8 @@ def open_engine(
         settings["threads"] = str(threads)
     connection = duckdb.connect(":memory:", config=settings)
     connection.execute("SET TimeZone = 'UTC'")
+    # It would be written to standard output, among what a command prints.
+    connection.execute("SET enable_progress_bar = false")
     return Engine(connection)
 
 
