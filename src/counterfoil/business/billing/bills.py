@@ -14,6 +14,7 @@ from counterfoil.business.billing.due import make_cycles, make_due_items, make_r
 from counterfoil.business.billing.loading import (
     load_billed_charges,
     load_charges,
+    load_open_drafts,
     load_prices,
     load_profiles,
     new_usage_relation,
@@ -53,6 +54,25 @@ SELECT i.billed_account_id AS account_id, 'no_price' AS code,
 FROM price_epoch e JOIN charge_item i USING (item_id)
 WHERE e.price_id IS NULL
 GROUP BY i.billed_account_id
+"""
+
+_NO_TIER = """
+SELECT i.billed_account_id, 'no_tier',
+       'price ' || CAST(min(u.price_id) AS VARCHAR) || ' of charge "' || any_value(i.charge_name)
+       || '" has no tier for ' || rtrim(rtrim(CAST(max(u.units) AS VARCHAR), '0'), '.')
+       || ' ' || any_value(i.unit)
+       || CASE WHEN count(*) > 1 THEN ' (and ' || CAST(count(*) - 1 AS VARCHAR) || ' more)'
+          ELSE '' END
+FROM uncovered u JOIN charge_item i USING (item_id)
+GROUP BY i.billed_account_id
+"""
+
+# What is built on a draft would be wrong without it, so a draft is decided on before more is
+# billed to its account.
+_OPEN_DRAFT = """
+SELECT DISTINCT billed_account_id, 'open_draft',
+       'there is a draft of this account: finalize or discard it first'
+FROM charged WHERE billed_account_id IN (SELECT account_id FROM open_draft)
 """
 
 _REVERSED_MINOR = half_up(
@@ -195,6 +215,7 @@ def _load_rest(uow: UnitOfWork, engine: Engine, accounts: Sequence[int], charges
     engine.register("price_tier", tiers)
     engine.register("price_layer", layers)
     engine.register("profile", load_profiles(uow, accounts))
+    engine.register("open_draft", load_open_drafts(uow, accounts))
     again = engine.rows(
         "SELECT subscription_charge_id FROM late_cycle UNION "
         "SELECT subscription_charge_id FROM charge WHERE billed_through > end_date"
@@ -229,6 +250,7 @@ def _rate(uow: UnitOfWork, engine: Engine, store: UsageStore) -> None:
     _make_relation(engine, "usage", USAGE, select)
     for statement in RATING:
         engine.run(f"CREATE TABLE {statement.name} AS {statement.sql}")
+    engine.run(f"INSERT INTO problem {_NO_TIER}")
     engine.run(f"CREATE TABLE reversed AS {_REVERSED}")
 
 
@@ -251,6 +273,8 @@ def _midnights(engine: Engine) -> pa.Table:
 def _assemble(engine: Engine, billing_date: date) -> Bills:
     """Make invoices and lines of ``rated`` and ``reversed``."""
     engine.run(f"CREATE TABLE charged AS {_CHARGED}")
+    engine.run(f"INSERT INTO problem {_OPEN_DRAFT}")
+    engine.run("DELETE FROM charged WHERE billed_account_id IN (SELECT account_id FROM problem)")
     invoice = _INVOICE.format(billing_date=billing_date.isoformat())
     engine.run(f"CREATE TABLE invoice AS {invoice}")
     return Bills(

@@ -5,7 +5,7 @@ loses nothing and is simply run again: what is billed already is no longer due.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -16,7 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from counterfoil.business.billing.bills import Bills, compute_bills
-from counterfoil.business.billing.loading import billed_accounts, usage_seen
+from counterfoil.business.billing.loading import billed_accounts, unbilled_accounts, usage_seen
 from counterfoil.business.usage.store import UsageStore, lock_publishing
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.engine.duck import NotComputable
@@ -85,16 +85,15 @@ def run_bills(
     Refuses (409) while another bill run of this organisation is going on.
     """
     with database.transaction(now=now, source="job") as guard:
-        if not guard.lock(_LOCK):
-            raise Refused(Problem("bill_run_in_progress", "another bill run is going on"), 409)
-        run_id, todo, seen = _begin(database, billing_date, now, accounts, finalize=finalize)
+        _lock_billing(guard)
+        run_id, todo, unbilled = _begin(database, billing_date, now, accounts, finalize=finalize)
         threads = 1 if workers > 1 else None
         orders = [
             BatchOrder(
                 database.url,
                 database.catalogue,
                 store.folder,
-                tuple(batch),
+                batch,
                 billing_date,
                 run_id,
                 seen,
@@ -102,9 +101,9 @@ def run_bills(
                 now,
                 threads,
             )
-            for batch in _batches(todo)
+            for batch, seen in _batches(todo)
         ]
-        summary = BillRunSummary(run_id)
+        summary = BillRunSummary(run_id, problems=unbilled)
         for done in _run_batches(database, store, orders, workers):
             summary.add(done)
             if progress is not None:
@@ -127,12 +126,17 @@ def finalize_invoices(
 
 
 def discard_drafts(database: Database, *, now: datetime) -> int:
-    """Delete all draft invoices; what they billed is due again. How many were deleted."""
+    """Delete all draft invoices; what they billed is due again. How many were deleted.
+
+    Refuses (409) while a bill run of this organisation is going on.
+    """
     with database.transaction(now=now, source="job") as uow:
+        _lock_billing(uow)
         charges = uow.query(
             "SELECT DISTINCT r.subscription_charge_id AS id FROM rated_charge r "
             "JOIN invoice i ON i.id = r.invoice_id WHERE i.state = 'draft'"
         )
+        uow.execute(_FORGET_USAGE_SEEN)
         deleted = uow.execute("DELETE FROM invoice WHERE state = 'draft'")
         uow.execute(_RESTORE_BILLED_THROUGH, charges=[row["id"] for row in charges])
         return deleted
@@ -149,6 +153,19 @@ WHERE sc.id = ANY(:charges)
 """
 
 
+# Late usage that a discarded draft billed is late usage again.
+_FORGET_USAGE_SEEN = """
+UPDATE bill_run SET usage_segment_seen = NULL
+WHERE id >= (SELECT min(bill_run_id) FROM invoice WHERE state = 'draft')
+"""
+
+
+def _lock_billing(uow: UnitOfWork) -> None:
+    """Keep bill runs and the discarding of drafts apart, until the unit of work ends."""
+    if not uow.lock(_LOCK):
+        raise Refused(Problem("bill_run_in_progress", "another bill run is going on"), 409)
+
+
 def _begin(
     database: Database,
     billing_date: date,
@@ -156,27 +173,39 @@ def _begin(
     accounts: Sequence[int] | None,
     *,
     finalize: bool,
-) -> tuple[int, list[int], int]:
-    """Record the run; which accounts it goes over; which usage segments earlier runs have seen.
+) -> tuple[int, dict[int, int], list[tuple[int, str, str]]]:
+    """Record the run; which accounts it goes over, each with the usage segment earlier runs have
+    seen for it; the problems of accounts that nobody is billed for.
 
     The lock waits for imports that are just committing, so that no segment with a lower id
     than the newest can appear afterwards. A run over chosen accounts has seen nothing for the
-    others, so it records no segment.
+    others, and one that looks back before an earlier run has seen nothing of what lies between,
+    so they record no segment.
     """
     with database.transaction(now=now, source="job") as uow:
         lock_publishing(uow)
         newest = uow.query("SELECT coalesce(max(id), 0) AS id FROM usage_segment")[0]["id"]
-        seen = usage_seen(uow)
+        back = uow.query(
+            "SELECT coalesce(max(billing_date) > :day, false) AS back FROM bill_run",
+            day=billing_date,
+        )[0]["back"]
         run = uow.create(
             "bill_run",
             {
                 "billing_date": billing_date,
                 "finalize": finalize,
-                "usage_segment_seen": newest if accounts is None else None,
+                "usage_segment_seen": newest if accounts is None and not back else None,
             },
         )
         todo = billed_accounts(uow) if accounts is None else list(accounts)
-        return int(run["id"]), todo, seen
+        unbilled = [
+            (account, "no_billing_profile", message)
+            for account, message in (
+                unbilled_accounts(uow, billing_date) if accounts is None else ()
+            )
+        ]
+        _save_problems(uow, unbilled, int(run["id"]))
+        return int(run["id"]), usage_seen(uow, todo), unbilled
 
 
 def _finish(database: Database, summary: BillRunSummary, now: datetime) -> None:
@@ -193,9 +222,12 @@ def _finish(database: Database, summary: BillRunSummary, now: datetime) -> None:
         )
 
 
-def _batches(accounts: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(accounts), BATCH_ACCOUNTS):
-        yield accounts[start : start + BATCH_ACCOUNTS]
+def _batches(todo: Mapping[int, int]) -> Iterator[tuple[tuple[int, ...], int]]:
+    """Batches of accounts for which the same usage has been seen, with that segment."""
+    for seen in sorted(set(todo.values()), reverse=True):
+        alike = [account for account, segment in todo.items() if segment == seen]
+        for start in range(0, len(alike), BATCH_ACCOUNTS):
+            yield tuple(alike[start : start + BATCH_ACCOUNTS]), seen
 
 
 def _run_batches(

@@ -89,8 +89,9 @@ WHERE s.service_start < s.service_end
            ELSE s.service_end <= DATE '{{billing_date}}' END
 """
 
-# Service that was billed but is no longer given: each recurring charge billed beyond the end
-# gives back its share of days of the amount as billed, less what earlier reversals gave back.
+# Service that was billed but is no longer given: each recurring or one-time charge billed
+# beyond the end gives back its share of days of the amount as billed, less what earlier reversals
+# gave back.
 _REVERSIBLE = """
 SELECT b.rated_charge_id, d.*, b.cycle_start, b.cycle_end, b.price_id, b.layer,
        b.amount AS billed_amount, b.quantity AS billed_quantity, m.minor_digits,
@@ -105,7 +106,8 @@ JOIN minor_unit m ON m.currency = d.currency
 LEFT JOIN (SELECT reverses_id, -sum(amount) AS given_back, min(service_start) AS given_back_from
            FROM billed_charge WHERE kind = 'reversal' GROUP BY reverses_id) r
   ON r.reverses_id = b.rated_charge_id
-WHERE d.billed_through > d.end_date AND b.kind = 'recurring' AND b.service_end > d.end_date
+WHERE d.billed_through > d.end_date AND b.kind IN ('recurring', 'one_time')
+  AND b.service_end > d.end_date
   AND coalesce(r.given_back_from, b.service_end) > greatest(d.end_date, b.service_start)
 """
 

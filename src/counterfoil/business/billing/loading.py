@@ -115,6 +115,37 @@ WHERE p.account_id = ANY(:accounts)
 """
 
 
+_NOBODY_BILLED = """
+WITH RECURSIVE billed AS (
+    SELECT account_id AS id FROM billing_profile
+    UNION
+    SELECT a.id FROM account a JOIN billed b ON a.parent_id = b.id
+)
+SELECT a.id, a.external_id, count(DISTINCT s.id) AS subscriptions
+FROM account a
+JOIN subscription s ON s.account_id = a.id
+JOIN subscription_charge sc ON sc.subscription_id = s.id
+WHERE NOT EXISTS (SELECT 1 FROM billed b WHERE b.id = a.id)
+  AND sc.start_date <= :billing_date AND (sc.end_date IS NULL OR sc.end_date > sc.start_date)
+GROUP BY a.id, a.external_id ORDER BY a.id
+"""
+
+_SEEN = "SELECT coalesce(max(usage_segment_seen), 0) FROM bill_run WHERE state = 'finished'"
+
+# A run that could not bill an account has not seen its usage.
+_BEHIND = f"""
+SELECT p.account_id, (
+    SELECT coalesce(max(r.usage_segment_seen), 0) FROM bill_run r
+    WHERE r.state = 'finished' AND NOT EXISTS (
+        SELECT 1 FROM billing_problem q
+        WHERE q.bill_run_id = r.id AND q.account_id = p.account_id)) AS seen
+FROM (SELECT DISTINCT q.account_id FROM billing_problem q
+      JOIN bill_run l ON l.id = q.bill_run_id
+      WHERE l.usage_segment_seen = ({_SEEN})) p
+WHERE p.account_id = ANY(:accounts)
+"""
+
+
 def load_charges(uow: UnitOfWork, accounts: Sequence[int], billing_date: date) -> pa.Table:
     """Subscription charges of which something may be due by ``billing_date``.
 
@@ -154,6 +185,28 @@ def load_profiles(uow: UnitOfWork, accounts: Sequence[int]) -> pa.Table:
     return uow.read_arrow(_PROFILES, accounts=list(accounts))
 
 
+def load_open_drafts(uow: UnitOfWork, accounts: Sequence[int]) -> pa.Table:
+    """account_id of those of the accounts that have a draft invoice."""
+    return uow.read_arrow(
+        "SELECT DISTINCT account_id FROM invoice WHERE state = 'draft' "
+        "AND account_id = ANY(:accounts)",
+        accounts=list(accounts),
+    )
+
+
+def unbilled_accounts(uow: UnitOfWork, billing_date: date) -> list[tuple[int, str]]:
+    """Accounts with service by ``billing_date`` for which nobody is billed; each with a message.
+
+    Neither they nor an account above them has a billing profile.
+    """
+    rows = uow.query(_NOBODY_BILLED, billing_date=billing_date)
+    message = (
+        "neither account {external_id!r} nor an account above it has a billing profile: "
+        "{subscriptions} of its subscriptions are not billed"
+    )
+    return [(int(row["id"]), message.format_map(row)) for row in rows]
+
+
 def billed_accounts(uow: UnitOfWork) -> list[int]:
     """Ids of all accounts with a billing profile, bucket by bucket (root_id % 16)."""
     rows = uow.query(
@@ -163,12 +216,15 @@ def billed_accounts(uow: UnitOfWork) -> list[int]:
     return [row["account_id"] for row in rows]
 
 
-def usage_seen(uow: UnitOfWork) -> int:
-    """The highest usage segment that a finished bill run over all accounts has considered."""
-    rows = uow.query(
-        "SELECT coalesce(max(usage_segment_seen), 0) AS seen FROM bill_run WHERE state = 'finished'"
-    )
-    return int(rows[0]["seen"])
+def usage_seen(uow: UnitOfWork, accounts: Sequence[int]) -> dict[int, int]:
+    """For each account the highest usage segment that a finished bill run over all accounts has
+    considered without finding a problem of that account; 0 when none has."""
+    newest = int(uow.query(f"SELECT ({_SEEN}) AS seen")[0]["seen"])
+    behind = uow.query(_BEHIND, accounts=list(accounts))
+    return {
+        **dict.fromkeys(accounts, newest),
+        **{int(row["account_id"]): int(row["seen"]) for row in behind},
+    }
 
 
 def new_usage_relation(uow: UnitOfWork, store: UsageStore, *, newer_than: int) -> str | None:

@@ -66,7 +66,12 @@ def preview_invoice(
     with database.transaction(now=now) as uow:
         account = billed_account(uow, account_external_id)
         bills = compute_bills(
-            uow, store, [account], billing_date, usage_seen=usage_seen(uow), threads=1
+            uow,
+            store,
+            [account],
+            billing_date,
+            usage_seen=usage_seen(uow, [account])[account],
+            threads=1,
         )
     return _as_preview(bills)
 

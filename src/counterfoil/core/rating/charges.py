@@ -4,7 +4,7 @@ from counterfoil.core.rating.exact import decimal15, half_up, power_of_ten, raw,
 from counterfoil.core.rating.prices import PRICE_EPOCHS
 from counterfoil.core.rating.quantities import PRICED_QUANTITIES
 from counterfoil.core.rating.relations import QUANTITY, Statement
-from counterfoil.core.rating.tiers import TIER_STEPS
+from counterfoil.core.rating.tiers import TIER_STEPS, UNCOVERED
 
 # A recurring quantity has 6 decimals and a price 10, so their product has 16: times the days it
 # is an exact integer count of 10**-16.
@@ -64,12 +64,14 @@ WHERE kind <> 'usage' OR quantity <> 0 OR events > 0 AND quantity_before = 0 OR 
 RATING: tuple[Statement, ...] = (
     *PRICED_QUANTITIES,
     *TIER_STEPS,
+    UNCOVERED,
     Statement("rated", _RATED),
 )
 """Run after ``PRICE_EPOCHS`` and once ``midnight`` holds the days the usage epochs need.
 
 Makes ``rated``: item_id, epoch_no, service_start, service_end, price_id, layer, events, quantity,
 quantity_before, included_quantity, days, cycle_days, unit_amount (null where several applied),
-steps (as in ``priced``), list_amount and exact_amount DECIMAL(38,15), amount DECIMAL(20,4)."""
+steps (as in ``priced``), list_amount and exact_amount DECIMAL(38,15), amount DECIMAL(20,4);
+and ``uncovered`` (see core.rating.tiers), whose items are missing or wrong in ``rated``."""
 
 __all__ = ["PRICE_EPOCHS", "RATING"]

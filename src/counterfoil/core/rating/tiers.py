@@ -72,6 +72,25 @@ FROM tier_step
 GROUP BY item_id, epoch_no
 """
 
+# A price whose tiers leave out a range, or end, is one that somebody has not finished.
+_UNCOVERED = """
+WITH reach AS (
+    SELECT price_id, max(up_to) AS up_to, bool_or(up_to IS NULL) AS open,
+           min(from_quantity) = 0 AND sum(coalesce(up_to, from_quantity) - from_quantity)
+               = max(coalesce(up_to, from_quantity)) AS gapless
+    FROM price_tier GROUP BY price_id
+)
+SELECT s.item_id, s.epoch_no, s.price_id, max(s.units) AS units
+FROM tier_side s LEFT JOIN reach r ON r.price_id = s.price_id
+WHERE r.price_id IS NULL
+   OR s.model <> 'flat' AND (NOT r.gapless OR NOT r.open AND s.units > r.up_to)
+GROUP BY s.item_id, s.epoch_no, s.price_id
+"""
+
+UNCOVERED = Statement("uncovered", _UNCOVERED)
+"""After ``TIER_STEPS``: item_id, epoch_no, price_id, units of the positions that no tier of their
+price covers, in full or in part. What was priced for them is not to be used."""
+
 TIER_STEPS = (
     Statement("tier_side", _SIDE),
     Statement("tier_step", _STEP),
