@@ -19,7 +19,7 @@ from counterfoil.business.billing.loading import (
     load_profiles,
     new_usage_relation,
 )
-from counterfoil.business.usage.store import UsageStore, usage_relation
+from counterfoil.business.usage.store import BUCKETS, UsageStore, usage_relation
 from counterfoil.core.periods.zones import local_midnight
 from counterfoil.core.rating.charges import PRICE_EPOCHS, RATING
 from counterfoil.core.rating.exact import half_up, power_of_ten, raw
@@ -102,8 +102,10 @@ WITH charged AS (
     SELECT b.billed_account_id, b.account_name, b.site_name, b.product_name, b.charge_name,
            b.subscription_id, b.subscription_charge_id, 'reversal', b.currency, b.unit,
            b.cycle_start, b.cycle_end, b.service_start, b.service_end,
-           b.rated_charge_id, b.price_id, b.layer, b.billed_quantity, 0, 0, 0, b.days,
-           b.cycle_days, NULL, -b.back, -b.back, -b.back, '[]', false
+           b.rated_charge_id, b.price_id, b.layer, b.billed_quantity,
+           CAST(0 AS DECIMAL(38,15)), CAST(0 AS DECIMAL(38,15)), 0, b.days, b.cycle_days, NULL,
+           CAST(-b.back AS DECIMAL(38,15)), CAST(-b.back AS DECIMAL(38,15)),
+           CAST(-b.back AS DECIMAL(20,4)), '[]', false
     FROM reversed b WHERE b.back <> 0
 )
 SELECT c.*, coalesce(p.parts, 0) + row_number() OVER (PARTITION BY c.subscription_charge_id,
@@ -147,7 +149,8 @@ _LINES = """
 SELECT c.charge_no, i.invoice_no,
        row_number() OVER (PARTITION BY i.invoice_no ORDER BY c.charge_no) AS position,
        c.account_name, c.site_name, c.product_name,
-       CASE WHEN c.kind = 'reversal' THEN 'Credit: ' || c.charge_name
+       CASE WHEN c.kind = 'reversal' OR c.late AND c.quantity < 0
+            THEN 'Credit: ' || c.charge_name
             WHEN c.late AND c.part > 0 THEN c.charge_name || ' (late usage)'
             ELSE c.charge_name END AS description,
        c.service_start, c.service_end, CAST(c.quantity AS DECIMAL(38,15)) AS quantity, c.unit,
@@ -190,7 +193,9 @@ def compute_bills(
         )
         new_usage = None
         if billed_before[0]:
-            new_usage = new_usage_relation(uow, store, newer_than=usage_seen)
+            new_usage = new_usage_relation(
+                uow, store, newer_than=usage_seen, buckets=_buckets(engine)
+            )
         _make_relation(engine, "new_usage", USAGE, new_usage)
         make_cycles(engine, billing_date)
         make_due_items(engine, billing_date)
@@ -210,23 +215,25 @@ def _make_relation(engine: Engine, name: str, shape: Relation, select: str | Non
 
 def _load_rest(uow: UnitOfWork, engine: Engine, accounts: Sequence[int], charges: pa.Table) -> None:
     """Load prices, profiles, and earlier rated charges of late or ended charges."""
-    prices, tiers, layers = load_prices(uow, accounts, charges)
-    engine.register("price", prices)
-    engine.register("price_tier", tiers)
-    engine.register("price_layer", layers)
     engine.register("profile", load_profiles(uow, accounts))
     engine.register("open_draft", load_open_drafts(uow, accounts))
     again = engine.rows(
         "SELECT subscription_charge_id FROM late_cycle UNION "
         "SELECT subscription_charge_id FROM charge WHERE billed_through > end_date"
     )
-    engine.register("billed_charge", load_billed_charges(uow, [int(row[0]) for row in again]))
+    billed = load_billed_charges(uow, [int(row[0]) for row in again])
+    engine.register("billed_charge", billed)
+    prices, tiers, layers = load_prices(uow, accounts, charges, billed)
+    engine.register("price", prices)
+    engine.register("price_tier", tiers)
+    engine.register("price_layer", layers)
     engine.run(
-        "CREATE TABLE billed_usage AS SELECT i.item_id, b.service_start, "
+        "CREATE TABLE billed_usage AS SELECT i.item_id, b.service_start, b.service_end, "
+        "b.price_id, b.layer, "
         f"CAST(sum(b.quantity) AS {BILLED_USAGE.columns['quantity']}) AS quantity "
         "FROM charge_item i JOIN billed_charge b USING (subscription_charge_id) "
         "WHERE i.late AND b.kind = 'usage' AND b.service_start >= i.service_start "
-        "AND b.service_start < i.service_end GROUP BY i.item_id, b.service_start"
+        "AND b.service_start < i.service_end GROUP BY ALL"
     )
 
 
@@ -237,13 +244,12 @@ def _rate(uow: UnitOfWork, engine: Engine, store: UsageStore) -> None:
     engine.register("midnight", _midnights(engine))
     engine.run(f"CREATE TABLE problem AS {_PROBLEMS}")
     span = engine.row("SELECT min(instant), max(instant) FROM midnight")
-    buckets = [int(row[0]) for row in engine.rows("SELECT DISTINCT root_id % 16 FROM charge")]
     select = None
     if isinstance(span[0], datetime) and isinstance(span[1], datetime):
         select = usage_relation(
             uow,
             store,
-            buckets=buckets,
+            buckets=_buckets(engine),
             from_time=span[0].replace(tzinfo=UTC),
             to_time=span[1].replace(tzinfo=UTC),
         )
@@ -252,6 +258,11 @@ def _rate(uow: UnitOfWork, engine: Engine, store: UsageStore) -> None:
         engine.run(f"CREATE TABLE {statement.name} AS {statement.sql}")
     engine.run(f"INSERT INTO problem {_NO_TIER}")
     engine.run(f"CREATE TABLE reversed AS {_REVERSED}")
+
+
+def _buckets(engine: Engine) -> list[int]:
+    """The buckets of the usage store that hold the usage of these charges."""
+    return [int(row[0]) for row in engine.rows(f"SELECT DISTINCT root_id % {BUCKETS} FROM charge")]
 
 
 def _midnights(engine: Engine) -> pa.Table:

@@ -4,7 +4,9 @@ A charge is due
   one-time    once, on its start date;
   recurring in advance   from the first day of service of a cycle;
   recurring in arrears, and usage   from the day after the last day of service of a cycle;
-and never again once ``billed_through`` has passed it. Late usage makes the cycles it falls into
+and never again once ``billed_through`` has passed it. A recurring charge without proration is billed
+once per cycle, in full, for the quantity held when its service in the cycle begins: a change of
+quantity counts from the next cycle on, and nothing is given back. Late usage makes the cycles it falls into
 due again: rating then bills the difference.
 """
 
@@ -49,7 +51,8 @@ _IN_CADENCE = """
 """
 
 # One day of margin on each side, because the day here is UTC's: a cycle in which nothing is late
-# after all comes out of rating with no difference.
+# after all comes out of rating with no difference. So does a cycle that was billed and then cut
+# short by a cancellation, but for what was used after its new end.
 _LATE_CYCLE = f"""
 SELECT DISTINCT d.subscription_charge_id, c.cycle_start, c.cycle_end
 FROM charge d
@@ -58,6 +61,11 @@ JOIN (SELECT DISTINCT subscription_id, meter_id, CAST(time AS DATE) AS day FROM 
 JOIN cycle c ON {_IN_CADENCE}
  AND c.cycle_start <= u.day + 1 AND c.cycle_end >= u.day
 WHERE d.kind = 'usage' AND least(c.cycle_end, coalesce(d.end_date, c.cycle_end)) <= d.billed_through
+UNION
+SELECT d.subscription_charge_id, c.cycle_start, c.cycle_end
+FROM charge d JOIN cycle c ON {_IN_CADENCE}
+ AND c.cycle_start < d.end_date AND c.cycle_end > d.end_date
+WHERE d.kind = 'usage' AND d.billed_through > d.end_date
 """
 
 _DUE = f"""
@@ -84,6 +92,8 @@ SELECT row_number() OVER (ORDER BY subscription_charge_id, service_start) AS ite
        s.kind = 'recurring' AND s.proration = 'by_day' AS prorated
 FROM span s JOIN minor_unit m USING (currency)
 WHERE s.service_start < s.service_end
+  AND NOT (s.kind = 'recurring' AND s.proration = 'none' AND s.continues
+           AND s.service_start = s.start_date AND s.start_date > s.cycle_start)
   AND CASE WHEN s.kind = 'one_time' OR s.kind = 'recurring' AND s.timing = 'in_advance'
            THEN s.service_start <= DATE '{{billing_date}}'
            ELSE s.service_end <= DATE '{{billing_date}}' END
@@ -91,7 +101,8 @@ WHERE s.service_start < s.service_end
 
 # Service that was billed but is no longer given: each recurring or one-time charge billed
 # beyond the end gives back its share of days of the amount as billed, less what earlier reversals
-# gave back.
+# gave back. Usage is given back when it was billed for days wholly after the end; a cycle that was
+# cut short is rated again (see _LATE_CYCLE).
 _REVERSIBLE = """
 SELECT b.rated_charge_id, d.*, b.cycle_start, b.cycle_end, b.price_id, b.layer,
        b.amount AS billed_amount, b.quantity AS billed_quantity, m.minor_digits,
@@ -106,8 +117,8 @@ JOIN minor_unit m ON m.currency = d.currency
 LEFT JOIN (SELECT reverses_id, -sum(amount) AS given_back, min(service_start) AS given_back_from
            FROM billed_charge WHERE kind = 'reversal' GROUP BY reverses_id) r
   ON r.reverses_id = b.rated_charge_id
-WHERE d.billed_through > d.end_date AND b.kind IN ('recurring', 'one_time')
-  AND b.service_end > d.end_date
+WHERE d.billed_through > d.end_date AND b.service_end > d.end_date
+  AND (b.kind = 'recurring' AND d.proration = 'by_day' OR b.kind = 'one_time' OR b.kind = 'usage' AND b.service_start >= d.end_date)
   AND coalesce(r.given_back_from, b.service_end) > greatest(d.end_date, b.service_start)
 """
 

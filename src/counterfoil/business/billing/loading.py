@@ -33,6 +33,9 @@ SELECT sc.id AS subscription_charge_id, sc.subscription_id, b.account_id, b.bill
        c.name AS charge_name, pr.name AS product_name, a.name AS account_name,
        st.name AS site_name, a.root_id,
        sc.quantity, sc.start_date, sc.end_date, sc.billed_through,
+       EXISTS (SELECT 1 FROM subscription_charge e
+               WHERE e.subscription_id = sc.subscription_id AND e.charge_id = sc.charge_id
+                 AND e.end_date = sc.start_date AND e.start_date < e.end_date) AS continues,
        p.currency, p.time_zone
 FROM billed b
 JOIN account a ON a.id = b.account_id
@@ -80,7 +83,7 @@ SELECT p.id AS price_id, p.charge_id, p.currency, p.layer,
 FROM price p
 LEFT JOIN subscription s ON s.external_id = p.subscription_external_id
 WHERE p.charge_id = ANY(:charges)
-  AND (p.layer IN ('list', 'template')
+  AND (p.layer IN ('list', 'template') OR p.id = ANY(:billed_at)
        OR p.layer = 'account' AND p.account_id = ANY(:owners)
        OR p.layer = 'subscription' AND s.account_id = ANY(:accounts))
 """
@@ -160,9 +163,10 @@ def load_charges(uow: UnitOfWork, accounts: Sequence[int], billing_date: date) -
 
 
 def load_prices(
-    uow: UnitOfWork, accounts: Sequence[int], charges: pa.Table
+    uow: UnitOfWork, accounts: Sequence[int], charges: pa.Table, billed: pa.Table
 ) -> tuple[pa.Table, pa.Table, pa.Table]:
-    """``price``, ``price_tier`` and ``price_layer`` (see core.rating.relations) of the charges."""
+    """``price``, ``price_tier`` and ``price_layer`` (see core.rating.relations) of the charges, with
+    the prices at which ``billed`` charges were billed."""
     layers = uow.read_arrow(_LAYERS, accounts=list(accounts))
     owners = sorted(set(layers.column("owner_id").to_pylist()))
     prices = uow.read_arrow(
@@ -170,6 +174,7 @@ def load_prices(
         charges=sorted(set(charges.column("charge_id").to_pylist())),
         owners=owners,
         accounts=sorted(set(charges.column("account_id").to_pylist())),
+        billed_at=sorted({price for price in billed.column("price_id").to_pylist() if price}),
     )
     tiers = uow.read_arrow(_TIERS, prices=prices.column("price_id").to_pylist())
     return prices, tiers, layers
@@ -227,13 +232,17 @@ def usage_seen(uow: UnitOfWork, accounts: Sequence[int]) -> dict[int, int]:
     }
 
 
-def new_usage_relation(uow: UnitOfWork, store: UsageStore, *, newer_than: int) -> str | None:
+def new_usage_relation(
+    uow: UnitOfWork, store: UsageStore, *, newer_than: int, buckets: Sequence[int]
+) -> str | None:
     """A SELECT of the events in segments beyond ``newer_than``, duplicates included, or None.
 
     Compaction moves old events into new segments, so this may be more than what is really new.
+    Of compacted segments only those of the buckets are read; fresh ones hold all buckets.
     """
     manifest = visible_segments(uow)
-    newer = [row for row in (*manifest.compacted, *manifest.fresh) if row["id"] > newer_than]
+    compacted = [row for row in manifest.compacted if row["bucket"] in buckets]
+    newer = [row for row in (*compacted, *manifest.fresh) if row["id"] > newer_than]
     if not newer:
         return None
     return f"SELECT subscription_id, meter_id, time FROM {parquet(store.paths(newer))}"
