@@ -193,3 +193,43 @@ def test_an_amount_beyond_all_digits_stops_nobody_else(company: Company, huge: s
     run = company.bill(JAN)
     assert [problem[:2] for problem in run.problems] == [(account, "not_computable")]
     assert amounts(company) == [Decimal("249.95")]
+
+
+def test_usage_after_a_cancellation_in_the_past_is_given_back(company: Company) -> None:
+    company.open_account("ACME")
+    subscription = company.subscribe("M", "ACME", "minutes", JAN)
+    company.use(subscription, ("a", at(3), "720"), ("b", at(25), "120"), ("c", at(3, 2), "300"))
+    company.bill(MAR)
+    with company.database.transaction(now=NOW) as uow:
+        cancel_subscriptions(uow, [subscription], date(2024, 1, 20))
+    company.bill(MAR)
+    # January: 14 minutes, 2 included, 10 at 0.22, 2 at 0.20; February: 5, 2 included, 3 at 0.22.
+    assert [line[1:] for line in company.lines()] == [
+        ("Toll-free minutes", JAN, FEB, Decimal(14), Decimal("2.60")),
+        ("Toll-free minutes", FEB, MAR, Decimal(5), Decimal("0.66")),
+        ("Credit: Toll-free minutes", JAN, date(2024, 1, 20), Decimal(-2), Decimal("-0.40")),
+        ("Credit: Toll-free minutes", FEB, MAR, Decimal(5), Decimal("-0.66")),
+    ]
+    company.use(subscription, ("late", at(4), "60"), ("too late", at(21), "60"))
+    company.bill(APR)
+    assert [line[1:] for line in company.lines()[4:]] == [
+        (
+            "Toll-free minutes (late usage)",
+            JAN,
+            date(2024, 1, 20),
+            Decimal(1),
+            Decimal("0.20"),
+        )
+    ]
+    assert company.bill(APR).lines == 0
+
+
+def test_exact_amounts_keep_15_decimals(company: Company) -> None:
+    company.open_account("ACME")
+    company.subscribe("S", "ACME", "rooms", date(2024, 1, 16))
+    company.bill(date(2024, 1, 16))
+    with company.database.transaction(now=NOW) as uow:
+        charge = uow.query("SELECT exact_amount, list_amount FROM rated_charge")[0]
+    # 249.95 x 16/31
+    assert charge["exact_amount"] == Decimal("129.006451612903226")
+    assert charge["list_amount"] == Decimal("129.006451612903226")

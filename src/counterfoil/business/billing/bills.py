@@ -80,11 +80,11 @@ _REVERSED_MINOR = half_up(
     f"(cycle_days * {power_of_ten('minor_digits', 4)})",
 )
 _REVERSED = f"""
-SELECT *, CASE WHEN days = cycle_days THEN billed_amount
+SELECT *, CAST(CASE WHEN days = cycle_days THEN billed_amount
           ELSE CAST(CAST({_REVERSED_MINOR} AS DECIMAL(20,0)) * CASE minor_digits
                WHEN 0 THEN 1::DECIMAL(5,4) WHEN 2 THEN 0.01::DECIMAL(5,4)
                WHEN 3 THEN 0.001::DECIMAL(5,4) ELSE 0.0001::DECIMAL(5,4) END AS DECIMAL(20,4))
-          END - given_back AS back
+          END - given_back AS DECIMAL(20,4)) AS back
 FROM reversible
 """
 

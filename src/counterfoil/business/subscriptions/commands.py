@@ -101,6 +101,7 @@ def change_quantity(
     quantity, and charges that are not recurring.
     """
     uow.get("subscription", subscription_id)
+    _lock_subscriptions(uow, [subscription_id])
     if quantity < 0:
         raise Refused(Problem("negative", f"{quantity} is less than 0", "quantity"))
     charge_id = _recurring_charge(uow, subscription_id, charge_external_id)
@@ -139,7 +140,7 @@ def cancel_subscriptions(uow: UnitOfWork, subscription_ids: Sequence[int], end_d
     and those that end earlier already.
     """
     ids = sorted(set(subscription_ids))
-    rows = uow.query("SELECT * FROM subscription WHERE id = ANY(:ids) ORDER BY id", ids=ids)
+    rows = _lock_subscriptions(uow, ids)
     missing = set(ids) - {cast("int", row["id"]) for row in rows}
     if missing:
         problems = [
@@ -172,6 +173,14 @@ def cancel_subscriptions(uow: UnitOfWork, subscription_ids: Sequence[int], end_d
             entity,
             [(cast("int", row["id"]), {"end_date": _end(row, end_date)}) for row in records],
         )
+
+
+def _lock_subscriptions(uow: UnitOfWork, ids: Sequence[int]) -> list[Record]:
+    """The subscriptions, held until the unit of work ends: of two changes to one subscription at
+    the same time the second sees what the first has done."""
+    return uow.query(
+        "SELECT * FROM subscription WHERE id = ANY(:ids) ORDER BY id FOR NO KEY UPDATE", ids=ids
+    )
 
 
 def _end(row: Record, end_date: date) -> date:
