@@ -26,7 +26,7 @@ def main() -> None:
     seconds = time.perf_counter() - begin
     database.close()
     counts = {"invoices": summary.invoices, "lines": summary.lines, "skipped": summary.problems}
-    print(json.dumps({"seconds": seconds, **counts}))  # noqa: T201 - the answer to the caller
+    print(json.dumps({"seconds": seconds, **counts}))
 
 
 if __name__ == "__main__":

@@ -82,7 +82,8 @@ _ROWS = {
         SELECT n AS id, printf('A%07d', n) AS external_id, 'Customer ' || n AS name,
                CASE WHEN n % 3 <> 1 THEN n - (n + 2) % 3 END AS parent_id,
                n - (n + 2) % 3 AS root_id, 'active' AS status,
-               CASE WHEN n % 3 = 0 THEN {template}::BIGINT END AS pricing_template_id FROM number""",
+               CASE WHEN n % 3 = 0 THEN {template}::BIGINT END AS pricing_template_id
+        FROM number""",
     "billing_profile": """
         SELECT n AS account_id, 'USD' AS currency,
                CASE n % 2 WHEN 0 THEN 'America/Denver' ELSE 'Europe/Oslo' END AS time_zone,

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
-import pyarrow as pa
-
 from counterfoil.core.rating.charges import PRICE_EPOCHS, RATING
 from counterfoil.core.rating.relations import BILLED_USAGE
 from counterfoil.platform.engine.duck import Engine, open_engine
@@ -163,12 +161,8 @@ def _write_events(folder: Path, events: int, subscriptions: int) -> list[str]:
 
 
 def _rate(engine: Engine) -> Decimal:
-    empty = {
-        "item_id": pa.array([], pa.int64()),
-        "service_start": pa.array([], pa.date32()),
-        "quantity": pa.array([], pa.decimal128(38, 15)),
-    }
-    engine.register(BILLED_USAGE.name, pa.table(empty))
+    nothing = ", ".join(f"CAST(NULL AS {kind}) AS {c}" for c, kind in BILLED_USAGE.columns.items())
+    engine.run(f"CREATE VIEW {BILLED_USAGE.name} AS SELECT {nothing} WHERE false")
     engine.run(
         "CREATE TABLE midnight AS SELECT 'UTC' AS time_zone, CAST(t AS DATE) AS day, t AS instant "
         "FROM range(TIMESTAMP '2026-10-01', TIMESTAMP '2026-11-02', INTERVAL 1 DAY) r(t)"

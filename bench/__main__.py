@@ -1,0 +1,214 @@
+"""``python -m bench``: measures the speeds of docs/performance.md and writes build/bench.json.
+
+Everything runs on data made for it, in scratch organisations on a PostgreSQL server of its own;
+``--folder`` chooses the disk. The ratios compare two sides of one and the same run.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.billing import BillingResult, measure_billing
+from bench.company import EVENTS_PER_ACCOUNT
+from bench.ingest import measure_file, measure_http
+from bench.machine import describe_machine
+from bench.printing import LINES, measure_printing
+from bench.rating import measure_rating
+from counterfoil.bootstrap import Settings, database_server, scratch_organisation
+
+RESULT = Path(__file__).parents[1] / "build" / "bench.json"
+MEASURES = ("rate", "bill", "http", "file", "pdf")
+
+Figures = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much data each measurement gets."""
+
+    rated_events: int
+    rounds: int
+    billed_accounts: tuple[int, ...]
+    http_events: int
+    file_records: int
+    invoices: int
+
+
+SCALES = {
+    "small": Scale(100_000, 1, (100, 200), 5_000, 10_000, 2),
+    "full": Scale(10_000_000, 2, (5_000, 20_000), 200_000, 1_000_000, 50),
+}
+
+console = Console(highlight=False)
+
+
+def main() -> None:
+    """Measure what is asked for, print it, and write it to ``build/bench.json``."""
+    arguments = _arguments()
+    scale = SCALES[arguments.scale]
+    with tempfile.TemporaryDirectory(prefix="counterfoil-bench-", dir=arguments.folder) as folder:
+        settings = Settings(Path(folder))
+        # Scratch organisations keep their usage where Python keeps temporary files.
+        tempfile.tempdir = folder
+        with database_server(settings):
+            with scratch_organisation(settings) as organisation:
+                machine = describe_machine(organisation)
+            figures: Figures = {}
+            for name in MEASURES:
+                if name in arguments.only:
+                    figures |= _FIGURES[name](settings, scale)
+    _print(machine, figures)
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    report = {**figures, "scale": arguments.scale, "machine": machine}
+    arguments.output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    console.print(f"Written to {arguments.output}")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the speeds.")
+    parser.add_argument(
+        "--only",
+        type=_names,
+        default=MEASURES,
+        help=f"some of {','.join(MEASURES)}, with commas",
+    )
+    parser.add_argument("--scale", choices=tuple(SCALES), default="full")
+    parser.add_argument("--folder", type=Path, help="where the data lies while it measures")
+    parser.add_argument("--output", type=Path, default=RESULT)
+    return parser.parse_args()
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    unknown = [name for name in names if name not in MEASURES]
+    if unknown:
+        message = f"{', '.join(unknown)}: not one of {', '.join(MEASURES)}"
+        raise argparse.ArgumentTypeError(message)
+    return names
+
+
+@contextmanager
+def _measuring(what: str) -> Iterator[None]:
+    begin = time.perf_counter()
+    with console.status(f"{what} …"):
+        yield
+    console.print(f"{what}: done in {time.perf_counter() - begin:.0f} s")
+
+
+def _rate(settings: Settings, scale: Scale) -> Figures:
+    folder = settings.home / "rating"
+    folder.mkdir()
+    with _measuring(f"Rating {scale.rated_events:,} events, and the same in bare SQL"):
+        result = measure_rating(folder, scale.rated_events, scale.rounds)
+    return {
+        "rate_events_per_s": round(result.events / result.seconds),
+        "rate_vs_bare_sql": round(result.bare_seconds / result.seconds, 3),
+        "rated_events": result.events,
+    }
+
+
+def _bill(settings: Settings, scale: Scale) -> Figures:
+    results: list[BillingResult] = []
+    for accounts in scale.billed_accounts:
+        with _measuring(f"Billing {accounts:,} accounts, and the bare COPY of the same rows"):
+            results.append(measure_billing(settings, accounts))
+    last = results[-1]
+    best = last.best
+    return {
+        "bill_accounts_per_s": round(last.accounts / best.seconds),
+        "bill_vs_bare_copy": round(last.bare_seconds / best.seconds, 3),
+        "bill_peak_rss_mb": {str(one.accounts): one.best.peak_rss_mb for one in results},
+        "bill_runs": [
+            {
+                "accounts": one.accounts,
+                "workers": run.workers,
+                "accounts_per_s": round(one.accounts / run.seconds),
+                "peak_rss_mb": run.peak_rss_mb,
+            }
+            for one in results
+            for run in one.runs
+        ],
+        "bill_workers": best.workers,
+        "accounts": last.accounts,
+        "events": last.events,
+        "events_per_account": EVENTS_PER_ACCOUNT,
+        "lines": best.lines,
+    }
+
+
+def _file(settings: Settings, scale: Scale) -> Figures:
+    with _measuring(f"Importing a file of {scale.file_records:,} records"):
+        result = measure_file(settings, scale.file_records)
+    return {
+        "ingest_file_events_per_s": round(result.records / result.seconds),
+        "file_records": result.records,
+        "file_megabytes": round(result.megabytes, 1),
+        "compact_events_per_s": round(result.records / result.compact_seconds),
+    }
+
+
+def _http(settings: Settings, scale: Scale) -> Figures:
+    with _measuring(f"Posting {scale.http_events:,} events over HTTP"):
+        result = measure_http(settings, scale.http_events)
+    return {
+        "ingest_http_events_per_s": round(result.events / result.seconds),
+        "http_events": result.events,
+        "http_clients": result.clients,
+    }
+
+
+def _pdf(_settings: Settings, scale: Scale) -> Figures:
+    with _measuring(f"Printing {scale.invoices} invoices of {LINES} lines"):
+        result = measure_printing(scale.invoices)
+    return {
+        "pdf_pages_per_s_core": round(result.pages_per_second_and_core, 1),
+        "pdf_pages": result.pages,
+    }
+
+
+_FIGURES: dict[str, Callable[[Settings, Scale], Figures]] = {
+    "rate": _rate,
+    "bill": _bill,
+    "http": _http,
+    "file": _file,
+    "pdf": _pdf,
+}
+
+_ROWS: tuple[tuple[str, str, str], ...] = (
+    ("rate_events_per_s", "Rating usage, events per second", "1,000,000"),
+    ("rate_vs_bare_sql", "  speed of bare SQL = 1", "0.8"),
+    ("bill_accounts_per_s", "Bill run, accounts per second", "2,000"),
+    ("bill_vs_bare_copy", "  speed of the bare COPY of the same rows = 1", ""),
+    ("ingest_http_events_per_s", "Usage over HTTP, events per second", "50,000"),
+    ("ingest_file_events_per_s", "Usage from a file, events per second", "150,000"),
+    ("pdf_pages_per_s_core", "PDF pages per second and core", "40"),
+)
+
+
+def _print(machine: dict[str, str], figures: Figures) -> None:
+    described = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in machine.items())
+    table = Table(title="Counterfoil's speeds", caption=described)
+    table.add_column("What")
+    table.add_column("Measured", justify="right")
+    table.add_column("Target (2 cores)", justify="right")
+    for key, label, target in _ROWS:
+        if key in figures:
+            table.add_row(label, f"{figures[key]:,}", target)
+    memory = figures.get("bill_peak_rss_mb")
+    if isinstance(memory, dict):
+        for accounts, megabytes in memory.items():
+            label = f"Bill run of {int(accounts):,} accounts, peak memory in MB"
+            table.add_row(label, f"{megabytes:,}", "flat")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()
