@@ -256,3 +256,53 @@ def test_the_calendar_of_a_billed_account_cannot_change(company: Company) -> Non
         uow.update("billing_profile", profile["id"], {"cycle_day": 15, "email": "a@b.example"})
     with company.database.transaction(now=NOW) as uow:
         assert uow.find("billing_profile", account_id=account) == profile
+
+
+def test_late_usage_is_priced_as_its_month_was_billed(company: Company) -> None:
+    account = company.open_account("ACME")
+    subscription = company.subscribe("M", "ACME", "minutes", JAN)
+    company.use(subscription, ("a", at(5), "360"), ("b", at(25), "360"))
+    company.bill(FEB)
+    # 12 minutes: 2 included, 10 x 0.22. Then a price that would have split the month is entered.
+    with company.database.transaction(now=NOW) as uow:
+        charge = uow.ids_by("charge", "external_id", ["minute"])["minute"]
+        price = uow.create(
+            "price",
+            {
+                "charge_id": charge,
+                "layer": "account",
+                "account_id": account,
+                "currency": "USD",
+                "valid_from": date(2024, 1, 16),
+                "model": "per_unit",
+            },
+        )
+        uow.create("price_tier", {"price_id": price["id"], "unit_amount": Decimal(9)})
+    company.use(subscription, ("late", at(6), "60"))
+    company.bill(FEB)
+    assert [line[4:] for line in company.lines()] == [
+        (Decimal(12), Decimal("2.20")),
+        (Decimal(1), Decimal("0.20")),
+    ]
+
+
+def test_a_charge_without_proration_is_billed_once_per_cycle_in_full(company: Company) -> None:
+    company.load_prices(
+        "rate_plans: [{id: fees, product: conferencing, name: Fees, charges: [{id: fee, "
+        "name: Fee, kind: recurring, timing: in_advance, proration: none, unit: fee, "
+        "prices: [{currency: USD, model: per_unit, amount: 30}]}]}]"
+    )
+    company.open_account("ACME")
+    subscription = company.subscribe("F", "ACME", "fees", date(2024, 1, 16))
+    company.bill(date(2024, 1, 16))
+    with company.database.transaction(now=NOW) as uow:
+        change_quantity(uow, subscription, "fee", Decimal(2), date(2024, 1, 20))
+    company.bill(date(2024, 1, 20))
+    company.bill(FEB)
+    with company.database.transaction(now=NOW) as uow:
+        cancel_subscriptions(uow, [subscription], date(2024, 2, 10))
+    company.bill(MAR)
+    assert [line[2:] for line in company.lines()] == [
+        (date(2024, 1, 16), FEB, Decimal(1), Decimal(30)),
+        (FEB, MAR, Decimal(2), Decimal(60)),
+    ]

@@ -55,7 +55,7 @@ class Item:
     event_increment: Fraction | None = None
     unit_size: int = 1
     events: tuple[tuple[datetime, Fraction], ...] = ()
-    billed: tuple[tuple[date, Fraction], ...] = field(default=())
+    billed: tuple[tuple[date, date, int, Fraction], ...] = field(default=())
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,10 @@ def epochs(
         return [(item.service_start, item.service_end, price)]
     found: list[tuple[date, date, Price]] = []
     for day in days_between(item.service_start, item.service_end):
-        price = winning_price(prices, specificity, day)
+        billed_at = [b[2] for b in item.billed if b[0] <= day < b[1]]
+        price = next((p for p in prices if p.price_id in billed_at), None)
+        if price is None:
+            price = winning_price(prices, specificity, day)
         assert price is not None
         if found and found[-1][2] is price:
             found[-1] = (found[-1][0], day + timedelta(days=1), price)
@@ -140,7 +143,7 @@ def rate(
 ) -> list[Rated]:
     """All rated charges of an item, its zone being UTC."""
     rated = []
-    before = sum((quantity for _, quantity in item.billed), Fraction(0))
+    before = sum((billed[3] for billed in item.billed), Fraction(0))
     seen_before = bool(item.billed)
     for number, (start, end, price) in enumerate(epochs(item, prices, specificity)):
         if item.kind == "usage":
@@ -151,7 +154,7 @@ def rate(
                 after = max(before, peak)
             else:
                 new = Fraction(half_up(sum(units, Fraction(0)) / item.unit_size, 15))
-                old = sum((q for day, q in item.billed if start <= day < end), Fraction(0))
+                old = sum((b[3] for b in item.billed if start <= b[0] < end), Fraction(0))
                 after = before + new - old
             amount = cost(price, after)
             if seen_before or number > 0:

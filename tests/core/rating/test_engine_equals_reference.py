@@ -141,7 +141,8 @@ def items(draw: Any, item_id: int) -> Item:
     events = tuple((MIDNIGHT_UTC + timedelta(hours=h), q) for h, q in moments)
     billed = ()
     if draw(st.booleans()) and draw(st.booleans()):
-        billed = ((start, Fraction(draw(st.integers(0, 30)))),)
+        until = start + timedelta(days=draw(st.integers(1, (end - start).days)))
+        billed = ((start, until, 1, Fraction(draw(st.integers(0, 30)))),)
     return Item(
         item_id,
         kind,
@@ -295,7 +296,13 @@ def load(engine: Engine, chosen: list[Item], books: dict[int, list[Price]]) -> N
         ],
     )
     register(
-        engine, BILLED_USAGE, [(i.item_id, day, decimal(q)) for i in chosen for day, q in i.billed]
+        engine,
+        BILLED_USAGE,
+        [
+            (i.item_id, start, end, i.item_id * 100 + price_id, "list", decimal(quantity))
+            for i in chosen
+            for start, end, price_id, quantity in i.billed
+        ],
     )
 
 

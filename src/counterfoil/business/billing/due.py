@@ -4,10 +4,10 @@ A charge is due
   one-time    once, on its start date;
   recurring in advance   from the first day of service of a cycle;
   recurring in arrears, and usage   from the day after the last day of service of a cycle;
-and never again once ``billed_through`` has passed it. A recurring charge without proration is billed
-once per cycle, in full, for the quantity held when its service in the cycle begins: a change of
-quantity counts from the next cycle on, and nothing is given back. Late usage makes the cycles it falls into
-due again: rating then bills the difference.
+and never again once ``billed_through`` has passed it. A recurring charge without proration is
+billed once per cycle, in full, for the quantity held when its service in the cycle begins: a
+change of quantity counts from the next cycle on, and nothing is given back. Late usage makes the
+cycles it falls into due again: rating then bills the difference.
 """
 
 from datetime import date, timedelta
@@ -118,7 +118,8 @@ LEFT JOIN (SELECT reverses_id, -sum(amount) AS given_back, min(service_start) AS
            FROM billed_charge WHERE kind = 'reversal' GROUP BY reverses_id) r
   ON r.reverses_id = b.rated_charge_id
 WHERE d.billed_through > d.end_date AND b.service_end > d.end_date
-  AND (b.kind = 'recurring' AND d.proration = 'by_day' OR b.kind = 'one_time' OR b.kind = 'usage' AND b.service_start >= d.end_date)
+  AND (b.kind = 'recurring' AND d.proration = 'by_day' OR b.kind = 'one_time'
+       OR b.kind = 'usage' AND b.service_start >= d.end_date)
   AND coalesce(r.given_back_from, b.service_end) > greatest(d.end_date, b.service_start)
 """
 

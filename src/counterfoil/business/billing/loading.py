@@ -165,8 +165,8 @@ def load_charges(uow: UnitOfWork, accounts: Sequence[int], billing_date: date) -
 def load_prices(
     uow: UnitOfWork, accounts: Sequence[int], charges: pa.Table, billed: pa.Table
 ) -> tuple[pa.Table, pa.Table, pa.Table]:
-    """``price``, ``price_tier`` and ``price_layer`` (see core.rating.relations) of the charges, with
-    the prices at which ``billed`` charges were billed."""
+    """``price``, ``price_tier``, ``price_layer`` (core.rating.relations) of the charges, with the
+    prices at which ``billed`` charges were billed."""
     layers = uow.read_arrow(_LAYERS, accounts=list(accounts))
     owners = sorted(set(layers.column("owner_id").to_pylist()))
     prices = uow.read_arrow(

@@ -2,6 +2,8 @@
 
 from counterfoil.core.rating.relations import Statement
 
+# The last branch: service that was billed keeps the price it was billed at, whatever was entered
+# since, so that late usage never prices anything again.
 _CANDIDATE = """
 SELECT i.item_id, p.price_id, p.layer, l.specificity,
        greatest(coalesce(p.valid_from, i.service_start), i.service_start) AS from_day,
@@ -21,8 +23,13 @@ JOIN price p ON p.charge_id = i.charge_id AND p.currency = i.currency
  AND p.layer = 'subscription' AND p.owner_id = i.subscription_id
 WHERE coalesce(p.valid_from, i.service_start) < i.pricing_end
   AND coalesce(p.valid_to, i.pricing_end) > i.service_start
+UNION ALL
+SELECT i.item_id, b.price_id, b.layer, 2000000, greatest(b.service_start, i.service_start),
+       least(b.service_end, i.pricing_end)
+FROM charge_item i
+JOIN (SELECT DISTINCT item_id, service_start, service_end, price_id, layer FROM billed_usage) b
+  ON b.item_id = i.item_id
 """
-
 # Between two neighbouring cuts no candidate begins or ends, so one winner holds throughout.
 _STRETCH = """
 WITH cut AS (

@@ -123,9 +123,13 @@ BILLED_USAGE = Relation(
     {
         "item_id": "BIGINT",
         "service_start": "DATE",
+        "service_end": "DATE",
+        "price_id": "BIGINT",
+        "layer": "VARCHAR",
         "quantity": QUANTITY,
     },
-    "Priced units of the same cycle that earlier invoices billed, for items of late usage.",
+    "Priced units of the same cycle that earlier invoices billed, for items of late usage, and the "
+    "price each stretch of service was billed at.",
 )
 
 INPUTS = (CHARGE_ITEM, PRICE, PRICE_TIER, PRICE_LAYER, MIDNIGHT, USAGE, BILLED_USAGE)
