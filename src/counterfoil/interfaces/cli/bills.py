@@ -42,7 +42,7 @@ def run_command(
         list[str] | None, typer.Option(help="Only this account (external id); repeatable.")
     ] = None,
     draft: Annotated[bool, typer.Option("--draft", help="Leave the invoices as drafts.")] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Local processes to bill with.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=16, help="Batches at the same time.")] = 2,
     as_json: AsJson = False,
 ) -> None:
     """Bill every account; running it again for the same date adds nothing.
