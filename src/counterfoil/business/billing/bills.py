@@ -22,7 +22,7 @@ from counterfoil.business.billing.loading import (
 from counterfoil.business.usage.store import BUCKETS, UsageStore, usage_relation
 from counterfoil.core.periods.zones import local_midnight
 from counterfoil.core.rating.charges import PRICE_EPOCHS, RATING
-from counterfoil.core.rating.exact import half_up, power_of_ten, raw
+from counterfoil.core.rating.exact import half_up, minor_units, power_of_ten, raw
 from counterfoil.core.rating.relations import BILLED_USAGE, USAGE, Relation
 from counterfoil.platform.engine.duck import Engine, open_engine
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -80,11 +80,8 @@ _REVERSED_MINOR = half_up(
     f"(cycle_days * {power_of_ten('minor_digits', 4)})",
 )
 _REVERSED = f"""
-SELECT *, CAST(CASE WHEN days = cycle_days THEN billed_amount
-          ELSE CAST(CAST({_REVERSED_MINOR} AS DECIMAL(20,0)) * CASE minor_digits
-               WHEN 0 THEN 1::DECIMAL(5,4) WHEN 2 THEN 0.01::DECIMAL(5,4)
-               WHEN 3 THEN 0.001::DECIMAL(5,4) ELSE 0.0001::DECIMAL(5,4) END AS DECIMAL(20,4))
-          END - given_back AS DECIMAL(20,4)) AS back
+SELECT *, CASE WHEN days = cycle_days THEN billed_amount
+          ELSE {minor_units(_REVERSED_MINOR, "minor_digits")} END - given_back AS back
 FROM reversible
 """
 

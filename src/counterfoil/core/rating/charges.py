@@ -1,6 +1,13 @@
 """The last step: proration by days and the one rounding, to the currency's minor unit."""
 
-from counterfoil.core.rating.exact import decimal15, half_up, power_of_ten, raw, rounded
+from counterfoil.core.rating.exact import (
+    decimal15,
+    half_up,
+    minor_units,
+    power_of_ten,
+    raw,
+    rounded,
+)
 from counterfoil.core.rating.prices import PRICE_EPOCHS
 from counterfoil.core.rating.quantities import PRICED_QUANTITIES
 from counterfoil.core.rating.relations import QUANTITY, Statement
@@ -8,20 +15,8 @@ from counterfoil.core.rating.tiers import TIER_STEPS, UNCOVERED
 
 # A recurring quantity has 6 decimals and a price 10, so their product has 16: times the days it
 # is an exact integer count of 10**-16.
-_DAY_SHARE = f"{raw('CAST(gross AS DECIMAL(38,16))', 16)} * days"
-_LIST_SHARE = f"{raw('CAST(coalesce(list_gross, gross) AS DECIMAL(38,16))', 16)} * days"
-_MINOR = half_up("share", f"(cycle_days * {power_of_ten('minor_digits', 16)})")
-_EXACT = decimal15(f"({half_up('share', '(cycle_days * 10::HUGEINT)')})")
-_LIST_EXACT = decimal15(f"({half_up('list_share', '(cycle_days * 10::HUGEINT)')})")
-_AMOUNT = (
-    f"CAST(CASE minor_digits WHEN 0 THEN CAST({_MINOR} AS DECIMAL(20,4)) "
-    + " ".join(
-        f"WHEN {n} THEN CAST(CAST({_MINOR} AS DECIMAL(20,0)) * CAST({'0.' + '0' * (n - 1)}1 "
-        f"AS DECIMAL({n + 1},{n})) AS DECIMAL(20,4))"
-        for n in (2, 3, 4)
-    )
-    + " END AS DECIMAL(20,4))"
-)
+_SHARE_DIGITS = 16
+_MINOR_SHARES = f"(cycle_days * {power_of_ten('minor_digits', _SHARE_DIGITS)})"
 
 _RATED = f"""
 WITH joined AS (
@@ -31,7 +26,10 @@ WITH joined AS (
            least(p.quantity_after, r.included_quantity)
              - CASE WHEN p.continues THEN least(p.quantity_before, r.included_quantity)
                     ELSE 0 END AS included_quantity,
-           c.gross, c.list_gross, c.steps, r.model,
+           c.gross, c.list_gross, c.steps,
+           CASE WHEN i.kind = 'recurring' THEN CAST(c.gross AS DECIMAL(38,16)) END AS gross_16,
+           CASE WHEN i.kind = 'recurring'
+                THEN CAST(coalesce(c.list_gross, c.gross) AS DECIMAL(38,16)) END AS list_gross_16,
            CASE WHEN c.unit_amounts = 1 AND NOT c.has_flat AND r.package_size IS NULL
                      AND c.list_gross IS NULL THEN c.unit_amount END AS unit_amount,
            CASE WHEN i.prorated THEN e.epoch_end - e.epoch_start
@@ -42,22 +40,28 @@ WITH joined AS (
     JOIN position p USING (item_id, epoch_no)
     JOIN priced c USING (item_id, epoch_no)
     JOIN price r ON r.price_id = e.price_id
-), shared AS (
-    SELECT *, CASE WHEN kind = 'recurring' THEN {_DAY_SHARE} END AS share,
-           CASE WHEN kind = 'recurring' THEN {_LIST_SHARE} END AS list_share
+), share AS (
+    SELECT *, CAST(coalesce(list_gross, gross) AS {QUANTITY}) AS list_undivided,
+           {raw("gross_16", _SHARE_DIGITS)} * days AS share,
+           {raw("list_gross_16", _SHARE_DIGITS)} * days AS list_share
     FROM joined
+), divided AS (
+    SELECT *, {half_up("share", _MINOR_SHARES)} AS minor,
+           {half_up("share", "(cycle_days * 10::HUGEINT)")} AS exact_15,
+           {half_up("list_share", "(cycle_days * 10::HUGEINT)")} AS list_15
+    FROM share
 )
 SELECT item_id, epoch_no, service_start, service_end, price_id, layer, events,
        CAST(quantity AS {QUANTITY}) AS quantity, quantity_before,
        CAST(included_quantity AS {QUANTITY}) AS included_quantity,
        CAST(days AS BIGINT) AS days, CAST(cycle_days AS BIGINT) AS cycle_days, unit_amount, steps,
-       CASE WHEN kind = 'recurring' THEN {_LIST_EXACT}
-            ELSE CAST(coalesce(list_gross, gross) AS {QUANTITY}) END AS list_amount,
-       CASE WHEN kind = 'recurring' THEN {_EXACT}
+       CASE WHEN kind = 'recurring' THEN {decimal15("list_15")}
+            ELSE list_undivided END AS list_amount,
+       CASE WHEN kind = 'recurring' THEN {decimal15("exact_15")}
             ELSE CAST(gross AS {QUANTITY}) END AS exact_amount,
-       CASE WHEN kind = 'recurring' THEN {_AMOUNT}
+       CASE WHEN kind = 'recurring' THEN {minor_units("minor", "minor_digits")}
             ELSE {rounded("gross", "minor_digits")} END AS amount
-FROM shared
+FROM divided
 WHERE kind <> 'usage' OR quantity <> 0 OR events > 0 AND quantity_before = 0 OR gross <> 0
 """
 

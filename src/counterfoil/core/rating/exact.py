@@ -45,3 +45,12 @@ def power_of_ten(digits: str, total: int) -> str:
     """HUGEINT 10**(total - digits) for the column ``digits`` (0 to 4)."""
     cases = " ".join(f"WHEN {n} THEN {10 ** (total - n)}::HUGEINT" for n in (0, 2, 3, 4))
     return f"(CASE {digits} {cases} END)"
+
+
+def minor_units(count: str, digits: str) -> str:
+    """DECIMAL(20,4) of a HUGEINT ``count`` of minor units, for the column ``digits`` (0 to 4)."""
+    size = (
+        f"(CASE {digits} WHEN 0 THEN 1::DECIMAL(5,4) WHEN 2 THEN 0.01::DECIMAL(5,4) "
+        "WHEN 3 THEN 0.001::DECIMAL(5,4) WHEN 4 THEN 0.0001::DECIMAL(5,4) END)"
+    )
+    return f"CAST(CAST({count} AS DECIMAL(20,0)) * {size} AS DECIMAL(20,4))"

@@ -3,25 +3,27 @@
 The same tier statements as for a whole charge, run with one position per event.
 """
 
-from counterfoil.core.rating.quantities import EVENT_IN_EPOCH, EVENT_QUANTITY, priced_units
+from counterfoil.core.rating.quantities import EVENT_IN_EPOCH, EVENT_QUANTITY, with_priced_units
 from counterfoil.core.rating.relations import QUANTITY, Statement
 from counterfoil.core.rating.tiers import TIER_STEPS
 
-_EVENT = f"""
+_RUNNING = f"""
 WITH counted AS (
     SELECT u.*, CASE WHEN e.aggregation = 'count' THEN 1::{QUANTITY}
                      WHEN u.quantity > 0 THEN {EVENT_QUANTITY}
                      ELSE 0::{QUANTITY} END AS counts, e.aggregation, e.unit_size, e.price_id,
            e.quantity_before AS base
     FROM {EVENT_IN_EPOCH}
-), running AS (
-    SELECT *, row_number() OVER so_far AS event_no,
-           CAST(CASE WHEN aggregation = 'max' THEN max(quantity) OVER so_far
-                     ELSE sum(counts) OVER so_far END AS {QUANTITY}) AS units
-    FROM counted WINDOW so_far AS (ORDER BY time, source, event_id)
 )
-SELECT *, CAST(base + {priced_units("units", "unit_size")} AS {QUANTITY}) AS quantity_after
-FROM running
+SELECT *, row_number() OVER so_far AS event_no,
+       CAST(CASE WHEN aggregation = 'max' THEN max(quantity) OVER so_far
+                 ELSE sum(counts) OVER so_far END AS {QUANTITY}) AS meter_units
+FROM counted WINDOW so_far AS (ORDER BY time, source, event_id)
+"""
+
+_EVENT = f"""
+SELECT *, CAST(base + priced_units AS {QUANTITY}) AS quantity_after
+FROM ({with_priced_units(_RUNNING)})
 """
 
 _POSITION = f"""

@@ -40,31 +40,40 @@ GROUP BY e.item_id, e.epoch_no
 """
 
 
-def priced_units(meter_units: str, unit_size: str) -> str:
-    """DECIMAL(38,15): meter units divided by the unit size, rounded half-up to 15 decimals."""
-    quotient = decimal15(f"({half_up(raw(meter_units, 15), f'{unit_size}::HUGEINT')})")
-    return f"CASE WHEN {unit_size} = 1 THEN {meter_units} ELSE {quotient} END"
+def with_priced_units(source: str) -> str:
+    """The rows of ``source`` (a subquery with meter_units DECIMAL(38,15) and unit_size BIGINT) and
+    beside them priced_units DECIMAL(38,15): their quotient, rounded half-up to 15 decimals."""
+    counted = f"SELECT *, {raw('meter_units', 15)} AS raw_units FROM ({source})"
+    divided = (
+        f"SELECT *, {half_up('raw_units', 'unit_size::HUGEINT')} AS raw_priced FROM ({counted})"
+    )
+    return (
+        f"SELECT * EXCLUDE (raw_units, raw_priced), CASE WHEN unit_size = 1 THEN meter_units "
+        f"ELSE {decimal15('raw_priced')} END AS priced_units FROM ({divided})"
+    )
 
 
-_HIGHEST = priced_units("m.highest", "i.unit_size")
-_EVENTS = priced_units(f"CAST(m.events AS {QUANTITY})", "i.unit_size")
-_SUMMED = priced_units("m.summed", "i.unit_size")
+_METER_UNITS = f"""
+SELECT e.item_id, e.epoch_no, e.epoch_start, e.epoch_end, coalesce(m.events, 0) AS events,
+       i.aggregation, i.kind, i.quantity, i.unit_size,
+       CAST(coalesce(CASE i.aggregation WHEN 'max' THEN m.highest WHEN 'count' THEN m.events
+                                        ELSE m.summed END, 0) AS {QUANTITY}) AS meter_units
+FROM price_epoch e
+JOIN charge_item i USING (item_id)
+LEFT JOIN metered m USING (item_id, epoch_no)
+"""
 
 # Late units stand behind everything the cycle has been billed for; what an epoch was billed for
 # is what was billed between its start and the next epoch's.
 _POSITION = f"""
 WITH counted AS (
-    SELECT e.item_id, e.epoch_no, coalesce(m.events, 0) AS events, i.aggregation, i.kind,
-           CASE WHEN i.kind <> 'usage' THEN CAST(i.quantity AS {QUANTITY})
-                WHEN i.aggregation = 'max' THEN coalesce({_HIGHEST}, 0)
-                WHEN i.aggregation = 'count' THEN coalesce({_EVENTS}, 0)
-                ELSE coalesce({_SUMMED}, 0) END AS units,
-           coalesce((SELECT sum(b.quantity) FROM billed_usage b WHERE b.item_id = e.item_id
-                     AND b.service_start >= e.epoch_start
-                     AND b.service_start < e.epoch_end), 0) AS billed
-    FROM price_epoch e
-    JOIN charge_item i USING (item_id)
-    LEFT JOIN metered m USING (item_id, epoch_no)
+    SELECT u.item_id, u.epoch_no, u.events, u.aggregation, u.kind,
+           CASE WHEN u.kind = 'usage' THEN u.priced_units
+                ELSE CAST(u.quantity AS {QUANTITY}) END AS units,
+           coalesce((SELECT sum(b.quantity) FROM billed_usage b WHERE b.item_id = u.item_id
+                     AND b.service_start >= u.epoch_start
+                     AND b.service_start < u.epoch_end), 0) AS billed
+    FROM ({with_priced_units(_METER_UNITS)}) u
 ), running AS (
     SELECT c.*, coalesce(b.total, 0) AS start, b.total IS NOT NULL AS late,
            CAST(sum(CASE WHEN c.aggregation = 'max' THEN 0 ELSE units - billed END)
