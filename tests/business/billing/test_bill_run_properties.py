@@ -381,6 +381,18 @@ class BillRuns(RuleBasedStateMachine):
             uow.create("price_tier", {"price_id": price["id"], "unit_amount": amount})
 
     @precondition(lambda self: not self.drafts)
+    @rule(data=st.data(), days=st.integers(-40, 0))
+    def bill_then_look_back(self, data: st.DataObject, days: int) -> None:
+        """Late usage, another quantity and an earlier end for what was just billed."""
+        self.bill(31)
+        if not self.agreements:
+            return
+        self.use(data)
+        self.change(data, Decimal(data.draw(st.integers(0, 4))))
+        self.cancel(data, days)
+        self.bill(0)
+
+    @precondition(lambda self: not self.drafts)
     @rule(days=st.sampled_from([0, 1, 7, 31]))
     def bill(self, days: int) -> None:
         """A run over all accounts, as the previews said; the same run again adds nothing."""
@@ -586,7 +598,7 @@ def test_whatever_happens_what_is_due_is_billed_once(server: Settings) -> None:
         lambda: BillRuns(server),
         settings=settings(
             max_examples=25,
-            stateful_step_count=20,
+            stateful_step_count=12,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),

@@ -49,8 +49,8 @@ _FACTS = """
 SELECT c.id AS charge_id, c.name, c.kind, c.unit, c.unit_size, c.event_minimum,
        c.event_increment, c.meter_id, m.external_id AS meter, m.unit AS meter_unit,
        coalesce(m.aggregation, 'sum') AS aggregation, s.id AS subscription_id,
-       s.external_id AS subscription, s.account_id, a.external_id AS account, a.root_id,
-       p.time_zone
+       s.external_id AS subscription, sc.start_date AS served_from,
+       s.account_id, a.external_id AS account, a.root_id, p.time_zone
 FROM subscription_charge sc
 JOIN subscription s ON s.id = sc.subscription_id
 JOIN account a ON a.id = s.account_id
@@ -184,6 +184,8 @@ def _item_sql(rated: Record, facts: Record, start: datetime, end: datetime) -> s
         )
 
     before = decimal(0 if rated["part"] else rated["quantity_before"])
+    first_day = max(rated["cycle_start"], facts["served_from"])
+    begun = rated["part"] == 0 and rated["service_start"] > first_day
     return (
         "CREATE TABLE usage_epoch AS SELECT "
         f"{facts['subscription_id']}::BIGINT AS subscription_id, "
@@ -191,7 +193,7 @@ def _item_sql(rated: Record, facts: Record, start: datetime, end: datetime) -> s
         f"{decimal(facts['event_minimum'] or 0)} AS event_minimum, "
         f"{decimal(facts['event_increment'] or SMALLEST_QUANTITY)} AS event_increment, "
         f"{facts['unit_size']}::BIGINT AS unit_size, {rated['price_id']}::BIGINT AS price_id, "
-        f"{before} AS quantity_before, "
+        f"{before} AS quantity_before, {begun} AS begun, "
         f"TIMESTAMP '{start:%Y-%m-%d %H:%M:%S}' AS start_at, "
         f"TIMESTAMP '{end:%Y-%m-%d %H:%M:%S}' AS end_at"
     )

@@ -12,7 +12,7 @@ WITH counted AS (
     SELECT u.*, CASE WHEN e.aggregation = 'count' THEN 1::{QUANTITY}
                      WHEN u.quantity > 0 THEN {EVENT_QUANTITY}
                      ELSE 0::{QUANTITY} END AS counts, e.aggregation, e.unit_size, e.price_id,
-           e.quantity_before AS base
+           e.quantity_before AS base, e.begun
     FROM {EVENT_IN_EPOCH}
 )
 SELECT *, row_number() OVER so_far AS event_no,
@@ -22,7 +22,8 @@ FROM counted WINDOW so_far AS (ORDER BY time, source, event_id)
 """
 
 _EVENT = f"""
-SELECT *, CAST(base + priced_units AS {QUANTITY}) AS quantity_after
+SELECT *, CAST(CASE WHEN aggregation = 'max' THEN greatest(base, priced_units)
+                    ELSE base + priced_units END AS {QUANTITY}) AS quantity_after
 FROM ({with_priced_units(_RUNNING)})
 """
 
@@ -30,7 +31,7 @@ _POSITION = f"""
 SELECT event_no AS item_id, 1 AS epoch_no, 1 AS events, quantity_after,
        CAST(lag(quantity_after, 1, base) OVER (ORDER BY event_no) AS {QUANTITY})
            AS quantity_before,
-       event_no > 1 OR base > 0 AS continues
+       event_no > 1 OR begun AS continues
 FROM event
 """
 
@@ -53,5 +54,6 @@ ITEMISED: tuple[Statement, ...] = (
     Statement("itemised", _ITEMISED),
 )
 """Needs ``usage`` (with batch_id, line, attributes), ``price``, ``price_tier`` and a one-row
-``usage_epoch`` that also has unit_size, price_id and quantity_before. Makes ``itemised``, one row
+``usage_epoch`` that also has unit_size, price_id, quantity_before and begun (something of
+the cycle was priced before). Makes ``itemised``, one row
 per event in order of time."""

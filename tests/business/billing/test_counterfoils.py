@@ -1,0 +1,73 @@
+"""The events of an explanation add up to the rated charge they explain."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import pytest
+from tests.business.billing.conftest import NOW, Company
+
+from counterfoil.business.billing.explanation import explain_line
+
+JAN, FEB, MAR = date(2024, 1, 1), date(2024, 2, 1), date(2024, 3, 1)
+
+
+def at(day: int) -> datetime:
+    return datetime(2024, 1, day, 12, tzinfo=UTC)
+
+
+def book(aggregation: str) -> str:
+    """Two prices that follow each other on 15 January, with a flat amount in the first tier."""
+    tiers = "model: graduated, tiers: [{up_to: 10, amount: 1, flat: 7}, {amount: 2}]"
+    return (
+        "products: [{id: p, name: P}]\n"
+        f"meters: [{{id: seconds, name: S, unit: second, aggregation: {aggregation}}}]\n"
+        "rate_plans: [{id: plan, product: p, name: N, charges: [{id: c, name: C, kind: usage, "
+        "meter: seconds, prices: [{currency: USD, valid_to: 2024-01-15, " + tiers + "}, "
+        "{currency: USD, valid_from: 2024-01-15, " + tiers + "}]}]}]"
+    )
+
+
+def explained(company: Company) -> list[tuple[Decimal, Decimal]]:
+    """For each line the exact amount of its charge, and what its events say."""
+    with company.database.transaction(now=NOW) as uow:
+        ids = [row["id"] for row in uow.query("SELECT id FROM invoice_line ORDER BY id")]
+        told = [explain_line(uow, company.store, line) for line in ids]
+    return [
+        (
+            each.rated_charge["exact_amount"],
+            sum((event["exact_amount"] for event in each.events), Decimal(0)),
+        )
+        for each in told
+    ]
+
+
+@pytest.mark.parametrize("aggregation", ["sum", "count", "max"])
+@pytest.mark.parametrize("days", [(3, 20), (3, 4, 20, 21), (20, 21)])
+def test_events_add_up_on_both_sides_of_a_price_change(
+    company: Company, aggregation: str, days: tuple[int, ...]
+) -> None:
+    company.load_prices(book(aggregation))
+    company.open_account("ACME")
+    subscription = company.subscribe("S", "ACME", "plan", JAN)
+    events = [(f"e{day}", at(day), str(day)) for day in days]
+    company.use(subscription, *events)
+    company.bill(FEB)
+    found = explained(company)
+    assert len(found) == 2
+    for amount, told in found:
+        if told:
+            assert amount == told
+
+
+@pytest.mark.xfail(reason="which events a charge had seen is not stored", strict=True)
+def test_events_that_come_later_are_not_in_the_explanation_of_what_was_billed_before(
+    company: Company,
+) -> None:
+    company.open_account("ACME")
+    subscription = company.subscribe("M", "ACME", "minutes", JAN)
+    company.use(subscription, ("a", at(3), "660"))
+    company.bill(FEB)
+    before = explained(company)
+    company.use(subscription, ("late", at(2), "180"))
+    company.bill(MAR)
+    assert explained(company)[:1] == before
