@@ -6,7 +6,7 @@ changes nothing. What is done with the result (stored, shown) is its caller's bu
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 
 import pyarrow as pa
 
@@ -19,11 +19,15 @@ from counterfoil.business.billing.loading import (
     load_profiles,
     new_usage_relation,
 )
-from counterfoil.business.usage.store import BUCKETS, UsageStore, usage_relation
-from counterfoil.core.periods.zones import local_midnight
+from counterfoil.business.billing.relations import (
+    make_relation,
+    midnight_relation,
+    usage_between,
+)
+from counterfoil.business.usage.store import BUCKETS, UsageStore
 from counterfoil.core.rating.charges import PRICE_EPOCHS, RATING
 from counterfoil.core.rating.exact import half_up, minor_units, power_of_ten, raw
-from counterfoil.core.rating.relations import BILLED_USAGE, USAGE, Relation
+from counterfoil.core.rating.relations import BILLED_USAGE, USAGE
 from counterfoil.platform.engine.duck import Engine, open_engine
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
@@ -54,6 +58,12 @@ SELECT i.billed_account_id AS account_id, 'no_price' AS code,
 FROM price_epoch e JOIN charge_item i USING (item_id)
 WHERE e.price_id IS NULL
 GROUP BY i.billed_account_id
+"""
+
+# Every zone and day at which an epoch of a usage charge begins or ends.
+_EPOCH_DAYS = """
+SELECT DISTINCT i.time_zone, unnest([e.epoch_start, e.epoch_end])
+FROM price_epoch e JOIN charge_item i USING (item_id) WHERE i.kind = 'usage'
 """
 
 _NO_TIER = """
@@ -193,21 +203,13 @@ def compute_bills(
             new_usage = new_usage_relation(
                 uow, store, newer_than=usage_seen, buckets=_buckets(engine)
             )
-        _make_relation(engine, "new_usage", USAGE, new_usage)
+        make_relation(engine, "new_usage", USAGE, new_usage)
         make_cycles(engine, billing_date)
         make_due_items(engine, billing_date)
         _load_rest(uow, engine, accounts, charges)
         make_reversible(engine)
         _rate(uow, engine, store)
         return _assemble(engine, billing_date)
-
-
-def _make_relation(engine: Engine, name: str, shape: Relation, select: str | None) -> None:
-    """Make ``name`` from a SELECT, or empty with the columns of ``shape``."""
-    if select is None:
-        columns = ", ".join(f"CAST(NULL AS {kind}) AS {c}" for c, kind in shape.columns.items())
-        select = f"SELECT {columns} WHERE false"
-    engine.run(f"CREATE VIEW {name} AS {select}")
 
 
 def _load_rest(uow: UnitOfWork, engine: Engine, accounts: Sequence[int], charges: pa.Table) -> None:
@@ -238,19 +240,11 @@ def _rate(uow: UnitOfWork, engine: Engine, store: UsageStore) -> None:
     """Make ``rated`` from ``charge_item`` and the price relations."""
     for statement in PRICE_EPOCHS:
         engine.run(f"CREATE TABLE {statement.name} AS {statement.sql}")
-    engine.register("midnight", _midnights(engine))
+    midnights = midnight_relation(engine.rows(_EPOCH_DAYS))
+    engine.register("midnight", midnights)
     engine.run(f"CREATE TABLE problem AS {_PROBLEMS}")
-    span = engine.row("SELECT min(instant), max(instant) FROM midnight")
-    select = None
-    if isinstance(span[0], datetime) and isinstance(span[1], datetime):
-        select = usage_relation(
-            uow,
-            store,
-            buckets=_buckets(engine),
-            from_time=span[0].replace(tzinfo=UTC),
-            to_time=span[1].replace(tzinfo=UTC),
-        )
-    _make_relation(engine, "usage", USAGE, select)
+    select = usage_between(uow, store, midnights, buckets=_buckets(engine))
+    make_relation(engine, "usage", USAGE, select)
     for statement in RATING:
         engine.run(f"CREATE TABLE {statement.name} AS {statement.sql}")
     engine.run(f"INSERT INTO problem {_NO_TIER}")
@@ -260,22 +254,6 @@ def _rate(uow: UnitOfWork, engine: Engine, store: UsageStore) -> None:
 def _buckets(engine: Engine) -> list[int]:
     """The buckets of the usage store that hold the usage of these charges."""
     return [int(row[0]) for row in engine.rows(f"SELECT DISTINCT root_id % {BUCKETS} FROM charge")]
-
-
-def _midnights(engine: Engine) -> pa.Table:
-    """``midnight`` for every zone and day at which an epoch of a usage charge begins or ends."""
-    days = engine.rows(
-        "SELECT DISTINCT i.time_zone, unnest([e.epoch_start, e.epoch_end]) "
-        "FROM price_epoch e JOIN charge_item i USING (item_id) WHERE i.kind = 'usage'"
-    )
-    instants = [local_midnight(day, zone).replace(tzinfo=None) for zone, day in days]
-    return pa.table(
-        {
-            "time_zone": pa.array([zone for zone, _ in days], pa.string()),
-            "day": pa.array([day for _, day in days], pa.date32()),
-            "instant": pa.array(instants, pa.timestamp("us")),
-        }
-    )
 
 
 def _assemble(engine: Engine, billing_date: date) -> Bills:

@@ -5,18 +5,21 @@ read back from the usage store and priced one by one by the same tier statements
 difference it made to the cycle.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pyarrow as pa
 
-from counterfoil.business.usage.store import UsageStore, usage_relation
-from counterfoil.core.periods.zones import local_midnight
-from counterfoil.core.problems import Problem, Refused
+from counterfoil.business.billing.relations import (
+    make_relation,
+    midnight_relation,
+    usage_between,
+)
+from counterfoil.business.usage.store import UsageStore
 from counterfoil.core.rating.itemised import ITEMISED
-from counterfoil.core.rating.relations import QUANTITY, SMALLEST_QUANTITY
-from counterfoil.platform.engine.duck import Engine, open_engine
+from counterfoil.core.rating.relations import EVENT, SMALLEST_QUANTITY
+from counterfoil.platform.engine.duck import open_engine
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
@@ -114,89 +117,78 @@ def explain_line(
     )
     listed: list[Record] = []
     if rated["kind"] == "usage":
-        listed = itemise_usage(uow, store, rated, facts).slice(0, events).to_pylist()
+        itemised = itemise_usage(uow, store, [rated["id"]]).slice(0, events)
+        listed = itemised.drop_columns(["rated_charge_id"]).to_pylist()
         _name_files(uow, listed)
     return Explanation(
         line, rated, facts, price, layers, listed, _sentences(rated, facts, price, layers)
     )
 
 
-def itemise_usage(uow: UnitOfWork, store: UsageStore, rated: Record, facts: Record) -> pa.Table:
-    """Every usage event of a rated charge's service period, priced one by one.
+# Late usage is itemised together with what its service period was billed for before.
+_ITEMISABLE = """
+SELECT r.id AS item_id, s.id AS subscription_id, c.meter_id, m.aggregation,
+       coalesce(c.event_minimum, 0)::numeric(38,15) AS event_minimum,
+       coalesce(c.event_increment, CAST(:smallest AS numeric))::numeric(38,15) AS event_increment,
+       c.unit_size, r.price_id,
+       (CASE WHEN r.part = 0 THEN r.quantity_before ELSE 0 END)::numeric(38,15) AS quantity_before,
+       r.part = 0 AND r.service_start > greatest(r.cycle_start, sc.start_date) AS begun,
+       r.service_start, r.service_end, p.time_zone, a.root_id
+FROM rated_charge r
+JOIN subscription_charge sc ON sc.id = r.subscription_charge_id
+JOIN subscription s ON s.id = sc.subscription_id
+JOIN account a ON a.id = s.account_id
+JOIN charge c ON c.id = sc.charge_id
+JOIN meter m ON m.id = c.meter_id
+JOIN invoice i ON i.id = r.invoice_id
+JOIN billing_profile p ON p.account_id = i.account_id
+WHERE r.id = ANY(:ids) AND r.kind = 'usage'
+"""
 
-    ``facts`` are the ``_FACTS`` of the rated charge (see :func:`usage_facts`). Columns: source,
-    event_id, time TIMESTAMP (UTC), batch_id, line, attributes, quantity DECIMAL(38,15) in meter
-    units, billed_quantity DECIMAL(38,15) in priced units, exact_amount and list_amount
-    DECIMAL(38,25), in the order in which the events stand in the tiers.
+_USAGE_EPOCH = """
+SELECT i.*, b.instant AS start_at, e.instant AS end_at
+FROM itemisable i
+JOIN midnight b ON b.time_zone = i.time_zone AND b.day = i.service_start
+JOIN midnight e ON e.time_zone = i.time_zone AND e.day = i.service_end
+"""
+
+_BILLED_PRICES = """
+SELECT id AS price_id, model, package_size, included_quantity FROM price WHERE id = ANY(:ids)
+"""
+
+_BILLED_TIERS = """
+SELECT price_id, from_quantity, up_to, unit_amount, flat_amount
+FROM price_tier WHERE price_id = ANY(:ids)
+"""
+
+
+def itemise_usage(uow: UnitOfWork, store: UsageStore, rated_charges: Sequence[int]) -> pa.Table:
+    """Every usage event of these rated charges (ids), priced one by one; all of them at once.
+
+    Columns: rated_charge_id, source, event_id, time TIMESTAMP (UTC), batch_id, line, attributes,
+    quantity DECIMAL(38,15) in meter units, billed_quantity DECIMAL(38,15) in priced units,
+    exact_amount and list_amount DECIMAL(38,25); charge by charge in the order in which the events
+    stand in the tiers.
     """
-    start = _instant(rated["service_start"], facts["time_zone"])
-    end = _instant(rated["service_end"], facts["time_zone"])
-    select = usage_relation(
-        uow, store, buckets=[int(facts["root_id"]) % 16], from_time=start, to_time=end
+    charges = uow.read_arrow(_ITEMISABLE, ids=list(rated_charges), smallest=SMALLEST_QUANTITY)
+    rows = charges.select(["time_zone", "service_start", "service_end", "root_id"]).to_pylist()
+    midnights = midnight_relation(
+        {(row["time_zone"], row[end]) for row in rows for end in ("service_start", "service_end")}
     )
-    with open_engine(threads=1) as engine:
-        engine.run(f"CREATE VIEW usage AS {select}")
-        engine.register("price", _price_relation(uow, rated))
-        engine.register("price_tier", _tier_relation(uow, rated))
-        engine.run(_item_sql(rated, facts, start, end))
+    select = usage_between(
+        uow, store, midnights, buckets=sorted({row["root_id"] % 16 for row in rows})
+    )
+    prices = sorted(set(charges.column("price_id").to_pylist()))
+    with open_engine(threads=1 if len(rated_charges) == 1 else None) as engine:
+        make_relation(engine, "usage", EVENT, select)
+        engine.register("itemisable", charges)
+        engine.register("midnight", midnights)
+        engine.register("price", uow.read_arrow(_BILLED_PRICES, ids=prices))
+        engine.register("price_tier", uow.read_arrow(_BILLED_TIERS, ids=prices))
+        engine.run(f"CREATE TABLE usage_epoch AS {_USAGE_EPOCH}")
         for statement in ITEMISED:
             engine.run(f"CREATE TABLE {statement.name} AS {statement.sql}")
-        return _itemised(engine)
-
-
-def usage_facts(uow: UnitOfWork, rated: Record) -> Record:
-    """The subscription, charge, meter and account of a rated charge, as explanations need them."""
-    rows = uow.query(_FACTS, rated_charge=rated["id"])
-    if not rows:
-        raise Refused(Problem("unknown_rated_charge", "there is no such rated charge"), 404)
-    return rows[0]
-
-
-def _itemised(engine: Engine) -> pa.Table:
-    return engine.arrow("SELECT * EXCLUDE (event_no) FROM itemised ORDER BY event_no")
-
-
-def _instant(day: date, time_zone: str) -> datetime:
-    return local_midnight(day, time_zone).astimezone(UTC)
-
-
-def _price_relation(uow: UnitOfWork, rated: Record) -> pa.Table:
-    return uow.read_arrow(
-        "SELECT id AS price_id, model, package_size, included_quantity FROM price WHERE id = :id",
-        id=rated["price_id"],
-    )
-
-
-def _tier_relation(uow: UnitOfWork, rated: Record) -> pa.Table:
-    return uow.read_arrow(
-        "SELECT price_id, from_quantity, up_to, unit_amount, flat_amount FROM price_tier "
-        "WHERE price_id = :id",
-        id=rated["price_id"],
-    )
-
-
-def _item_sql(rated: Record, facts: Record, start: datetime, end: datetime) -> str:
-    """The one-row relation ``usage_epoch`` of the rated charge, for its events to be joined to."""
-
-    def decimal(value: object) -> str:
-        return (
-            f"CAST({'NULL' if value is None else format(Decimal(str(value)), 'f')} AS {QUANTITY})"
-        )
-
-    before = decimal(0 if rated["part"] else rated["quantity_before"])
-    first_day = max(rated["cycle_start"], facts["served_from"])
-    begun = rated["part"] == 0 and rated["service_start"] > first_day
-    return (
-        "CREATE TABLE usage_epoch AS SELECT "
-        f"{facts['subscription_id']}::BIGINT AS subscription_id, "
-        f"{facts['meter_id']}::BIGINT AS meter_id, '{facts['aggregation']}' AS aggregation, "
-        f"{decimal(facts['event_minimum'] or 0)} AS event_minimum, "
-        f"{decimal(facts['event_increment'] or SMALLEST_QUANTITY)} AS event_increment, "
-        f"{facts['unit_size']}::BIGINT AS unit_size, {rated['price_id']}::BIGINT AS price_id, "
-        f"{before} AS quantity_before, {begun} AS begun, "
-        f"TIMESTAMP '{start:%Y-%m-%d %H:%M:%S}' AS start_at, "
-        f"TIMESTAMP '{end:%Y-%m-%d %H:%M:%S}' AS end_at"
-    )
+        return engine.arrow("SELECT * EXCLUDE (event_no) FROM itemised ORDER BY event_no")
 
 
 def _name_files(uow: UnitOfWork, events: list[Record]) -> None:
@@ -233,8 +225,7 @@ def _sentences(
     said.append(
         f"Price {rated['price_id']} of layer {rated['layer']}"
         + (f" ({owner})" if owner and owner != "list" else "")
-        + " applies"
-        + (f"; {len(layers) - 1} less specific prices do not." if len(layers) > 1 else ".")
+        + f" applies{_passed_over(len(layers) - 1)}."
     )
     if rated["kind"] == "usage":
         said.append(_usage_sentence(rated, facts))
@@ -251,6 +242,16 @@ def _sentences(
         f"{_plain(rated['amount'])} {currency}."
     )
     return tuple(said)
+
+
+def _passed_over(count: int) -> str:
+    if count < 1:
+        return ""
+    return (
+        "; 1 less specific price does not"
+        if count == 1
+        else (f"; {count} less specific prices do not")
+    )
 
 
 def _usage_sentence(rated: Record, facts: Record) -> str:

@@ -90,7 +90,7 @@ def _as_preview(bills: Bills) -> Preview:
 
 def read_invoice(uow: UnitOfWork, number_or_id: str | int) -> tuple[Record, list[Record]]:
     """An invoice, by its number or its id, and its lines in order; refuses (404) an unknown one."""
-    if isinstance(number_or_id, int) or number_or_id.isdigit():
+    if isinstance(number_or_id, int) or number_or_id.isdecimal():
         invoice = uow.get("invoice", int(number_or_id))
     else:
         found = uow.find("invoice", number=number_or_id)

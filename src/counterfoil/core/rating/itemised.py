@@ -9,16 +9,17 @@ from counterfoil.core.rating.tiers import TIER_STEPS
 
 _RUNNING = f"""
 WITH counted AS (
-    SELECT u.*, CASE WHEN e.aggregation = 'count' THEN 1::{QUANTITY}
+    SELECT e.item_id AS charge_id, u.*, CASE WHEN e.aggregation = 'count' THEN 1::{QUANTITY}
                      WHEN u.quantity > 0 THEN {EVENT_QUANTITY}
                      ELSE 0::{QUANTITY} END AS counts, e.aggregation, e.unit_size, e.price_id,
            e.quantity_before AS base, e.begun
     FROM {EVENT_IN_EPOCH}
 )
-SELECT *, row_number() OVER so_far AS event_no,
+SELECT *, row_number() OVER (ORDER BY charge_id, time, source, event_id) AS event_no,
        CAST(CASE WHEN aggregation = 'max' THEN max(quantity) OVER so_far
                  ELSE sum(counts) OVER so_far END AS {QUANTITY}) AS meter_units
-FROM counted WINDOW so_far AS (ORDER BY time, source, event_id)
+FROM counted WINDOW so_far AS (
+    PARTITION BY charge_id ORDER BY time, source, event_id)
 """
 
 _EVENT = f"""
@@ -29,16 +30,16 @@ FROM ({with_priced_units(_RUNNING)})
 
 _POSITION = f"""
 SELECT event_no AS item_id, 1 AS epoch_no, 1 AS events, quantity_after,
-       CAST(lag(quantity_after, 1, base) OVER (ORDER BY event_no) AS {QUANTITY})
-           AS quantity_before,
-       event_no > 1 OR begun AS continues
-FROM event
+       CAST(lag(quantity_after, 1, base) OVER in_charge AS {QUANTITY}) AS quantity_before,
+       row_number() OVER in_charge > 1 OR begun AS continues
+FROM event WINDOW in_charge AS (PARTITION BY charge_id ORDER BY event_no)
 """
 
 _EPOCH = "SELECT event_no AS item_id, 1 AS epoch_no, price_id FROM event"
 
 _ITEMISED = f"""
-SELECT e.event_no, e.source, e.event_id, e.time, e.batch_id, e.line, e.attributes, e.quantity,
+SELECT e.event_no, e.charge_id AS rated_charge_id, e.source, e.event_id, e.time, e.batch_id,
+       e.line, e.attributes, e.quantity,
        CAST(p.quantity_after - p.quantity_before AS {QUANTITY}) AS billed_quantity,
        c.gross AS exact_amount, coalesce(c.list_gross, c.gross) AS list_amount
 FROM event e
@@ -53,7 +54,7 @@ ITEMISED: tuple[Statement, ...] = (
     *TIER_STEPS,
     Statement("itemised", _ITEMISED),
 )
-"""Needs ``usage`` (with batch_id, line, attributes), ``price``, ``price_tier`` and a one-row
-``usage_epoch`` that also has unit_size, price_id, quantity_before and begun (something of
-the cycle was priced before). Makes ``itemised``, one row
-per event in order of time."""
+"""Needs ``usage`` as EVENT says, ``price``, ``price_tier`` and a ``usage_epoch`` with one row per
+rated charge (item_id) that also has aggregation, unit_size, price_id, quantity_before and begun
+(something of the cycle was priced before). Makes ``itemised``, one row per event, charge by charge
+in order of time."""

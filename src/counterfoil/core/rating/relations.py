@@ -118,6 +118,12 @@ USAGE = Relation(
     "Usage events, unique by (source, event_id); time in UTC.",
 )
 
+EVENT = Relation(
+    "usage",
+    {**USAGE.columns, "batch_id": "BIGINT", "line": "BIGINT", "attributes": "VARCHAR"},
+    "Usage events with where they came from, for itemising.",
+)
+
 BILLED_USAGE = Relation(
     "billed_usage",
     {

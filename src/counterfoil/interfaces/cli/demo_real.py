@@ -22,7 +22,7 @@ from counterfoil.bootstrap import (
 )
 from counterfoil.business.accounts.commands import create_account
 from counterfoil.business.billing.commands import run_bills
-from counterfoil.business.billing.explanation import itemise_usage, usage_facts
+from counterfoil.business.billing.explanation import itemise_usage
 from counterfoil.business.products.commands import save_price_book
 from counterfoil.business.products.price_book import parse_price_book
 from counterfoil.business.subscriptions.commands import Activation, activate_subscriptions
@@ -154,13 +154,11 @@ def _amounts(
     uow: UnitOfWork, organisation: Organisation, batch_id: int
 ) -> Iterator[tuple[int, tuple[Decimal, Decimal]]]:
     """Line in the file to what its event costs, and would cost without its entitlement."""
-    rated = uow.query("SELECT * FROM rated_charge WHERE kind = 'usage' AND events > 0")
-    for charge in rated:
-        facts = usage_facts(uow, charge)
-        events = itemise_usage(uow, organisation.usage_store, charge, facts)
-        for event in events.to_pylist():
-            if event["batch_id"] == batch_id:
-                yield event["line"], (event["exact_amount"], event["list_amount"])
+    rated = uow.query("SELECT id FROM rated_charge WHERE kind = 'usage' AND part = 0 ORDER BY id")
+    events = itemise_usage(uow, organisation.usage_store, [row["id"] for row in rated])
+    for event in events.to_pylist():
+        if event["batch_id"] == batch_id:
+            yield event["line"], (event["exact_amount"], event["list_amount"])
 
 
 def _near(amount: Decimal, text: str) -> bool:
