@@ -1,39 +1,124 @@
-"""What billing does not let others change: the calendar and currency of a billed account."""
+"""What billing does not let others change, once something has been billed with it."""
+
+from collections.abc import Iterable, Sequence
 
 from counterfoil.core.problems import Problem
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import RecordCheck, UnitOfWork
 
-_FIXED = ("currency", "time_zone", "cycle_day")
+_CALENDAR = ("currency", "time_zone", "cycle_day")
+_CHARGE_TERMS = ("event_minimum", "event_increment", "unit_size", "proration")
 
-_ALREADY_BILLED = """
-SELECT DISTINCT account_id FROM invoice WHERE account_id = ANY(:accounts)
+_BILLED_PROFILES = """
+SELECT DISTINCT account_id AS id FROM invoice WHERE account_id = ANY(:ids)
+"""
+
+# Accounts of which something was billed through an ancestor: their own subscriptions, or those of
+# accounts below that have no profile either.
+_BILLED_ABOVE = """
+WITH RECURSIVE below AS (
+    SELECT id AS top, id FROM account WHERE id = ANY(:ids)
+    UNION ALL
+    SELECT b.top, a.id FROM account a JOIN below b ON a.parent_id = b.id
+    WHERE NOT EXISTS (SELECT 1 FROM billing_profile p WHERE p.account_id = a.id)
+)
+SELECT DISTINCT b.top AS id
+FROM below b
+JOIN subscription s ON s.account_id = b.id
+JOIN subscription_charge sc ON sc.subscription_id = s.id
+WHERE sc.billed_through IS NOT NULL
+"""
+
+_BILLED_CHARGES = """
+SELECT DISTINCT sc.charge_id AS id FROM subscription_charge sc
+WHERE sc.charge_id = ANY(:ids) AND sc.billed_through IS NOT NULL
+"""
+
+_BILLED_METERS = """
+SELECT DISTINCT c.meter_id AS id FROM charge c
+JOIN subscription_charge sc ON sc.charge_id = c.id
+WHERE c.meter_id = ANY(:ids) AND sc.billed_through IS NOT NULL
 """
 
 
 def check_billing_profiles(
     uow: UnitOfWork, rows: list[Record], old_rows: list[Record | None]
 ) -> list[Problem]:
-    """Refuse a new currency, time zone or cycle day once an account has been billed.
+    """Refuse a new currency, time zone or cycle day once an account has been billed, and a first
+    profile for an account that has been billed through its parent.
 
     The cycles that were billed follow from them: with others, late usage would be looked for in
-    cycles that were never billed.
+    cycles that were never billed, and credits would be in another currency than the charge.
     """
+    problems = _find_changed(uow, rows, old_rows, _CALENDAR, _BILLED_PROFILES, key="account_id")
+    new = [row["account_id"] for row, old in zip(rows, old_rows, strict=True) if old is None]
+    message = "has been billed through an account above it and cannot get a profile of its own"
+    return problems + [Problem("already_billed", message, "account_id")] * len(
+        _billed(uow, _BILLED_ABOVE, new)
+    )
+
+
+def check_accounts(
+    uow: UnitOfWork, rows: list[Record], old_rows: list[Record | None]
+) -> list[Problem]:
+    """Refuse another parent for an account that has been billed through its ancestors."""
+    moved = [
+        row["id"]
+        for row, old in zip(rows, old_rows, strict=True)
+        if old is not None and old["parent_id"] != row["parent_id"]
+    ]
+    if not moved:
+        return []
+    own = uow.ids_by("billing_profile", "account_id", moved)
+    above = _billed(uow, _BILLED_ABOVE, [account for account in moved if account not in own])
+    message = "cannot change: the account has been billed through an account above it"
+    return [Problem("already_billed", message, "parent_id")] * len(above)
+
+
+def check_charges(
+    uow: UnitOfWork, rows: list[Record], old_rows: list[Record | None]
+) -> list[Problem]:
+    """Refuse other terms of a charge that has been billed: late usage would price it anew."""
+    return _find_changed(uow, rows, old_rows, _CHARGE_TERMS, _BILLED_CHARGES)
+
+
+def check_meters(
+    uow: UnitOfWork, rows: list[Record], old_rows: list[Record | None]
+) -> list[Problem]:
+    """Refuse another aggregation of a meter whose usage has been billed."""
+    return _find_changed(uow, rows, old_rows, ("aggregation",), _BILLED_METERS)
+
+
+CHECKS: dict[str, RecordCheck] = {
+    "billing_profile": check_billing_profiles,
+    "account": check_accounts,
+    "charge": check_charges,
+    "meter": check_meters,
+}
+
+
+def _find_changed(
+    uow: UnitOfWork,
+    rows: Sequence[Record],
+    old_rows: Sequence[Record | None],
+    fields: Iterable[str],
+    billed: str,
+    *,
+    key: str = "id",
+) -> list[Problem]:
+    """A problem for every one of the fields that changed in a record that ``billed`` finds."""
     changed = {
-        row["account_id"]: [name for name in _FIXED if row[name] != old[name]]
+        row[key]: [name for name in fields if row[name] != old[name]]
         for row, old in zip(rows, old_rows, strict=True)
         if old is not None
     }
-    accounts = [account for account, names in changed.items() if names]
-    if not accounts:
-        return []
-    billed = {row["account_id"] for row in uow.query(_ALREADY_BILLED, accounts=accounts)}
+    found = _billed(uow, billed, [record for record, names in changed.items() if names])
     return [
-        Problem("already_billed", "cannot change: the account has been billed with it", name)
-        for account in accounts
-        if account in billed
-        for name in changed[account]
+        Problem("already_billed", "cannot change: it has been billed with", name)
+        for record in sorted(found)
+        for name in changed[record]
     ]
 
 
-CHECKS: dict[str, RecordCheck] = {"billing_profile": check_billing_profiles}
+def _billed(uow: UnitOfWork, sql: str, ids: Sequence[int]) -> set[int]:
+    return {row["id"] for row in uow.query(sql, ids=list(ids))} if ids else set()
