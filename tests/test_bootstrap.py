@@ -1,3 +1,5 @@
+"""Settings, opened organisations and scratch organisations."""
+
 from datetime import UTC, datetime
 from pathlib import Path
 

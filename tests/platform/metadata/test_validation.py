@@ -1,3 +1,5 @@
+"""Values against their declaration: what is taken, what is refused, and in which words."""
+
 from datetime import UTC, date, datetime
 from decimal import Decimal
 

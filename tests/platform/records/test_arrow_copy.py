@@ -1,3 +1,5 @@
+"""Arrow in and out of PostgreSQL: every value comes back as it went in."""
+
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 

@@ -1,3 +1,5 @@
+"""Gapless numbers and locks, with others at the same time."""
+
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 

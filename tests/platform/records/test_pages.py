@@ -1,3 +1,5 @@
+"""Lists: filters, sort orders and keyset pages."""
+
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 

@@ -1,3 +1,5 @@
+"""Tables follow from the declarations, and migrations make the same tables."""
+
 from datetime import UTC, datetime
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""Creating and changing records: all or nothing, with history."""
+
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
