@@ -103,8 +103,8 @@ WITH charged AS (
            NULL::BIGINT AS reverses_id, r.price_id, r.layer, r.quantity, r.quantity_before,
            r.included_quantity, r.events, r.days, r.cycle_days, r.unit_amount,
            r.list_amount, r.exact_amount, r.amount,
-           CAST(coalesce(to_json(r.steps), '[]') AS VARCHAR) AS steps, i.late
-    FROM rated r JOIN charge_item i USING (item_id)
+           CAST(coalesce(to_json(s.steps), '[]') AS VARCHAR) AS steps, i.late
+    FROM rated r JOIN charge_item i USING (item_id) JOIN priced s USING (item_id, epoch_no)
     UNION ALL
     SELECT b.billed_account_id, b.account_name, b.site_name, b.product_name, b.charge_name,
            b.subscription_id, b.subscription_charge_id, 'reversal', b.currency, b.unit,

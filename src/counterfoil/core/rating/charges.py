@@ -18,51 +18,48 @@ from counterfoil.core.rating.tiers import TIER_STEPS, UNCOVERED
 _SHARE_DIGITS = 16
 _MINOR_SHARES = f"(cycle_days * {power_of_ten('minor_digits', _SHARE_DIGITS)})"
 
+_RATED_COLUMNS = """item_id, epoch_no, service_start, service_end, price_id, layer, events,
+       quantity, quantity_before, included_quantity, days, cycle_days, unit_amount"""
+
+# Most charges are not divided by days, and 128-bit division costs more than all the rest.
 _RATED = f"""
-WITH joined AS (
+WITH joined AS MATERIALIZED (
     SELECT i.item_id, e.epoch_no, e.epoch_start AS service_start, e.epoch_end AS service_end,
-           e.price_id, e.layer, i.kind, i.minor_digits, p.events,
-           p.quantity_after - p.quantity_before AS quantity, p.quantity_before,
-           least(p.quantity_after, r.included_quantity)
-             - CASE WHEN p.continues THEN least(p.quantity_before, r.included_quantity)
-                    ELSE 0 END AS included_quantity,
-           c.gross, c.list_gross, c.steps,
-           CASE WHEN i.kind = 'recurring' THEN CAST(c.gross AS DECIMAL(38,16)) END AS gross_16,
-           CASE WHEN i.kind = 'recurring'
-                THEN CAST(coalesce(c.list_gross, c.gross) AS DECIMAL(38,16)) END AS list_gross_16,
+           e.price_id, e.layer, p.events,
+           CAST(p.quantity_after - p.quantity_before AS {QUANTITY}) AS quantity, p.quantity_before,
+           CAST(least(p.quantity_after, r.included_quantity)
+                - CASE WHEN p.continues THEN least(p.quantity_before, r.included_quantity)
+                       ELSE 0 END AS {QUANTITY}) AS included_quantity,
+           CAST(CASE WHEN i.prorated THEN e.epoch_end - e.epoch_start
+                     ELSE i.cycle_end - i.cycle_start END AS BIGINT) AS days,
+           CAST(i.cycle_end - i.cycle_start AS BIGINT) AS cycle_days,
            CASE WHEN c.unit_amounts = 1 AND NOT c.has_flat AND r.package_size IS NULL
                      AND c.list_gross IS NULL THEN c.unit_amount END AS unit_amount,
-           CASE WHEN i.prorated THEN e.epoch_end - e.epoch_start
-                ELSE i.cycle_end - i.cycle_start END AS days,
-           i.cycle_end - i.cycle_start AS cycle_days
+           i.kind, i.minor_digits, c.gross, coalesce(c.list_gross, c.gross) AS list_gross
     FROM charge_item i
     JOIN price_epoch e USING (item_id)
     JOIN position p USING (item_id, epoch_no)
     JOIN priced c USING (item_id, epoch_no)
     JOIN price r ON r.price_id = e.price_id
 ), share AS (
-    SELECT *, CAST(coalesce(list_gross, gross) AS {QUANTITY}) AS list_undivided,
-           {raw("gross_16", _SHARE_DIGITS)} * days AS share,
-           {raw("list_gross_16", _SHARE_DIGITS)} * days AS list_share
-    FROM joined
+    SELECT *, {raw("CAST(gross AS DECIMAL(38,16))", _SHARE_DIGITS)} * days AS share,
+           {raw("CAST(list_gross AS DECIMAL(38,16))", _SHARE_DIGITS)} * days AS list_share
+    FROM joined WHERE kind = 'recurring'
 ), divided AS (
     SELECT *, {half_up("share", _MINOR_SHARES)} AS minor,
            {half_up("share", "(cycle_days * 10::HUGEINT)")} AS exact_15,
            {half_up("list_share", "(cycle_days * 10::HUGEINT)")} AS list_15
     FROM share
 )
-SELECT item_id, epoch_no, service_start, service_end, price_id, layer, events,
-       CAST(quantity AS {QUANTITY}) AS quantity, quantity_before,
-       CAST(included_quantity AS {QUANTITY}) AS included_quantity,
-       CAST(days AS BIGINT) AS days, CAST(cycle_days AS BIGINT) AS cycle_days, unit_amount, steps,
-       CASE WHEN kind = 'recurring' THEN {decimal15("list_15")}
-            ELSE list_undivided END AS list_amount,
-       CASE WHEN kind = 'recurring' THEN {decimal15("exact_15")}
-            ELSE CAST(gross AS {QUANTITY}) END AS exact_amount,
-       CASE WHEN kind = 'recurring' THEN {minor_units("minor", "minor_digits")}
-            ELSE {rounded("gross", "minor_digits")} END AS amount
+SELECT {_RATED_COLUMNS}, {decimal15("list_15")} AS list_amount,
+       {decimal15("exact_15")} AS exact_amount, {minor_units("minor", "minor_digits")} AS amount
 FROM divided
-WHERE kind <> 'usage' OR quantity <> 0 OR events > 0 AND quantity_before = 0 OR gross <> 0
+UNION ALL
+SELECT {_RATED_COLUMNS}, CAST(list_gross AS {QUANTITY}), CAST(gross AS {QUANTITY}),
+       {rounded("gross", "minor_digits")}
+FROM joined
+WHERE kind = 'one_time' OR kind = 'usage'
+      AND (quantity <> 0 OR events > 0 AND quantity_before = 0 OR gross <> 0)
 """
 
 RATING: tuple[Statement, ...] = (
@@ -75,7 +72,7 @@ RATING: tuple[Statement, ...] = (
 
 Makes ``rated``: item_id, epoch_no, service_start, service_end, price_id, layer, events, quantity,
 quantity_before, included_quantity, days, cycle_days, unit_amount (null where several applied),
-steps (as in ``priced``), list_amount and exact_amount DECIMAL(38,15), amount DECIMAL(20,4);
-and ``uncovered`` (see core.rating.tiers), whose items are missing or wrong in ``rated``."""
+list_amount and exact_amount DECIMAL(38,15), amount DECIMAL(20,4); its steps stand in ``priced``.
+And ``uncovered`` (see core.rating.tiers), whose items are missing or wrong in ``rated``."""
 
 __all__ = ["PRICE_EPOCHS", "RATING"]

@@ -31,7 +31,7 @@ FROM ({with_priced_units(_RUNNING)})
 _POSITION = f"""
 SELECT event_no AS item_id, 1 AS epoch_no, 1 AS events, quantity_after,
        CAST(lag(quantity_after, 1, base) OVER in_charge AS {QUANTITY}) AS quantity_before,
-       row_number() OVER in_charge > 1 OR begun AS continues
+       row_number() OVER in_charge > 1 OR begun AS continues, true AS used
 FROM event WINDOW in_charge AS (PARTITION BY charge_id ORDER BY event_no)
 """
 

@@ -94,7 +94,8 @@ SELECT p.item_id, p.epoch_no, p.events, p.quantity_after,
             THEN CAST(lag(p.quantity_after, 1, p.start) OVER (PARTITION BY p.item_id
                       ORDER BY p.epoch_no) AS {QUANTITY})
             ELSE CAST(0 AS {QUANTITY}) END AS quantity_before,
-       p.kind = 'usage' AND (p.late OR p.epoch_no > 1) AS continues
+       p.kind = 'usage' AND (p.late OR p.epoch_no > 1) AS continues,
+       p.kind <> 'usage' OR p.events > 0 OR p.late AS used
 FROM placed p
 """
 
@@ -105,4 +106,5 @@ PRICED_QUANTITIES = (
 )
 """Make ``position``: item_id, epoch_no, events BIGINT, quantity_before and quantity_after
 DECIMAL(38,15) in priced units of the cycle, continues BOOLEAN (something of the cycle was priced
-before, so the first tier's flat amount is not due again)."""
+before, so the first tier's flat amount is not due again), used BOOLEAN (there may be something to
+price; else only a flat amount can be due)."""

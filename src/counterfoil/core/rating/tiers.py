@@ -8,66 +8,96 @@ to what the whole would have cost.
 from counterfoil.core.rating.exact import raw
 from counterfoil.core.rating.relations import PRODUCT, QUANTITY, Statement
 
-_SIDE = f"""
-WITH position_price AS (
-    SELECT p.*, e.price_id, r.model, r.included_quantity, r.package_size
+
+def _packages(units: str) -> str:
+    """Started packages of so many units, or the units themselves where nothing is packed."""
+    whole = f"{raw(f'{units} - {units} % package_size', 15)} // {raw('package_size', 15)}"
+    started = f"CASE WHEN {units} % package_size = 0 THEN 0 ELSE 1 END"
+    return (
+        f"CASE WHEN package_size IS NULL THEN {units} "
+        f"ELSE CAST({whole} + {started} AS {QUANTITY}) END"
+    )
+
+
+# The four positions that matter: where the stretch ends and begins, with what is included taken
+# off (billed) and without (list; only where something is included). Nothing begins at null.
+_POSITION = f"""
+WITH taken_off AS (
+    SELECT p.item_id, p.epoch_no, e.price_id, r.model, r.package_size,
+           CAST(greatest(p.quantity_after - r.included_quantity, 0) AS {QUANTITY}) AS after_units,
+           CAST(CASE WHEN p.continues THEN greatest(p.quantity_before - r.included_quantity, 0)
+                END AS {QUANTITY}) AS before_units,
+           CAST(CASE WHEN r.included_quantity > 0 THEN greatest(p.quantity_after, 0)
+                END AS {QUANTITY}) AS list_after_units,
+           CAST(CASE WHEN r.included_quantity > 0 AND p.continues
+                THEN greatest(p.quantity_before, 0) END AS {QUANTITY}) AS list_before_units
     FROM position p
     JOIN price_epoch e USING (item_id, epoch_no)
     JOIN price r ON r.price_id = e.price_id
-), side AS (
-    SELECT item_id, epoch_no, price_id, model, package_size, 1 AS sign, 'billed' AS measure,
-           greatest(quantity_after - included_quantity, 0) AS units FROM position_price
-    UNION ALL
-    SELECT item_id, epoch_no, price_id, model, package_size, -1, 'billed',
-           greatest(quantity_before - included_quantity, 0) FROM position_price WHERE continues
-    UNION ALL
-    SELECT item_id, epoch_no, price_id, model, package_size, 1, 'list',
-           greatest(quantity_after, 0) FROM position_price WHERE included_quantity > 0
-    UNION ALL
-    SELECT item_id, epoch_no, price_id, model, package_size, -1, 'list',
-           greatest(quantity_before, 0) FROM position_price
-           WHERE included_quantity > 0 AND continues
+    LEFT JOIN price_tier f ON f.price_id = e.price_id AND f.from_quantity = 0
+    WHERE p.used OR NOT p.continues AND f.flat_amount <> 0
 )
-SELECT item_id, epoch_no, price_id, model, sign, measure,
-       CASE WHEN package_size IS NULL THEN CAST(units AS {QUANTITY})
-            ELSE CAST({raw("units - units % package_size", 15)} // {raw("package_size", 15)}
-                 + CASE WHEN units % package_size = 0 THEN 0 ELSE 1 END AS {QUANTITY}) END AS units
-FROM side
+SELECT item_id, epoch_no, price_id, model,
+       {_packages("after_units")} AS after_units,
+       {_packages("before_units")} AS before_units,
+       {_packages("list_after_units")} AS list_after_units,
+       {_packages("list_before_units")} AS list_before_units
+FROM taken_off
 """
+
+
+def _reached(units: str) -> str:
+    """Whether the tier counts when a cycle has come to so many units; null for null."""
+    return (
+        f"((t.from_quantity = 0 OR {units} > t.from_quantity) AND ({units} IS NOT NULL) "
+        f"AND (p.model <> 'volume' OR t.up_to IS NULL OR {units} <= t.up_to))"
+    )
+
+
+def _within(units: str) -> str:
+    """How many of a cycle's units the tier prices."""
+    return (
+        f"CASE WHEN p.model = 'flat' OR NOT {_reached(units)} THEN CAST(0 AS {QUANTITY}) "
+        f"WHEN p.model = 'volume' THEN {units} "
+        f"ELSE CAST(least({units}, coalesce(t.up_to, {units})) - t.from_quantity AS {QUANTITY}) END"
+    )
+
+
+def _difference(after: str, before: str) -> tuple[str, str]:
+    """Units and flat amounts of a tier between two positions."""
+    units = f"CAST({_within(after)} - {_within(before)} AS {QUANTITY})"
+    flats = f"CAST({_reached(after)} AS INTEGER) - CAST({_reached(before)} AS INTEGER)"
+    return units, flats
+
+
+_UNITS, _FLATS = _difference("p.after_units", "p.before_units")
+_LIST_UNITS, _LIST_FLATS = _difference("p.list_after_units", "p.list_before_units")
 
 _STEP = f"""
-WITH part AS (
-    SELECT s.item_id, s.epoch_no, s.measure, s.sign, t.from_quantity, t.up_to,
-           t.unit_amount, t.flat_amount,
-           CASE WHEN s.model = 'flat' THEN 0
-                WHEN s.model = 'volume' THEN s.units
-                ELSE least(s.units, coalesce(t.up_to, s.units)) - t.from_quantity END AS units
-    FROM tier_side s
-    JOIN price_tier t ON t.price_id = s.price_id
-     AND (t.from_quantity = 0 OR s.units > t.from_quantity)
-     AND (s.model <> 'volume' OR t.up_to IS NULL OR s.units <= t.up_to)
+WITH counted AS (
+    SELECT p.item_id, p.epoch_no, t.from_quantity, t.up_to, t.unit_amount, t.flat_amount,
+           {_UNITS} AS units, {_FLATS} AS flats,
+           CASE WHEN p.list_after_units IS NOT NULL THEN {_LIST_UNITS} END AS list_units,
+           CASE WHEN p.list_after_units IS NOT NULL THEN {_LIST_FLATS} END AS list_flats
+    FROM tier_position p JOIN price_tier t ON t.price_id = p.price_id
 )
-SELECT item_id, epoch_no, measure, from_quantity, up_to, unit_amount, flat_amount,
-       CAST(sum(sign * units) AS {QUANTITY}) AS units,
-       sum(sign) AS flats,
-       CAST(sum(sign * units) AS {QUANTITY}) * unit_amount
-         + CAST(sum(sign) AS DECIMAL(4,0)) * flat_amount AS amount
-FROM part
-GROUP BY item_id, epoch_no, measure, from_quantity, up_to, unit_amount, flat_amount
+SELECT item_id, epoch_no, from_quantity, up_to, unit_amount, units, flats,
+       CAST(flats AS DECIMAL(4,0)) * flat_amount AS flat_amount,
+       units * unit_amount + CAST(flats AS DECIMAL(4,0)) * flat_amount AS amount,
+       list_units * unit_amount + CAST(list_flats AS DECIMAL(4,0)) * flat_amount AS list_amount
+FROM counted
 """
 
-
 _PRICED = f"""
-SELECT item_id, epoch_no,
-       CAST(sum(amount) FILTER (measure = 'billed') AS {PRODUCT}) AS gross,
-       CAST(sum(amount) FILTER (measure = 'list') AS {PRODUCT}) AS list_gross,
-       count(*) FILTER (measure = 'billed' AND units <> 0) AS unit_amounts,
-       bool_or(measure = 'billed' AND flats <> 0 AND flat_amount <> 0) AS has_flat,
-       max(unit_amount) FILTER (measure = 'billed' AND units <> 0) AS unit_amount,
+SELECT item_id, epoch_no, CAST(sum(amount) AS {PRODUCT}) AS gross,
+       CAST(sum(list_amount) AS {PRODUCT}) AS list_gross,
+       count(*) FILTER (units <> 0) AS unit_amounts,
+       bool_or(flat_amount <> 0) AS has_flat,
+       max(unit_amount) FILTER (units <> 0) AS unit_amount,
        list_sort(list(struct_pack(
            "from" := from_quantity, up_to := up_to, quantity := units,
-           unit_amount := unit_amount, flat_amount := CAST(flats AS DECIMAL(4,0)) * flat_amount,
-           amount := amount)) FILTER (measure = 'billed' AND (units <> 0 OR flats <> 0))) AS steps
+           unit_amount := unit_amount, flat_amount := flat_amount,
+           amount := amount)) FILTER (units <> 0 OR flats <> 0)) AS steps
 FROM tier_step
 GROUP BY item_id, epoch_no
 """
@@ -79,12 +109,15 @@ WITH reach AS (
            min(from_quantity) = 0 AND sum(coalesce(up_to, from_quantity) - from_quantity)
                = max(coalesce(up_to, from_quantity)) AS gapless
     FROM price_tier GROUP BY price_id
+), farthest AS (
+    SELECT item_id, epoch_no, price_id, model,
+           greatest(after_units, before_units, list_after_units, list_before_units) AS units
+    FROM tier_position
 )
-SELECT s.item_id, s.epoch_no, s.price_id, max(s.units) AS units
-FROM tier_side s LEFT JOIN reach r ON r.price_id = s.price_id
+SELECT f.item_id, f.epoch_no, f.price_id, f.units
+FROM farthest f LEFT JOIN reach r ON r.price_id = f.price_id
 WHERE r.price_id IS NULL
-   OR s.model <> 'flat' AND (NOT r.gapless OR NOT r.open AND s.units > r.up_to)
-GROUP BY s.item_id, s.epoch_no, s.price_id
+   OR f.model <> 'flat' AND (NOT r.gapless OR NOT r.open AND f.units > r.up_to)
 """
 
 UNCOVERED = Statement("uncovered", _UNCOVERED)
@@ -92,7 +125,7 @@ UNCOVERED = Statement("uncovered", _UNCOVERED)
 price covers, in full or in part. What was priced for them is not to be used."""
 
 TIER_STEPS = (
-    Statement("tier_side", _SIDE),
+    Statement("tier_position", _POSITION),
     Statement("tier_step", _STEP),
     Statement("priced", _PRICED),
 )
