@@ -33,10 +33,10 @@ from counterfoil.platform.records.unit_of_work import UnitOfWork
 LARGEST_GROUP = 50_000
 """Events in one commit, about: a group takes no further request when it has so many."""
 
-ENOUGH = 500
+ENOUGH = 4_000
 """A group of so many events is committed without waiting for more."""
 
-LONGEST_WAIT = 0.02
+LONGEST_WAIT = 0.008
 """Seconds a small group waits for further requests."""
 
 _ROUTING_AGE = 2.0
