@@ -110,7 +110,8 @@ WITH charged AS (
            b.subscription_id, b.subscription_charge_id, 'reversal', b.currency, b.unit,
            b.cycle_start, b.cycle_end, b.service_start, b.service_end,
            b.rated_charge_id, b.price_id, b.layer, b.billed_quantity,
-           CAST(0 AS DECIMAL(38,15)), CAST(0 AS DECIMAL(38,15)), 0, b.days, b.cycle_days, NULL,
+           CAST(0 AS DECIMAL(38,15)), CAST(0 AS DECIMAL(38,15)), 0,
+           b.service_end - b.service_start, b.cycle_days, NULL,
            CAST(-b.back AS DECIMAL(38,15)), CAST(-b.back AS DECIMAL(38,15)),
            CAST(-b.back AS DECIMAL(20,4)), '[]', false
     FROM reversed b WHERE b.back <> 0
