@@ -52,16 +52,13 @@ _FACTS = """
 SELECT c.id AS charge_id, c.name, c.kind, c.unit, c.unit_size, c.event_minimum,
        c.event_increment, c.meter_id, m.external_id AS meter, m.unit AS meter_unit,
        coalesce(m.aggregation, 'sum') AS aggregation, s.id AS subscription_id,
-       s.external_id AS subscription, sc.start_date AS served_from,
-       s.account_id, a.external_id AS account, a.root_id, p.time_zone
+       s.external_id AS subscription, s.account_id, a.external_id AS account
 FROM subscription_charge sc
 JOIN subscription s ON s.id = sc.subscription_id
 JOIN account a ON a.id = s.account_id
 JOIN charge c ON c.id = sc.charge_id
 LEFT JOIN meter m ON m.id = c.meter_id
 JOIN rated_charge r ON r.subscription_charge_id = sc.id
-JOIN invoice i ON i.id = r.invoice_id
-JOIN billing_profile p ON p.account_id = i.account_id
 WHERE r.id = :rated_charge
 """
 
