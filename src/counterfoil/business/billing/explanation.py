@@ -16,7 +16,7 @@ from counterfoil.business.billing.relations import (
     midnight_relation,
     usage_between,
 )
-from counterfoil.business.usage.store import UsageStore
+from counterfoil.business.usage.store import BUCKETS, UsageStore
 from counterfoil.core.rating.itemised import ITEMISED
 from counterfoil.core.rating.relations import EVENT, SMALLEST_QUANTITY
 from counterfoil.platform.engine.duck import open_engine
@@ -173,7 +173,7 @@ def itemise_usage(uow: UnitOfWork, store: UsageStore, rated_charges: Sequence[in
         {(row["time_zone"], row[end]) for row in rows for end in ("service_start", "service_end")}
     )
     select = usage_between(
-        uow, store, midnights, buckets=sorted({row["root_id"] % 16 for row in rows})
+        uow, store, midnights, buckets=sorted({row["root_id"] % BUCKETS for row in rows})
     )
     prices = sorted(set(charges.column("price_id").to_pylist()))
     with open_engine(threads=1 if len(rated_charges) == 1 else None) as engine:

@@ -9,7 +9,7 @@ from datetime import date
 
 import pyarrow as pa
 
-from counterfoil.business.usage.store import UsageStore, parquet, visible_segments
+from counterfoil.business.usage.store import BUCKETS, UsageStore, parquet, visible_segments
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 _BILLED = """
@@ -216,7 +216,7 @@ def billed_accounts(uow: UnitOfWork) -> list[int]:
     """Ids of all accounts with a billing profile, bucket by bucket (root_id % 16)."""
     rows = uow.query(
         "SELECT p.account_id FROM billing_profile p JOIN account a ON a.id = p.account_id "
-        "ORDER BY a.root_id % 16, a.root_id, p.account_id"
+        f"ORDER BY a.root_id % {BUCKETS}, a.root_id, p.account_id"
     )
     return [row["account_id"] for row in rows]
 
