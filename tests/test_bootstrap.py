@@ -57,3 +57,12 @@ def test_scratch_organisations_are_apart_from_each_other_and_vanish(server: Sett
 def test_the_clock_of_an_organisation_can_be_set(server: Settings):
     with scratch_organisation(server, clock=lambda: NOW) as organisation:
         assert organisation.clock() == NOW
+
+
+def test_a_data_folder_may_have_a_space_in_its_name(tmp_path: Path) -> None:
+    settings = Settings.from_environment({"COUNTERFOIL_HOME": str(tmp_path / "my data + more")})
+    for opening in (open_organisation, scratch_organisation):
+        with opening(settings) as organisation:
+            now = organisation.clock()
+            with organisation.database.transaction(now=now) as uow:
+                assert uow.query("SELECT count(*) AS n FROM account") == [{"n": 0}]

@@ -1,6 +1,6 @@
 """The address of a PostgreSQL database, in the one notation that the driver wants."""
 
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from counterfoil.core.problems import Problem, Refused
@@ -23,4 +23,13 @@ def read_database_url(url: str, field: str) -> str:
                 field,
             )
         )
-    return parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+    return render_url(parsed.set(drivername="postgresql+psycopg"))
+
+
+def render_url(url: URL) -> str:
+    """The URL as text, password included, that SQLAlchemy and PostgreSQL's own library both read.
+
+    In the query SQLAlchemy writes a space as "+", which the library takes for itself.
+    """
+    address, mark, query = url.render_as_string(hide_password=False).partition("?")
+    return address + mark + query.replace("+", "%20")

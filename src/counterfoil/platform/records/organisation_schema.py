@@ -16,6 +16,7 @@ from sqlalchemy.exc import OperationalError
 
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.records.database import build_engine
+from counterfoil.platform.records.database_url import render_url
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 4_215_001
@@ -72,7 +73,7 @@ def create_database(server_url: str, name: str) -> None:
 
 def sibling_url(server_url: str, name: str) -> str:
     """The URL of another database on the same server."""
-    return make_url(server_url).set(database=name).render_as_string(hide_password=False)
+    return render_url(make_url(server_url).set(database=name))
 
 
 @contextmanager
@@ -108,7 +109,7 @@ def family(server_url: str, purpose: str) -> str:
 
 @contextmanager
 def _maintenance(server_url: str) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
-    url = make_url(server_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    url = render_url(make_url(server_url).set(drivername="postgresql"))
     try:
         connection = psycopg.connect(url, autocommit=True)
     except psycopg.OperationalError as error:

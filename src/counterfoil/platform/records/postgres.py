@@ -24,6 +24,7 @@ import psutil
 import psycopg
 from sqlalchemy import URL
 
+from counterfoil.platform.records.database_url import render_url
 from counterfoil.platform.records.postgres_programs import Programs, find_programs, unavailable
 
 _ROLE = "counterfoil"
@@ -154,14 +155,12 @@ class _Cluster:
 
     def url(self, database: str) -> str:
         url = URL.create(
-            "postgresql",
+            "postgresql+psycopg",
             username=_ROLE,
             database=database,
             query={"host": str(self._socket_folder), "port": str(_PORT)},
         )
-        # SQLAlchemy reads both notations of a space, PostgreSQL's own library only "%20".
-        plain = url.render_as_string(hide_password=False).replace("+", "%20")
-        return plain.replace("postgresql:", "postgresql+psycopg:", 1)
+        return render_url(url)
 
     def ensure_running(self) -> None:
         if not self.data.exists():
