@@ -204,6 +204,14 @@ def test_unclosed_quote_is_refused_with_its_place(bridge):
         bridge.load(path)
 
 
+def test_unclosed_quote_does_not_swallow_the_records_behind_it(bridge):
+    path = bridge.file(bridge.call(1), bridge.call(2, host='"ann'), bridge.call(3))
+    with pytest.raises(Refused, match="quotation mark is opened and never closed") as refused:
+        bridge.load(path)
+    assert refused.value.problems[0].line == 3
+    assert bridge.rejected() == []
+
+
 def test_json_lines(bridge):
     bridge.collector(JSON_CALLS)
     call = {

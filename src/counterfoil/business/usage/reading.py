@@ -77,7 +77,8 @@ class UsageFile:
 
     def chunks(self) -> Iterator[Chunk]:
         """The records, chunk by chunk; refuses (422) a file that is not text as declared."""
-        with _CheckedText(self.path, self.declaration.encoding, self._progress) as text:
+        quote = None if self.declaration.json else self.declaration.quote
+        with _CheckedText(self.path, self.declaration.encoding, self._progress, quote) as text:
             try:
                 yield from self._collect(text)
             except pa.ArrowInvalid as fault:
@@ -98,7 +99,18 @@ class UsageFile:
                 collected, malformed[:] = [], []
         if collected or malformed:
             empty = _no_records(self._names())
+            if collected and text.quotes % 2:
+                self._refuse_open_quote(collected[-1])
             yield Chunk(pa.concat_tables(collected or [empty]), tuple(malformed))
+
+    def _refuse_open_quote(self, last: pa.Table) -> None:
+        """Refuse a file of which the last record runs over line ends to the end of the file, with
+        a mark too many: it has taken the records behind it for a part of itself."""
+        record = last.slice(last.num_rows - 1).to_pylist()[0]
+        line = record.pop("line")
+        if any("\n" in (value or "") for value in record.values()):
+            message = "in this record a quotation mark is opened and never closed"
+            raise self._refusal("malformed_file", message, line)
 
     def _has_header(self) -> bool:
         return self.declaration.header and not self.declaration.json
@@ -251,10 +263,14 @@ _EXACT = msgspec.json.Decoder(float_hook=str)
 
 
 class _CheckedText(io.RawIOBase):
-    """The file's bytes as UTF-8, checked against the declared encoding, counting lines."""
+    """The file's bytes as UTF-8, checked against the declared encoding; counts lines and quotes."""
 
-    def __init__(self, path: Path, encoding: str, progress: Progress | None) -> None:
+    def __init__(
+        self, path: Path, encoding: str, progress: Progress | None, quote: str | None = None
+    ) -> None:
         super().__init__()
+        self._quote = (quote or "").encode()
+        self.quotes = 0
         self._path = path
         self._encoding = encoding
         self._decoder = getincrementaldecoder(encoding)()
@@ -290,6 +306,7 @@ class _CheckedText(io.RawIOBase):
             raise self._refuse("wrong_encoding", message) from fault
         utf8 = data if self._encoding == "utf-8" and len(text) == len(data) else text.encode()
         self.lines_read += utf8.count(b"\n")
+        self.quotes += utf8.count(self._quote) if self._quote else 0
         if data and not utf8:
             # Only a part of one character: an empty answer would mean the end of the file.
             return self.read(size)
