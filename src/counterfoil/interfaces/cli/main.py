@@ -14,6 +14,7 @@ from counterfoil.interfaces.cli import (
     invoices,
     organisation,
     prices,
+    records,
     scenario,
     subscriptions,
     usage,
@@ -83,6 +84,7 @@ def counterfoil(
 
 app.command()(organisation.init)
 app.command()(organisation.status)
+app.add_typer(records.app, name="records")
 app.add_typer(accounts.app, name="accounts")
 app.add_typer(prices.app, name="prices")
 app.add_typer(subscriptions.app, name="subscriptions")
