@@ -16,6 +16,8 @@ import pyarrow as pa
 from counterfoil.business.billing.bills import Bills, compute_bills
 from counterfoil.business.billing.loading import billed_accounts, unbilled_accounts, usage_seen
 from counterfoil.business.usage.store import UsageStore, lock_publishing
+from counterfoil.core.money.currencies import exponent
+from counterfoil.core.money.rounding import round_half_up
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.engine.duck import NotComputable
 from counterfoil.platform.records.database import Database
@@ -304,7 +306,7 @@ def _save(uow: UnitOfWork, bills: Bills, order: BatchOrder) -> BillRunSummary:
         len(order.accounts),
         bills.invoices.num_rows,
         bills.lines.num_rows,
-        dict(totals),
+        {currency: round_half_up(total, exponent(currency)) for currency, total in totals.items()},
         problems,
     )
 

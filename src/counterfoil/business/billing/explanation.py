@@ -17,6 +17,8 @@ from counterfoil.business.billing.relations import (
     usage_between,
 )
 from counterfoil.business.usage.store import BUCKETS, UsageStore
+from counterfoil.core.money.currencies import exponent
+from counterfoil.core.money.rounding import round_half_up
 from counterfoil.core.rating.itemised import ITEMISED
 from counterfoil.core.rating.relations import EVENT, SMALLEST_QUANTITY
 from counterfoil.platform.engine.duck import open_engine
@@ -199,6 +201,11 @@ def _name_files(uow: UnitOfWork, events: list[Record]) -> None:
         event["file_name"] = names.get(event["batch_id"])
 
 
+def _money(rated: Record) -> str:
+    amount = round_half_up(Decimal(str(rated["amount"])), exponent(rated["currency"]))
+    return f"{amount:,f} {rated['currency']}"
+
+
 def _plain(value: object) -> str:
     """A decimal as people write it: thousands separated, no trailing zeros."""
     number = Decimal(str(value)).normalize()
@@ -235,8 +242,7 @@ def _sentences(
     if rated["days"] != rated["cycle_days"]:
         said.append(f"Served {rated['days']} of {rated['cycle_days']} days.")
     said.append(
-        f"{_plain(rated['exact_amount'])} {currency} is rounded half-up once to "
-        f"{_plain(rated['amount'])} {currency}."
+        f"{_plain(rated['exact_amount'])} {currency} is rounded half-up once to {_money(rated)}."
     )
     return tuple(said)
 

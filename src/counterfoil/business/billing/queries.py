@@ -7,6 +7,8 @@ from datetime import date, datetime
 from counterfoil.business.billing.bills import Bills, compute_bills
 from counterfoil.business.billing.loading import usage_seen
 from counterfoil.business.usage.store import UsageStore
+from counterfoil.core.money.currencies import exponent
+from counterfoil.core.money.rounding import round_half_up
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.database import Database
@@ -81,11 +83,16 @@ def _as_preview(bills: Bills) -> Preview:
     problems = tuple(
         Problem(row["code"], row["message"], "account") for row in bills.problems.to_pylist()
     )
+    lines = bills.lines.to_pylist()
     invoice: Record | None = None
     if invoices:
+        digits = exponent(invoices[0]["currency"])
+        invoices[0]["total"] = round_half_up(invoices[0]["total"], digits)
+        for line in lines:
+            line["amount"] = round_half_up(line["amount"], digits)
         snapshot = decode_json(invoices[0]["snapshot"])
         invoice = {**invoices[0], "snapshot": snapshot, "number": None, "state": "draft"}
-    return Preview(invoice, bills.lines.to_pylist(), bills.rated_charges.to_pylist(), problems)
+    return Preview(invoice, lines, bills.rated_charges.to_pylist(), problems)
 
 
 def read_invoice(uow: UnitOfWork, number_or_id: str | int) -> tuple[Record, list[Record]]:

@@ -65,8 +65,10 @@ class UsageStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        # What customers used is nobody else's business on this machine.
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in ("incoming", "fresh", "compacted"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
+            (folder / name).mkdir(exist_ok=True)
 
     def paths(self, segments: Sequence[Record]) -> list[Path]:
         """The absolute paths of segments of the manifest."""

@@ -91,7 +91,8 @@ def preview_command(
         typer.echo("Nothing is due.")
         return
     print_table("Lines", LINE_COLUMNS, [_line_row(line) for line in preview.lines], as_json=False)
-    typer.echo(f"Total {preview.invoice['total'].normalize():f} {preview.invoice['currency']}")
+    invoice = preview.invoice
+    typer.echo(f"Total {invoice['total']:,f} {invoice['currency']}, due {invoice['due_date']}")
 
 
 @app.command("finalize")
@@ -169,7 +170,7 @@ def _line_row(line: Record) -> tuple[object, ...]:
         line["service_end"],
         _trimmed(line["quantity"]),
         line["unit"],
-        _trimmed(line["amount"]),
+        line["amount"],
     )
 
 
@@ -247,10 +248,14 @@ def _print_summary(organisation: Organisation, summary: BillRunSummary, *, as_js
         ("lines", summary.lines),
         ("accounts with a problem", len(summary.problems)),
     ]
-    rows += [(f"total {currency}", _trimmed(t)) for currency, t in sorted(summary.totals.items())]
+    rows += [(f"total {currency}", t) for currency, t in sorted(summary.totals.items())]
     print_table(f"Bill run {summary.bill_run_id}", ("what", "how_much"), rows, as_json=False)
     if not summary.invoices:
         typer.echo("Nothing was due: nothing is billed twice.")
+    with organisation.database.transaction(now=organisation.clock()) as uow:
+        drafts = uow.query("SELECT count(*) AS n FROM invoice WHERE state = 'draft'")[0]["n"]
+    if drafts:
+        typer.echo(f"Drafts: {drafts}. `counterfoil bills finalize` gives them their numbers.")
     if summary.problems:
         _print_problems(organisation, as_json=False)
 

@@ -29,6 +29,8 @@ from counterfoil.business.subscriptions.commands import Activation, activate_sub
 from counterfoil.business.usage.commands import import_file
 from counterfoil.business.usage.focus import PLAN, FocusFile, read_focus
 from counterfoil.business.usage.intake import BatchSummary
+from counterfoil.core.money.currencies import exponent
+from counterfoil.core.money.rounding import round_half_up
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.cli.organisation import AsJson
 from counterfoil.interfaces.cli.output import print_json, print_table
@@ -92,7 +94,10 @@ def demo_real(
                 "SELECT currency, count(*) AS invoices, sum(total) AS total FROM invoice "
                 "GROUP BY currency ORDER BY currency"
             )
-    rows = [list(row.values()) for row in totals]
+    rows: list[list[object]] = [
+        [row["currency"], row["invoices"], round_half_up(row["total"], exponent(row["currency"]))]
+        for row in totals
+    ]
     added = billed.invoices
     _print(imported, rows, comparison, added=added, excerpt=file is None, as_json=as_json)
 
