@@ -50,6 +50,7 @@ def run_command(
     Example: counterfoil bills run 2026-11-01
     """
     with opened_organisation() as organisation:
+        _warn_without_seller(organisation)
         compact(organisation.database, organisation.usage_store, now=organisation.clock())
         accounts = None if account is None else _billed_ids(organisation, account)
         with _accounts_bar(shown=not as_json) as bar:
@@ -225,6 +226,16 @@ def _trimmed(value: Decimal) -> Decimal:
 def _billed_ids(organisation: Organisation, accounts: list[str]) -> list[int]:
     with organisation.database.transaction(now=organisation.clock()) as uow:
         return sorted({billed_account(uow, account) for account in accounts})
+
+
+def _warn_without_seller(organisation: Organisation) -> None:
+    with organisation.database.transaction(now=organisation.clock()) as uow:
+        if uow.find("seller") is None:
+            typer.echo(
+                "warning: there is no seller, so invoices name no issuer; see "
+                "`counterfoil records create seller --help` (and bill with --draft until then)",
+                err=True,
+            )
 
 
 def _accounts_bar(*, shown: bool) -> Progress:
