@@ -1,8 +1,9 @@
 """Events rated per second, against bare SQL written by hand for the same job.
 
-One month of call records of many subscriptions: per-event rounding up to the minute, three price
-layers, 100 included minutes, graduated tiers, amounts rounded half-up to the cent. Both sides read
-the same Parquet files and must arrive at the same total.
+One month of call records of many subscriptions: per-event minimum and rounding up to the minute,
+three price layers that change inside the month, 100 included minutes, graduated tiers, amounts
+rounded half-up to the cent. Both sides read the same Parquet files and must arrive at the same
+totals.
 """
 
 import time
@@ -37,7 +38,7 @@ SELECT row_number() OVER () AS item_id, row_number() OVER () AS subscription_cha
        DATE '2026-10-01' AS cycle_start, DATE '2026-11-01' AS cycle_end,
        DATE '2026-10-01' AS service_start, DATE '2026-11-01' AS service_end,
        DATE '2026-11-01' AS pricing_end, 1::DECIMAL(18,6) AS quantity, false AS prorated,
-       m AS meter_id, 'sum' AS aggregation, NULL::DECIMAL(38,15) AS event_minimum,
+       m AS meter_id, 'sum' AS aggregation, 90::DECIMAL(38,15) AS event_minimum,
        60::DECIMAL(38,15) AS event_increment, 60::BIGINT AS unit_size
 FROM range(1, {subscriptions} + 1) a(s), range(1, {meters} + 1) b(m)
 """
@@ -78,8 +79,9 @@ UNION ALL SELECT s, 'account', s, 1000 FROM range(1, {subscriptions} + 1) t(s) W
 _BARE = """
 WITH event AS (
     SELECT u.subscription_id, u.meter_id, coalesce(a.price_id, p.price_id, l.price_id) AS price_id,
-           u.quantity + 60::DECIMAL(38,15)
-             - coalesce(nullif(u.quantity % 60::DECIMAL(38,15), 0), 60::DECIMAL(38,15)) AS seconds,
+           greatest(u.quantity, 90) + 60::DECIMAL(38,15)
+             - coalesce(nullif(greatest(u.quantity, 90) % 60::DECIMAL(38,15), 0),
+                        60::DECIMAL(38,15)) AS seconds,
            u.time
     FROM usage u
     LEFT JOIN price a ON a.charge_id = u.meter_id AND a.layer = 'account'
