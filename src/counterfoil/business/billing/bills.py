@@ -25,8 +25,8 @@ from counterfoil.business.billing.relations import (
     usage_between,
 )
 from counterfoil.business.usage.store import BUCKETS, UsageStore
+from counterfoil.core.money.exact_sql import half_up, minor_units, power_of_ten, raw
 from counterfoil.core.rating.charges import PRICE_EPOCHS, RATING
-from counterfoil.core.rating.exact import half_up, minor_units, power_of_ten, raw
 from counterfoil.core.rating.relations import BILLED_USAGE, USAGE
 from counterfoil.platform.engine.duck import Engine, open_engine
 from counterfoil.platform.records.unit_of_work import UnitOfWork

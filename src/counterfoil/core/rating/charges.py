@@ -1,6 +1,6 @@
 """The last step: proration by days and the one rounding, to the currency's minor unit."""
 
-from counterfoil.core.rating.exact import (
+from counterfoil.core.money.exact_sql import (
     decimal15,
     half_up,
     minor_units,

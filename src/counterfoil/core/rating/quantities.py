@@ -1,6 +1,6 @@
 """From usage events to priced quantities, and where in the cycle's tiers they stand."""
 
-from counterfoil.core.rating.exact import decimal15, half_up, raw
+from counterfoil.core.money.exact_sql import decimal15, half_up, raw
 from counterfoil.core.rating.relations import QUANTITY, SMALLEST_QUANTITY, Statement
 
 # Without a minimum it is nothing, without an increment the smallest quantity there is: so that

@@ -5,7 +5,7 @@ The price of a quantity Q is a function G(Q) of the cycle's total; a stretch fro
 to what the whole would have cost.
 """
 
-from counterfoil.core.rating.exact import raw
+from counterfoil.core.money.exact_sql import raw
 from counterfoil.core.rating.relations import PRODUCT, QUANTITY, Statement
 
 
