@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
-from counterfoil.core.rating.charges import PRICE_EPOCHS, RATING
 from counterfoil.core.rating.relations import BILLED_USAGE
+from counterfoil.core.rating.statements import PRICE_EPOCHS, RATING
 from counterfoil.platform.engine.duck import Engine, open_engine
 
 EVENTS_PER_SUBSCRIPTION = 200
@@ -180,7 +180,7 @@ def _rate(engine: Engine) -> tuple[Decimal, Decimal]:
         "FROM range(TIMESTAMP '2026-10-01', TIMESTAMP '2026-11-02', INTERVAL 1 DAY) r(t)"
     )
     for statement in (*PRICE_EPOCHS, *RATING):
-        engine.run(f"CREATE TABLE {statement.name} AS {statement.sql}")
+        engine.run(statement.create)
     return _totals(engine, "rated")
 
 

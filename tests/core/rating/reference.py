@@ -39,6 +39,18 @@ class Price:
 
 
 @dataclass(frozen=True)
+class Billed:
+    """What an earlier invoice billed of an item's cycle."""
+
+    start: date
+    end: date
+    price_id: int
+    quantity: Fraction
+    exact_amount: Fraction
+    amount: Fraction
+
+
+@dataclass(frozen=True)
 class Item:
     item_id: int
     kind: str
@@ -55,7 +67,7 @@ class Item:
     event_increment: Fraction | None = None
     unit_size: int = 1
     events: tuple[tuple[datetime, Fraction], ...] = ()
-    billed: tuple[tuple[date, date, int, Fraction], ...] = field(default=())
+    billed: tuple[Billed, ...] = field(default=())
 
 
 @dataclass(frozen=True)
@@ -126,7 +138,7 @@ def epochs(
         return [(item.service_start, item.service_end, price)]
     found: list[tuple[date, date, Price]] = []
     for day in days_between(item.service_start, item.service_end):
-        billed_at = [b[2] for b in item.billed if b[0] <= day < b[1]]
+        billed_at = [b.price_id for b in item.billed if b.start <= day < b.end]
         price = next((p for p in prices if p.price_id in billed_at), None)
         if price is None:
             price = winning_price(prices, specificity, day)
@@ -143,19 +155,19 @@ def rate(
 ) -> list[Rated]:
     """All rated charges of an item, its zone being UTC."""
     rated = []
-    before = sum((billed[3] for billed in item.billed), Fraction(0))
+    before = sum((billed.quantity for billed in item.billed), Fraction(0))
     seen_before = bool(item.billed)
     for number, (start, end, price) in enumerate(epochs(item, prices, specificity)):
         if item.kind == "usage":
             inside = [q for at, q in item.events if start <= at.date() < end]
+            inside_billed = [b for b in item.billed if start <= b.start < end]
             units = [counted(item, q) for q in inside]
             if item.aggregation == "max":
                 peak = Fraction(half_up(max(units, default=Fraction(0)) / item.unit_size, 15))
                 after = max(before, peak)
             else:
                 new = Fraction(half_up(sum(units, Fraction(0)) / item.unit_size, 15))
-                old = sum((b[3] for b in item.billed if start <= b[0] < end), Fraction(0))
-                after = before + new - old
+                after = before + new - sum((b.quantity for b in inside_billed), Fraction(0))
             amount = cost(price, after)
             if seen_before or number > 0:
                 amount -= cost(price, before)
@@ -169,7 +181,7 @@ def rate(
                         price.price_id,
                         after - before,
                         exact,
-                        half_up(amount, item.minor_digits),
+                        _rounded_together(amount, inside_billed, item.minor_digits),
                     )
                 )
             before = after
@@ -189,3 +201,9 @@ def rate(
             )
         )
     return rated
+
+
+def _rounded_together(amount: Fraction, billed: Sequence[Billed], digits: int) -> Decimal:
+    """What is left to bill once this amount and what was billed before are rounded as one."""
+    whole = half_up(amount + sum((b.exact_amount for b in billed), Fraction(0)), digits)
+    return whole - sum((Decimal(half_up(b.amount, digits)) for b in billed), Decimal(0))

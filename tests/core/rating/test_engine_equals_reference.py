@@ -8,9 +8,8 @@ from typing import Any
 import pyarrow as pa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.core.rating.reference import Item, Price, Rated, Tier, rate
+from tests.core.rating.reference import Billed, Item, Price, Rated, Tier, half_up, rate
 
-from counterfoil.core.rating.charges import PRICE_EPOCHS, RATING
 from counterfoil.core.rating.relations import (
     BILLED_USAGE,
     CHARGE_ITEM,
@@ -21,6 +20,7 @@ from counterfoil.core.rating.relations import (
     USAGE,
     Relation,
 )
+from counterfoil.core.rating.statements import PRICE_EPOCHS, RATING
 from counterfoil.platform.engine.duck import Engine, open_engine
 
 SPECIFICITY = {
@@ -142,7 +142,17 @@ def items(draw: Any, item_id: int) -> Item:
     billed = ()
     if draw(st.booleans()) and draw(st.booleans()):
         until = start + timedelta(days=draw(st.integers(1, (end - start).days)))
-        billed = ((start, until, 1, Fraction(draw(st.integers(0, 30)))),)
+        exact = Fraction(draw(st.sampled_from(["0", "0.125", "2.375", "7.0004", "12"])))
+        billed = (
+            Billed(
+                start,
+                until,
+                1,
+                Fraction(draw(st.integers(0, 30))),
+                exact,
+                Fraction(half_up(exact, digits)),
+            ),
+        )
     return Item(
         item_id,
         kind,
@@ -183,14 +193,14 @@ def rate_with_engine(
 ) -> list[Rated]:
     load(engine, chosen, books)
     for statement in PRICE_EPOCHS:
-        engine.run(f"CREATE TABLE {statement.name} AS {statement.sql}")
+        engine.run(statement.create)
     engine.run(
         "CREATE TABLE midnight AS SELECT DISTINCT 'UTC' AS time_zone, d AS day, "
         "CAST(d AS TIMESTAMP) AS instant FROM (SELECT epoch_start AS d FROM price_epoch "
         "UNION SELECT epoch_end FROM price_epoch)"
     )
     for statement in RATING:
-        engine.run(f"CREATE TABLE {statement.name} AS {statement.sql}")
+        engine.run(statement.create)
     rows = engine.rows(
         "SELECT r.item_id, r.service_start, r.service_end, r.price_id % 100, r.quantity, "
         "r.exact_amount, r.amount, i.minor_digits "
@@ -299,9 +309,18 @@ def load(engine: Engine, chosen: list[Item], books: dict[int, list[Price]]) -> N
         engine,
         BILLED_USAGE,
         [
-            (i.item_id, start, end, i.item_id * 100 + price_id, "list", decimal(quantity))
+            (
+                i.item_id,
+                b.start,
+                b.end,
+                i.item_id * 100 + b.price_id,
+                "list",
+                decimal(b.quantity),
+                decimal(b.exact_amount),
+                decimal(b.amount),
+            )
             for i in chosen
-            for start, end, price_id, quantity in i.billed
+            for b in i.billed
         ],
     )
 

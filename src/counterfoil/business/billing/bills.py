@@ -19,6 +19,7 @@ from counterfoil.business.billing.loading import (
     load_profiles,
     new_usage_relation,
 )
+from counterfoil.business.billing.rating import rate_items, usage_span
 from counterfoil.business.billing.relations import (
     make_relation,
     midnight_relation,
@@ -26,8 +27,7 @@ from counterfoil.business.billing.relations import (
 )
 from counterfoil.business.usage.store import BUCKETS, UsageStore
 from counterfoil.core.money.exact_sql import half_up, minor_units, power_of_ten, raw
-from counterfoil.core.rating.charges import PRICE_EPOCHS, RATING
-from counterfoil.core.rating.relations import BILLED_USAGE, USAGE
+from counterfoil.core.rating.relations import QUANTITY, USAGE
 from counterfoil.platform.engine.duck import Engine, open_engine
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
@@ -50,7 +50,7 @@ class Bills:
     problems: pa.Table
 
 
-_PROBLEMS = """
+_NO_PRICE = """
 SELECT i.billed_account_id AS account_id, 'no_price' AS code,
        'no price in ' || any_value(i.currency) || ' for charge "' || any_value(i.charge_name)
        || '" on ' || CAST(min(e.epoch_start) AS VARCHAR) || CASE WHEN count(*) > 1
@@ -58,12 +58,6 @@ SELECT i.billed_account_id AS account_id, 'no_price' AS code,
 FROM price_epoch e JOIN charge_item i USING (item_id)
 WHERE e.price_id IS NULL
 GROUP BY i.billed_account_id
-"""
-
-# Every zone and day at which an epoch of a usage charge begins or ends.
-_EPOCH_DAYS = """
-SELECT DISTINCT i.time_zone, unnest([e.epoch_start, e.epoch_end])
-FROM price_epoch e JOIN charge_item i USING (item_id) WHERE i.kind = 'usage'
 """
 
 _NO_TIER = """
@@ -104,7 +98,7 @@ WITH charged AS (
            r.included_quantity, r.events, r.days, r.cycle_days, r.unit_amount,
            r.list_amount, r.exact_amount, r.amount,
            CAST(coalesce(to_json(s.steps), '[]') AS VARCHAR) AS steps, i.late
-    FROM rated r JOIN charge_item i USING (item_id) JOIN priced s USING (item_id, epoch_no)
+    FROM rated r JOIN charge_item i USING (item_id) JOIN priced_epoch s USING (item_id, epoch_no)
     UNION ALL
     SELECT b.billed_account_id, b.account_name, b.site_name, b.product_name, b.charge_name,
            b.subscription_id, b.subscription_charge_id, 'reversal', b.currency, b.unit,
@@ -230,7 +224,9 @@ def _load_rest(uow: UnitOfWork, engine: Engine, accounts: Sequence[int], charges
     engine.run(
         "CREATE TABLE billed_usage AS SELECT i.item_id, b.service_start, b.service_end, "
         "b.price_id, b.layer, "
-        f"CAST(sum(b.quantity) AS {BILLED_USAGE.columns['quantity']}) AS quantity "
+        f"CAST(sum(b.quantity) AS {QUANTITY}) AS quantity, "
+        f"CAST(sum(b.exact_amount) AS {QUANTITY}) AS exact_amount, "
+        "CAST(sum(b.amount) AS DECIMAL(20,4)) AS amount "
         "FROM charge_item i JOIN billed_charge b USING (subscription_charge_id) "
         "WHERE i.late AND b.kind = 'usage' AND b.service_start >= i.service_start "
         "AND b.service_start < i.service_end GROUP BY ALL"
@@ -238,16 +234,10 @@ def _load_rest(uow: UnitOfWork, engine: Engine, accounts: Sequence[int], charges
 
 
 def _rate(uow: UnitOfWork, engine: Engine, store: UsageStore) -> None:
-    """Make ``rated`` from ``charge_item`` and the price relations."""
-    for statement in PRICE_EPOCHS:
-        engine.run(f"CREATE TABLE {statement.name} AS {statement.sql}")
-    midnights = midnight_relation(engine.rows(_EPOCH_DAYS))
-    engine.register("midnight", midnights)
-    engine.run(f"CREATE TABLE problem AS {_PROBLEMS}")
-    select = usage_between(uow, store, midnights, buckets=_buckets(engine))
-    make_relation(engine, "usage", USAGE, select)
-    for statement in RATING:
-        engine.run(f"CREATE TABLE {statement.name} AS {statement.sql}")
+    """Make ``rated`` of what is due and ``reversed`` of what is given back."""
+    span = midnight_relation(usage_span(engine))
+    rate_items(engine, usage_between(uow, store, span, buckets=_buckets(engine)))
+    engine.run(f"CREATE TABLE problem AS {_NO_PRICE}")
     engine.run(f"INSERT INTO problem {_NO_TIER}")
     engine.run(f"CREATE TABLE reversed AS {_REVERSED}")
 

@@ -186,7 +186,7 @@ def itemise_usage(uow: UnitOfWork, store: UsageStore, rated_charges: Sequence[in
         engine.register("price_tier", uow.read_arrow(_BILLED_TIERS, ids=prices))
         engine.run(f"CREATE TABLE usage_epoch AS {_USAGE_EPOCH}")
         for statement in ITEMISED:
-            engine.run(f"CREATE TABLE {statement.name} AS {statement.sql}")
+            engine.run(statement.create)
         return engine.arrow("SELECT * EXCLUDE (event_no) FROM itemised ORDER BY event_no")
 
 

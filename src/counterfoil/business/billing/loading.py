@@ -95,7 +95,8 @@ FROM price_tier WHERE price_id = ANY(:prices)
 
 _BILLED_CHARGES = """
 SELECT r.id AS rated_charge_id, r.subscription_charge_id, r.kind, r.cycle_start, r.cycle_end,
-       r.service_start, r.service_end, r.reverses_id, r.price_id, r.layer, r.quantity, r.amount
+       r.service_start, r.service_end, r.reverses_id, r.price_id, r.layer, r.quantity,
+       r.exact_amount, r.amount
 FROM rated_charge r WHERE r.subscription_charge_id = ANY(:subscription_charges)
 """
 

@@ -8,10 +8,7 @@ from counterfoil.core.money.exact_sql import (
     raw,
     rounded,
 )
-from counterfoil.core.rating.prices import PRICE_EPOCHS
-from counterfoil.core.rating.quantities import PRICED_QUANTITIES
 from counterfoil.core.rating.relations import QUANTITY, Statement
-from counterfoil.core.rating.tiers import TIER_STEPS, UNCOVERED
 
 # A recurring quantity has 6 decimals and a price 10, so their product has 16: times the days it
 # is an exact integer count of 10**-16.
@@ -21,26 +18,33 @@ _MINOR_SHARES = f"(cycle_days * {power_of_ten('minor_digits', _SHARE_DIGITS)})"
 _RATED_COLUMNS = """item_id, epoch_no, service_start, service_end, price_id, layer, events,
        quantity, quantity_before, included_quantity, days, cycle_days, unit_amount"""
 
+_PRICED_EPOCH = """
+SELECT p.item_id, p.epoch_no, p.events, p.quantity_before, p.quantity_after, p.continues,
+       c.gross, c.list_gross, c.unit_amounts, c.has_flat, c.unit_amount, c.steps
+FROM position p JOIN priced c USING (position_id)
+"""
+
 # Most charges are not divided by days, and 128-bit division costs more than all the rest.
 _RATED = f"""
 WITH joined AS MATERIALIZED (
     SELECT i.item_id, e.epoch_no, e.epoch_start AS service_start, e.epoch_end AS service_end,
-           e.price_id, e.layer, p.events,
-           CAST(p.quantity_after - p.quantity_before AS {QUANTITY}) AS quantity, p.quantity_before,
-           CAST(least(p.quantity_after, r.included_quantity)
-                - CASE WHEN p.continues THEN least(p.quantity_before, r.included_quantity)
+           e.price_id, e.layer, c.events,
+           CAST(c.quantity_after - c.quantity_before AS {QUANTITY}) AS quantity, c.quantity_before,
+           CAST(least(c.quantity_after, r.included_quantity)
+                - CASE WHEN c.continues THEN least(c.quantity_before, r.included_quantity)
                        ELSE 0 END AS {QUANTITY}) AS included_quantity,
            CAST(CASE WHEN i.prorated THEN e.epoch_end - e.epoch_start
                      ELSE i.cycle_end - i.cycle_start END AS BIGINT) AS days,
            CAST(i.cycle_end - i.cycle_start AS BIGINT) AS cycle_days,
            CASE WHEN c.unit_amounts = 1 AND NOT c.has_flat AND r.package_size IS NULL
                      AND c.list_gross IS NULL THEN c.unit_amount END AS unit_amount,
-           i.kind, i.minor_digits, c.gross, coalesce(c.list_gross, c.gross) AS list_gross
+           i.kind, i.minor_digits, c.gross, coalesce(c.list_gross, c.gross) AS list_gross,
+           b.exact_amount AS billed_exact, b.amount AS billed_amount
     FROM charge_item i
     JOIN price_epoch e USING (item_id)
-    JOIN position p USING (item_id, epoch_no)
-    JOIN priced c USING (item_id, epoch_no)
+    JOIN priced_epoch c USING (item_id, epoch_no)
     JOIN price r ON r.price_id = e.price_id
+    LEFT JOIN billed_epoch b USING (item_id, epoch_no)
 ), share AS (
     SELECT *, {raw("CAST(gross AS DECIMAL(38,16))", _SHARE_DIGITS)} * days AS share,
            {raw("CAST(list_gross AS DECIMAL(38,16))", _SHARE_DIGITS)} * days AS list_share
@@ -56,23 +60,19 @@ SELECT {_RATED_COLUMNS}, {decimal15("list_15")} AS list_amount,
 FROM divided
 UNION ALL
 SELECT {_RATED_COLUMNS}, CAST(list_gross AS {QUANTITY}), CAST(gross AS {QUANTITY}),
-       {rounded("gross", "minor_digits")}
+       CASE WHEN billed_amount IS NULL THEN {rounded("gross", "minor_digits")}
+            ELSE {rounded("(gross + billed_exact)", "minor_digits")} - billed_amount END
 FROM joined
 WHERE kind = 'one_time' OR kind = 'usage'
       AND (quantity <> 0 OR events > 0 AND quantity_before = 0 OR gross <> 0)
 """
 
-RATING: tuple[Statement, ...] = (
-    *PRICED_QUANTITIES,
-    *TIER_STEPS,
-    UNCOVERED,
+RATED_CHARGES: tuple[Statement, ...] = (
+    Statement("priced_epoch", _PRICED_EPOCH, view=True),
     Statement("rated", _RATED),
 )
-"""Run after ``PRICE_EPOCHS`` and once ``midnight`` holds the days the usage epochs need.
-
-Makes ``rated``: item_id, epoch_no, service_start, service_end, price_id, layer, events, quantity,
+"""Make ``rated``: item_id, epoch_no, service_start, service_end, price_id, layer, events, quantity,
 quantity_before, included_quantity, days, cycle_days, unit_amount (null where several applied),
-list_amount and exact_amount DECIMAL(38,15), amount DECIMAL(20,4); its steps stand in ``priced``.
-And ``uncovered`` (see core.rating.tiers), whose items are missing or wrong in ``rated``."""
-
-__all__ = ["PRICE_EPOCHS", "RATING"]
+list_amount and exact_amount DECIMAL(38,15), amount DECIMAL(20,4); its steps stand in
+``priced_epoch``. What comes after a first billing of the same epoch is rounded together with it, so
+that a cycle billed in parts costs what it would have cost at once."""

@@ -3,6 +3,7 @@
 The same tier statements as for a whole charge, run with one position per event.
 """
 
+from counterfoil.core.rating.prices import TERMS_TIER
 from counterfoil.core.rating.quantities import EVENT_IN_EPOCH, EVENT_QUANTITY, with_priced_units
 from counterfoil.core.rating.relations import QUANTITY, Statement
 from counterfoil.core.rating.tiers import TIER_STEPS
@@ -29,13 +30,14 @@ FROM ({with_priced_units(_RUNNING)})
 """
 
 _POSITION = f"""
-SELECT event_no AS item_id, 1 AS epoch_no, 1 AS events, quantity_after,
+SELECT event_no AS position_id, event_no AS item_id, 1 AS epoch_no, 0 AS cell_no, 1 AS events,
+       quantity_after,
        CAST(lag(quantity_after, 1, base) OVER in_charge AS {QUANTITY}) AS quantity_before,
        row_number() OVER in_charge > 1 OR begun AS continues, true AS used
 FROM event WINDOW in_charge AS (PARTITION BY charge_id ORDER BY event_no)
 """
 
-_EPOCH = "SELECT event_no AS item_id, 1 AS epoch_no, price_id FROM event"
+_EPOCH = "SELECT event_no AS item_id, 1 AS epoch_no, price_id, price_id AS terms_id FROM event"
 
 _ITEMISED = f"""
 SELECT e.event_no, e.charge_id AS rated_charge_id, e.source, e.event_id, e.time, e.batch_id,
@@ -43,14 +45,15 @@ SELECT e.event_no, e.charge_id AS rated_charge_id, e.source, e.event_id, e.time,
        CAST(p.quantity_after - p.quantity_before AS {QUANTITY}) AS billed_quantity,
        c.gross AS exact_amount, coalesce(c.list_gross, c.gross) AS list_amount
 FROM event e
-JOIN position p ON p.item_id = e.event_no
-JOIN priced c ON c.item_id = e.event_no
+JOIN position p ON p.position_id = e.event_no
+JOIN priced c ON c.position_id = e.event_no
 """
 
 ITEMISED: tuple[Statement, ...] = (
     Statement("event", _EVENT),
     Statement("position", _POSITION),
     Statement("price_epoch", _EPOCH),
+    TERMS_TIER,
     *TIER_STEPS,
     Statement("itemised", _ITEMISED),
 )

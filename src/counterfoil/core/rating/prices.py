@@ -55,19 +55,29 @@ WITH marked AS (
 ), kept AS (
     SELECT item_id, day AS epoch_start, price_id, layer FROM marked WHERE begins
 )
-SELECT k.item_id, k.epoch_start, k.price_id, k.layer,
+SELECT k.item_id, k.epoch_start, k.price_id, k.price_id AS terms_id, k.layer,
        row_number() OVER w AS epoch_no,
        coalesce(lead(k.epoch_start) OVER w, i.service_end) AS epoch_end
 FROM kept k JOIN charge_item i USING (item_id)
 WINDOW w AS (PARTITION BY k.item_id ORDER BY k.epoch_start)
 """
 
+TERMS_TIER = Statement(
+    "terms_tier",
+    "SELECT price_id AS terms_id, 0 AS cell_no, from_quantity, up_to, unit_amount, flat_amount, "
+    "price_id FROM price_tier",
+    view=True,
+)
+
 PRICE_EPOCHS = (
     Statement("price_candidate", _CANDIDATE),
     Statement("price_stretch", _STRETCH),
     Statement("price_epoch", _EPOCH),
+    TERMS_TIER,
 )
-"""Make ``price_epoch``: item_id, epoch_no (from 1), epoch_start, epoch_end DATE, price_id, layer.
+"""Make ``price_epoch``: item_id, epoch_no (from 1), epoch_start, epoch_end DATE, price_id,
+terms_id, layer. The epochs of an item cover its service period without gap or overlap; price_id is
+null where no layer has a price.
 
-The epochs of an item cover its service period without gap or overlap; price_id is null where no
-layer has a price."""
+And ``terms_tier``: terms_id, cell_no, from_quantity, up_to, unit_amount, flat_amount, price_id (the
+price the tier was taken from): the tiers in force under the terms of an epoch."""

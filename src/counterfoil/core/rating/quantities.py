@@ -63,17 +63,25 @@ JOIN charge_item i USING (item_id)
 LEFT JOIN metered m USING (item_id, epoch_no)
 """
 
-# Late units stand behind everything the cycle has been billed for; what an epoch was billed for
-# is what was billed between its start and the next epoch's.
+# What an epoch was billed for is what was billed between its start and the next epoch's.
+_BILLED_EPOCH = """
+SELECT e.item_id, e.epoch_no, sum(b.quantity) AS quantity, sum(b.exact_amount) AS exact_amount,
+       sum(b.amount) AS amount
+FROM price_epoch e
+JOIN billed_usage b ON b.item_id = e.item_id
+ AND b.service_start >= e.epoch_start AND b.service_start < e.epoch_end
+GROUP BY e.item_id, e.epoch_no
+"""
+
+# Late units stand behind everything the cycle has been billed for.
 _POSITION = f"""
 WITH counted AS (
     SELECT u.item_id, u.epoch_no, u.events, u.aggregation, u.kind,
            CASE WHEN u.kind = 'usage' THEN u.priced_units
                 ELSE CAST(u.quantity AS {QUANTITY}) END AS units,
-           coalesce((SELECT sum(b.quantity) FROM billed_usage b WHERE b.item_id = u.item_id
-                     AND b.service_start >= u.epoch_start
-                     AND b.service_start < u.epoch_end), 0) AS billed
+           coalesce(b.quantity, 0) AS billed
     FROM ({with_priced_units(_METER_UNITS)}) u
+    LEFT JOIN billed_epoch b USING (item_id, epoch_no)
 ), running AS (
     SELECT c.*, coalesce(b.total, 0) AS start, b.total IS NOT NULL AS late,
            CAST(sum(CASE WHEN c.aggregation = 'max' THEN 0 ELSE units - billed END)
@@ -89,7 +97,8 @@ WITH counted AS (
                         ELSE start + grown END AS {QUANTITY}) AS quantity_after
     FROM running
 )
-SELECT p.item_id, p.epoch_no, p.events, p.quantity_after,
+SELECT row_number() OVER () AS position_id, p.item_id, p.epoch_no, 0 AS cell_no, p.events,
+       p.quantity_after,
        CASE WHEN p.kind = 'usage'
             THEN CAST(lag(p.quantity_after, 1, p.start) OVER (PARTITION BY p.item_id
                       ORDER BY p.epoch_no) AS {QUANTITY})
@@ -102,9 +111,11 @@ FROM placed p
 PRICED_QUANTITIES = (
     Statement("usage_epoch", _USAGE_EPOCH),
     Statement("metered", _METERED),
+    Statement("billed_epoch", _BILLED_EPOCH),
     Statement("position", _POSITION),
 )
-"""Make ``position``: item_id, epoch_no, events BIGINT, quantity_before and quantity_after
+"""Make ``billed_epoch`` (item_id, epoch_no, quantity, exact_amount, amount) and ``position``:
+position_id, item_id, epoch_no, cell_no, events BIGINT, quantity_before and quantity_after
 DECIMAL(38,15) in priced units of the cycle, continues BOOLEAN (something of the cycle was priced
 before, so the first tier's flat amount is not due again), used BOOLEAN (there may be something to
 price; else only a flat amount can be due)."""

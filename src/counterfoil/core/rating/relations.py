@@ -133,9 +133,11 @@ BILLED_USAGE = Relation(
         "price_id": "BIGINT",
         "layer": "VARCHAR",
         "quantity": QUANTITY,
+        "exact_amount": QUANTITY,
+        "amount": "DECIMAL(20,4)",
     },
-    "Priced units of the same cycle that earlier invoices billed, for items of late usage, and the "
-    "price each stretch of service was billed at.",
+    "What earlier invoices billed of the same cycle, for items of late usage: priced units, "
+    "amounts before and after rounding, and the price each stretch of service was billed at.",
 )
 
 INPUTS = (CHARGE_ITEM, PRICE, PRICE_TIER, PRICE_LAYER, MIDNIGHT, USAGE, BILLED_USAGE)
@@ -143,7 +145,13 @@ INPUTS = (CHARGE_ITEM, PRICE, PRICE_TIER, PRICE_LAYER, MIDNIGHT, USAGE, BILLED_U
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A relation made from others: run as ``CREATE TABLE name AS sql``."""
+    """A relation made from others. A view costs nothing until it is read, and again each time."""
 
     name: str
     sql: str
+    view: bool = False
+
+    @property
+    def create(self) -> str:
+        """The SQL that makes the relation."""
+        return f"CREATE {'VIEW' if self.view else 'TABLE'} {self.name} AS {self.sql}"

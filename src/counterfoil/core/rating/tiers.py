@@ -23,7 +23,8 @@ def _packages(units: str) -> str:
 # off (billed) and without (list; only where something is included). Nothing begins at null.
 _POSITION = f"""
 WITH taken_off AS (
-    SELECT p.item_id, p.epoch_no, e.price_id, r.model, r.package_size,
+    SELECT p.position_id, p.item_id, p.epoch_no, p.cell_no, e.terms_id, e.price_id, r.model,
+           r.package_size,
            CAST(greatest(p.quantity_after - r.included_quantity, 0) AS {QUANTITY}) AS after_units,
            CAST(CASE WHEN p.continues THEN greatest(p.quantity_before - r.included_quantity, 0)
                 END AS {QUANTITY}) AS before_units,
@@ -34,10 +35,11 @@ WITH taken_off AS (
     FROM position p
     JOIN price_epoch e USING (item_id, epoch_no)
     JOIN price r ON r.price_id = e.price_id
-    LEFT JOIN price_tier f ON f.price_id = e.price_id AND f.from_quantity = 0
+    LEFT JOIN terms_tier f ON f.terms_id = e.terms_id AND f.cell_no = p.cell_no
+     AND f.from_quantity = 0
     WHERE p.used OR NOT p.continues AND f.flat_amount <> 0
 )
-SELECT item_id, epoch_no, price_id, model,
+SELECT position_id, item_id, epoch_no, cell_no, terms_id, price_id, model,
        {_packages("after_units")} AS after_units,
        {_packages("before_units")} AS before_units,
        {_packages("list_after_units")} AS list_after_units,
@@ -75,13 +77,13 @@ _LIST_UNITS, _LIST_FLATS = _difference("p.list_after_units", "p.list_before_unit
 
 _STEP = f"""
 WITH counted AS (
-    SELECT p.item_id, p.epoch_no, t.from_quantity, t.up_to, t.unit_amount, t.flat_amount,
+    SELECT p.position_id, t.from_quantity, t.up_to, t.unit_amount, t.flat_amount,
            {_UNITS} AS units, {_FLATS} AS flats,
            CASE WHEN p.list_after_units IS NOT NULL THEN {_LIST_UNITS} END AS list_units,
            CASE WHEN p.list_after_units IS NOT NULL THEN {_LIST_FLATS} END AS list_flats
-    FROM tier_position p JOIN price_tier t ON t.price_id = p.price_id
+    FROM tier_position p JOIN terms_tier t ON t.terms_id = p.terms_id AND t.cell_no = p.cell_no
 )
-SELECT item_id, epoch_no, from_quantity, up_to, unit_amount, units, flats,
+SELECT position_id, from_quantity, up_to, unit_amount, units, flats,
        CAST(flats AS DECIMAL(4,0)) * flat_amount AS flat_amount,
        units * unit_amount + CAST(flats AS DECIMAL(4,0)) * flat_amount AS amount,
        list_units * unit_amount + CAST(list_flats AS DECIMAL(4,0)) * flat_amount AS list_amount
@@ -89,7 +91,7 @@ FROM counted
 """
 
 _PRICED = f"""
-SELECT item_id, epoch_no, CAST(sum(amount) AS {PRODUCT}) AS gross,
+SELECT position_id, CAST(sum(amount) AS {PRODUCT}) AS gross,
        CAST(sum(list_amount) AS {PRODUCT}) AS list_gross,
        count(*) FILTER (units <> 0) AS unit_amounts,
        bool_or(flat_amount <> 0) AS has_flat,
@@ -99,24 +101,24 @@ SELECT item_id, epoch_no, CAST(sum(amount) AS {PRODUCT}) AS gross,
            unit_amount := unit_amount, flat_amount := flat_amount,
            amount := amount)) FILTER (units <> 0 OR flats <> 0)) AS steps
 FROM tier_step
-GROUP BY item_id, epoch_no
+GROUP BY position_id
 """
 
 # A price whose tiers leave out a range, or end, is one that somebody has not finished.
 _UNCOVERED = """
 WITH reach AS (
-    SELECT price_id, max(up_to) AS up_to, bool_or(up_to IS NULL) AS open,
+    SELECT terms_id, cell_no, max(up_to) AS up_to, bool_or(up_to IS NULL) AS open,
            min(from_quantity) = 0 AND sum(coalesce(up_to, from_quantity) - from_quantity)
                = max(coalesce(up_to, from_quantity)) AS gapless
-    FROM price_tier GROUP BY price_id
+    FROM terms_tier GROUP BY terms_id, cell_no
 ), farthest AS (
-    SELECT item_id, epoch_no, price_id, model,
+    SELECT item_id, epoch_no, cell_no, terms_id, price_id, model,
            greatest(after_units, before_units, list_after_units, list_before_units) AS units
     FROM tier_position
 )
 SELECT f.item_id, f.epoch_no, f.price_id, f.units
-FROM farthest f LEFT JOIN reach r ON r.price_id = f.price_id
-WHERE r.price_id IS NULL
+FROM farthest f LEFT JOIN reach r ON r.terms_id = f.terms_id AND r.cell_no = f.cell_no
+WHERE r.terms_id IS NULL
    OR f.model <> 'flat' AND (NOT r.gapless OR NOT r.open AND f.units > r.up_to)
 """
 
@@ -129,6 +131,6 @@ TIER_STEPS = (
     Statement("tier_step", _STEP),
     Statement("priced", _PRICED),
 )
-"""Make ``priced``: item_id, epoch_no, gross and list_gross DECIMAL(38,25) (list_gross null where
+"""Make ``priced``: position_id, gross and list_gross DECIMAL(38,25) (list_gross null where
 nothing is included), unit_amounts BIGINT, has_flat BOOLEAN, unit_amount, steps (list of
 structs: from, up_to, quantity, unit_amount, flat_amount, amount; in order of the tiers)."""

@@ -1,0 +1,43 @@
+"""Rates what is due: the one computation behind bill run, preview, explanation and scenario.
+
+Nothing here reads PostgreSQL: the relations are on the engine already, and the usage is a SELECT
+over files. So the same step runs here, in another process or as a task on a cluster.
+"""
+
+from datetime import date
+
+from counterfoil.business.billing.relations import make_relation, midnight_relation
+from counterfoil.core.rating.relations import USAGE
+from counterfoil.core.rating.statements import PRICE_EPOCHS, RATING
+from counterfoil.platform.engine.duck import Engine
+
+INPUTS = ("charge_item", "price", "price_tier", "price_layer", "billed_usage")
+"""The relations that must be on the engine; core.rating.relations says their columns."""
+
+# Every zone and day at which an epoch of a usage charge begins or ends.
+_EPOCH_DAYS = """
+SELECT DISTINCT i.time_zone, unnest([e.epoch_start, e.epoch_end])
+FROM price_epoch e JOIN charge_item i USING (item_id) WHERE i.kind = 'usage'
+"""
+
+_USAGE_SPAN = """
+SELECT time_zone, min(service_start), max(service_end)
+FROM charge_item WHERE kind = 'usage' GROUP BY time_zone
+"""
+
+
+def usage_span(engine: Engine) -> list[tuple[str, date]]:
+    """Zones and local days between whose midnights all usage lies that ``charge_item`` needs."""
+    rows = engine.rows(_USAGE_SPAN)
+    return [(zone, day) for zone, first, end in rows for day in (first, end)]
+
+
+def rate_items(engine: Engine, usage: str | None) -> None:
+    """From ``INPUTS`` and the usage events of a SELECT make ``rated``, ``priced_epoch`` and
+    ``uncovered`` (core.rating.statements), and ``price_epoch`` on the way."""
+    for statement in PRICE_EPOCHS:
+        engine.run(statement.create)
+    engine.register("midnight", midnight_relation(engine.rows(_EPOCH_DAYS)))
+    make_relation(engine, "usage", USAGE, usage)
+    for statement in RATING:
+        engine.run(statement.create)
