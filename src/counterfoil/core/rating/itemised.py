@@ -4,7 +4,7 @@ The same tier statements as for a whole charge, run with one position per event.
 """
 
 from counterfoil.core.rating.prices import TERMS_TIER
-from counterfoil.core.rating.quantities import EVENT_IN_EPOCH, EVENT_QUANTITY, with_priced_units
+from counterfoil.core.rating.quantities import EVENT_QUANTITY, events_in_epochs, with_priced_units
 from counterfoil.core.rating.relations import QUANTITY, Statement
 from counterfoil.core.rating.tiers import TIER_STEPS
 
@@ -14,7 +14,7 @@ WITH counted AS (
                      WHEN u.quantity > 0 THEN {EVENT_QUANTITY}
                      ELSE 0::{QUANTITY} END AS counts, e.aggregation, e.unit_size, e.price_id,
            e.quantity_before AS base, e.begun
-    FROM {EVENT_IN_EPOCH}
+    FROM {events_in_epochs()}
 )
 SELECT *, row_number() OVER (ORDER BY charge_id, time, source, event_id) AS event_no,
        CAST(CASE WHEN aggregation = 'max' THEN max(quantity) OVER so_far

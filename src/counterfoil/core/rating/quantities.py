@@ -6,7 +6,7 @@ from counterfoil.core.rating.relations import QUANTITY, SMALLEST_QUANTITY, State
 # Without a minimum it is nothing, without an increment the smallest quantity there is: so that
 # the arithmetic per event needs no branches, which is what makes it fast.
 _USAGE_EPOCH = f"""
-SELECT e.item_id, e.epoch_no, i.subscription_id, i.meter_id,
+SELECT e.item_id, e.epoch_no, 0 AS cell_no, i.subscription_id, i.meter_id,
        coalesce(i.event_minimum, 0::{QUANTITY}) AS event_minimum,
        coalesce(i.event_increment, {SMALLEST_QUANTITY}::{QUANTITY}) AS event_increment,
        a.instant AS start_at, b.instant AS end_at
@@ -25,17 +25,24 @@ EVENT_QUANTITY = (
 """Meter units an event of positive quantity counts for: at least the minimum, rounded up to the
 increment. An event of quantity zero counts for nothing."""
 
-EVENT_IN_EPOCH = """
-usage u JOIN usage_epoch e
+
+def events_in_epochs() -> str:
+    """A FROM clause: every usage event ``u`` beside each item epoch ``e`` it counts in.
+
+    ``e`` is a row of ``usage_epoch``: item_id, epoch_no, cell_no (the cell of the price the event
+    falls into), event_minimum, event_increment, start_at, end_at.
+    """
+    return """usage u JOIN usage_epoch e
   ON u.subscription_id = e.subscription_id AND u.meter_id = e.meter_id
  AND u.time >= e.start_at AND u.time < e.end_at
 """
+
 
 _METERED = f"""
 SELECT e.item_id, e.epoch_no, count(*) AS events,
        CAST(sum({EVENT_QUANTITY}) FILTER (u.quantity > 0) AS {QUANTITY}) AS summed,
        max(u.quantity) AS highest
-FROM {EVENT_IN_EPOCH}
+FROM {events_in_epochs()}
 GROUP BY e.item_id, e.epoch_no
 """
 
