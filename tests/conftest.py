@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import hypothesis
@@ -15,6 +16,8 @@ from counterfoil.bootstrap import (
     database_server,
     scratch_organisation,
 )
+from counterfoil.platform.engine.spark import spark_missing
+from counterfoil.platform.engine.spark_cluster import Cluster, spark_cluster
 from counterfoil.platform.records.database import Database
 
 # A busy machine is no reason to fail: pytest's own time limit stops what hangs.
@@ -62,3 +65,34 @@ def organisation(server: Settings) -> Iterator[Organisation]:
 def database(organisation: Organisation) -> Database:
     """The database of the scratch organisation."""
     return organisation.database
+
+
+@dataclass
+class SparkPlace:
+    """Where Spark can be used: a cluster of two workers, for as long as the tests run."""
+
+    cluster: Cluster
+
+
+# Two cores are shared by all of the suite: what Spark keeps for itself is kept small.
+_SPARK_DEFAULTS = """
+spark.driver.memory            512m
+spark.executor.memory          512m
+spark.executor.extraJavaOptions -XX:+UseSerialGC -XX:TieredStopAtLevel=1
+spark.sql.shuffle.partitions   2
+"""
+
+
+@pytest.fixture(scope="session")
+def spark_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkPlace]:
+    """Spark, or a skipped test where there is none; tests that use it are of one xdist group."""
+    missing = spark_missing()
+    if missing is not None:
+        pytest.skip(missing.message)
+    folder = tmp_path_factory.mktemp("spark")
+    (folder / "spark-defaults.conf").write_text(_SPARK_DEFAULTS)
+    with pytest.MonkeyPatch.context() as environment, spark_cluster(2) as cluster:
+        environment.setenv("SPARK_CONF_DIR", str(folder))
+        # Kernels of the tests are found where the tests are.
+        environment.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
+        yield SparkPlace(cluster)

@@ -17,9 +17,11 @@ def test_settings_come_from_the_environment(tmp_path: Path):
             "COUNTERFOIL_HOME": str(tmp_path),
             "COUNTERFOIL_DATABASE_URL": "postgres://jan:secret@db:5433/billing",
             "COUNTERFOIL_ADMIN_TOKEN": "t",
+            "COUNTERFOIL_RUNNER": "processes[2]",
         }
     )
-    assert settings == Settings(tmp_path, "postgresql+psycopg://jan:secret@db:5433/billing", "t")
+    url = "postgresql+psycopg://jan:secret@db:5433/billing"
+    assert settings == Settings(tmp_path, url, "t", "processes[2]")
     assert Settings.from_environment({}) == Settings(Path(".counterfoil").absolute())
 
 
@@ -28,6 +30,11 @@ def test_another_kind_of_database_is_refused(url: str):
     with pytest.raises(Refused) as refused:
         Settings.from_environment({"COUNTERFOIL_DATABASE_URL": url})
     assert refused.value.problems[0].field == "COUNTERFOIL_DATABASE_URL"
+
+
+def test_another_kind_of_runner_is_refused():
+    with pytest.raises(Refused, match="COUNTERFOIL_RUNNER: 'threads' is not a runner"):
+        Settings.from_environment({"COUNTERFOIL_RUNNER": "threads"})
 
 
 def test_an_organisation_is_made_on_first_use_and_found_again(server: Settings, tmp_path: Path):

@@ -20,6 +20,8 @@ from counterfoil.business.subscriptions.rules import CHECKS as SUBSCRIPTION_CHEC
 from counterfoil.business.usage.collectors import check_collectors
 from counterfoil.business.usage.entities import ENTITIES as USAGE
 from counterfoil.business.usage.store import UsageStore
+from counterfoil.platform.engine.choice import open_runner, read_runner
+from counterfoil.platform.engine.runner import IN_THIS_PROCESS, Runner
 from counterfoil.platform.metadata import Catalogue, build_catalogue
 from counterfoil.platform.records.database import Database
 from counterfoil.platform.records.database_url import read_database_url
@@ -52,33 +54,38 @@ class Settings:
     """Where an organisation lives.
 
     ``home`` is the data folder; ``database_url`` names a PostgreSQL server of the user's own in
-    place of the embedded one; ``admin_token`` opens the HTTP interface.
+    place of the embedded one; ``admin_token`` opens the HTTP interface; ``runner`` says where
+    buckets are rated (platform/engine/choice.py), in this process when it is None.
     """
 
     home: Path
     database_url: str | None = None
     admin_token: str | None = None
+    runner: str | None = None
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str]) -> Self:
-        """Settings from COUNTERFOIL_HOME, COUNTERFOIL_DATABASE_URL, COUNTERFOIL_ADMIN_TOKEN."""
+        """Settings from the variables COUNTERFOIL_… that the README lists."""
         variable = "COUNTERFOIL_DATABASE_URL"
         url = env.get(variable)
+        runner = env.get("COUNTERFOIL_RUNNER")
         return cls(
             home=Path(env.get("COUNTERFOIL_HOME") or ".counterfoil").absolute(),
             database_url=read_database_url(url, variable) if url else None,
             admin_token=env.get("COUNTERFOIL_ADMIN_TOKEN") or None,
+            runner=read_runner(runner, "COUNTERFOIL_RUNNER") if runner else None,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Organisation:
-    """An opened organisation: its records, its usage, and the clock it goes by."""
+    """An opened organisation: its records, its usage, the clock it goes by, and where it rates."""
 
     database: Database
     usage_store: UsageStore
     home: Path
     clock: Callable[[], datetime]
+    runner: Runner = IN_THIS_PROCESS
 
 
 def utc_now() -> datetime:
@@ -107,7 +114,10 @@ def open_organisation(
     """The organisation of a data folder; made and brought to the newest schema as needed."""
     with database_server(settings) as url:
         migrate(url)
-        with _opened(url, settings.home, clock) as organisation:
+        with (
+            open_runner(settings.runner) as runner,
+            _opened(url, settings.home, clock, runner) as organisation,
+        ):
             yield organisation
 
 
@@ -120,15 +130,18 @@ def scratch_organisation(
         tempfile.TemporaryDirectory(prefix="counterfoil-scratch-") as folder,
         database_server(settings) as server_url,
         scratch_database(server_url) as url,
-        _opened(url, Path(folder), clock) as organisation,
+        open_runner(settings.runner) as runner,
+        _opened(url, Path(folder), clock, runner) as organisation,
     ):
         yield organisation
 
 
 @contextmanager
-def _opened(url: str, home: Path, clock: Callable[[], datetime]) -> Iterator[Organisation]:
+def _opened(
+    url: str, home: Path, clock: Callable[[], datetime], runner: Runner
+) -> Iterator[Organisation]:
     database = Database(url, CATALOGUE, CHECKS)
     try:
-        yield Organisation(database, UsageStore(home / "usage"), home, clock)
+        yield Organisation(database, UsageStore(home / "usage"), home, clock, runner)
     finally:
         database.close()

@@ -18,6 +18,9 @@ EngineFault = duckdb.Error
 NotComputable = (duckdb.OutOfRangeException, duckdb.ConversionException)
 """A value of the data left the range of its type: more than 38 digits, say."""
 
+NotAvailable = duckdb.OperationalError
+"""A file could not be read or memory was short: nothing that the data are to blame for."""
+
 
 class Engine:
     """One private in-memory database; used by one thread at a time."""
