@@ -17,6 +17,7 @@ CHECKED = ("src", "tools", "bench", "tests")
 MONEY = (
     "src/counterfoil/core/",
     "src/counterfoil/business/billing/",
+    "src/counterfoil/business/incentives/",
     "src/counterfoil/business/products/",
 )
 CLOCK_READERS = ("src/counterfoil/bootstrap.py", "src/counterfoil/interfaces/", "bench/", "tests/")

@@ -13,6 +13,8 @@ from counterfoil.business.accounts.rules import CHECKS as ACCOUNT_CHECKS
 from counterfoil.business.accounts.rules import CONSEQUENCES as ACCOUNT_CONSEQUENCES
 from counterfoil.business.billing.entities import ENTITIES as BILLING
 from counterfoil.business.billing.rules import CHECKS as BILLING_CHECKS
+from counterfoil.business.incentives.entities import ENTITIES as INCENTIVES
+from counterfoil.business.incentives.rules import CHECKS as INCENTIVE_CHECKS
 from counterfoil.business.products.entities import ENTITIES as PRODUCTS
 from counterfoil.business.products.rules import CHECKS as PRODUCT_CHECKS
 from counterfoil.business.subscriptions.entities import ENTITIES as SUBSCRIPTIONS
@@ -33,7 +35,9 @@ from counterfoil.platform.records.organisation_schema import (
 from counterfoil.platform.records.postgres import embedded_server
 from counterfoil.platform.records.unit_of_work import RecordCheck, merge_checks
 
-CATALOGUE: Catalogue = build_catalogue((*ACCOUNTS, *PRODUCTS, *SUBSCRIPTIONS, *USAGE, *BILLING))
+CATALOGUE: Catalogue = build_catalogue(
+    (*ACCOUNTS, *PRODUCTS, *SUBSCRIPTIONS, *USAGE, *INCENTIVES, *BILLING)
+)
 """Every entity of the system, in the order of the rooms."""
 
 CHECKS: dict[str, RecordCheck] = merge_checks(
@@ -41,6 +45,7 @@ CHECKS: dict[str, RecordCheck] = merge_checks(
     PRODUCT_CHECKS,
     SUBSCRIPTION_CHECKS,
     {"collector": check_collectors},
+    INCENTIVE_CHECKS,
     BILLING_CHECKS,
     ACCOUNT_CONSEQUENCES,
 )

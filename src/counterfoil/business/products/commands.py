@@ -7,6 +7,7 @@ from difflib import get_close_matches
 
 from counterfoil.business.products.price_book_entries import (
     CatalogueEntry,
+    Placed,
     PriceBook,
     PriceEntry,
 )
@@ -108,7 +109,7 @@ def _find_unknown_names(uow: UnitOfWork, book: PriceBook, stored: _Stored) -> li
         for field, name in entry.references.items():
             target = _TARGETS[field]
             if name not in known[target]:
-                message, allowed = _unknown(uow, target, name, known[target])
+                message, allowed = describe_unknown(uow, target, name, known[target])
                 problems.append(entry.place.problem(f"unknown_{target}", message, field, allowed))
     for price in book.prices:
         named = [("charge", "charge_id", price.charge)]
@@ -117,15 +118,15 @@ def _find_unknown_names(uow: UnitOfWork, book: PriceBook, stored: _Stored) -> li
             named.append((target, OWNER_FIELDS[price.layer] or "", price.owner))
         for target, field, name in named:
             if name not in known[target]:
-                message, allowed = _unknown(uow, target, name, known[target])
+                message, allowed = describe_unknown(uow, target, name, known[target])
                 problems.append(price.place.problem(f"unknown_{target}", message, field, allowed))
     return problems
 
 
-def _unknown(
+def describe_unknown(
     uow: UnitOfWork, target: str, name: str, known: Collection[str]
 ) -> tuple[str, tuple[str, ...]]:
-    """What is said of an unknown name: all that would do when they are few, else the nearest."""
+    """What is said of an unknown name, and all names that would do when they are few."""
     rows = uow.query(
         f'SELECT external_id FROM "{uow.catalogue.entity(target).name}"'
         " ORDER BY external_id LIMIT :most",
@@ -248,9 +249,9 @@ def _save_entries(
         differing = {name: value for name, value in values.items() if value != record[name]}
         if differing:
             changes.append((ids[entity][entry.external_id], differing))
-    with _placed(fresh):
+    with placed(fresh):
         created = uow.create_many(entity, rows)
-    with _placed(()):
+    with placed(()):
         uow.update_many(entity, changes)
     ids[entity].update(
         (entry.external_id, record_id) for entry, record_id in zip(fresh, created, strict=True)
@@ -277,7 +278,7 @@ def _save_prices(
         )
     uow.update_many("price", [(twin.id, _price_terms(price)) for price, twin in changes])
     fresh = [price for price in book.prices if stored.twin(price) is None]
-    with _placed(fresh):
+    with placed(fresh):
         created = uow.create_many("price", [_price_record(price, ids) for price in fresh])
     written = [*zip(fresh, created, strict=True), *((price, twin.id) for price, twin in replaced)]
     uow.create_many(
@@ -324,7 +325,7 @@ def _price_record(price: PriceEntry, ids: Mapping[str, Mapping[str, int]]) -> Re
 
 
 @contextmanager
-def _placed(entries: Collection[CatalogueEntry | PriceEntry]) -> Iterator[None]:
+def placed(entries: Collection[Placed]) -> Iterator[None]:
     """Tell problems of rows by the places of the entries they were made from."""
     try:
         yield

@@ -20,6 +20,7 @@ from counterfoil.business.products.entities import (
     PRODUCT,
     RATE_PLAN,
 )
+from counterfoil.business.products.notation_rules import rules_of as _rules
 from counterfoil.business.products.price_book_entries import (
     NOTATION,
     CatalogueEntry,
@@ -52,37 +53,7 @@ PERIODS = {
 }
 """The periods of the notation as unit and count of a cycle."""
 
-_KINDS = {
-    FieldType.DECIMAL: Kind.DECIMAL,
-    FieldType.INTEGER: Kind.INTEGER,
-    FieldType.DATE: Kind.DATE,
-}
 ZERO = Decimal(0)
-
-
-def _rules(entity: Entity, *names: str) -> dict[str, Rule]:
-    """Rules of the notation for some fields of an entity, from the entity's declaration."""
-    rules: dict[str, Rule] = {}
-    for name in names:
-        field = entity.field(name)
-        if field is None:
-            raise LookupError(f"{entity.name} has no field {name}")
-        default = field.default
-        if field.type is FieldType.DECIMAL and default is not None:
-            default = Decimal(str(default))
-        rules[NOTATION.get(name, name)] = Rule(
-            kind=_KINDS.get(field.type, Kind.TEXT),
-            required=field.required and default is None,
-            default=default,
-            choices=field.choices,
-            minimum=field.minimum,
-            maximum=field.maximum,
-            max_length=field.max_length if field.type is FieldType.TEXT else None,
-            digits=field.precision,
-            places=field.scale,
-        )
-    return rules
-
 
 _NAME = Rule(required=True, max_length=255)
 _LIST = Rule(kind=Kind.NODE)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from typing import Protocol
 
 from counterfoil.business.products.tiers import Tier
 from counterfoil.core.problems import Problem
@@ -12,6 +13,7 @@ from counterfoil.platform.metadata import Record
 NOTATION = {
     "external_id": "id",
     "product_id": "product",
+    "rate_plan_id": "rate_plan",
     "meter_id": "meter",
     "charge_id": "charge",
     "account_id": "account",
@@ -22,6 +24,10 @@ NOTATION = {
     "from_quantity": "from",
     "unit_amount": "amount",
     "flat_amount": "flat",
+    "from_amount": "from",
+    "start_date": "start",
+    "end_date": "end",
+    "expiry_date": "expires",
 }
 """How the notation calls a field, where it is not the field's own name."""
 
@@ -42,6 +48,14 @@ class Place:
         key = NOTATION.get(field, field)
         path = ".".join(part for part in (self.path, key) if part)
         return Problem(code, message, path, allowed, self.file, self.lines.get(key, self.line))
+
+
+class Placed(Protocol):
+    """Anything that knows where it stands in a file."""
+
+    @property
+    def place(self) -> Place:
+        """Where it stands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

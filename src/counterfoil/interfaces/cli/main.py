@@ -11,6 +11,7 @@ from counterfoil.interfaces.cli import (
     accounts,
     bills,
     demo,
+    incentives,
     invoices,
     organisation,
     prices,
@@ -87,6 +88,7 @@ app.command()(organisation.status)
 app.add_typer(records.app, name="records")
 app.add_typer(accounts.app, name="accounts")
 app.add_typer(prices.app, name="prices")
+app.add_typer(incentives.app, name="incentives")
 app.add_typer(subscriptions.app, name="subscriptions")
 app.add_typer(usage.app, name="usage")
 app.add_typer(bills.app, name="bills")

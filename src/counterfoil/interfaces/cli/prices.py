@@ -59,11 +59,11 @@ def list_command(
     """All prices, one row per tier."""
     with opened_records() as uow:
         prices = list_prices(uow, charge=charge)
-    rows = [[_without_zeros(price[name]) for name in LISTED] for price in prices]
+    rows = [[without_zeros(price[name]) for name in LISTED] for price in prices]
     print_table("Prices", LISTED, rows, as_json=as_json)
 
 
-def _without_zeros(value: object) -> object:
+def without_zeros(value: object) -> object:
     """A decimal without the zeros that only fill its column."""
     if not isinstance(value, Decimal):
         return value
@@ -73,8 +73,16 @@ def _without_zeros(value: object) -> object:
 
 def _read_book(path: Path) -> PriceBook:
     """The price book of a file; refuses one that cannot be read or has problems."""
+    book, problems = parse_price_book(read_text(path), str(path))
+    if problems:
+        raise Refused(problems)
+    return book
+
+
+def read_text(path: Path) -> str:
+    """The UTF-8 text of a file; refuses one that cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         problem = Problem("bad_encoding", "is not UTF-8 text", file=str(path), line=line)
@@ -82,7 +90,3 @@ def _read_book(path: Path) -> PriceBook:
     except OSError as error:
         message = f"cannot be read: {error.strerror or error}"
         raise Refused(Problem("unreadable_file", message, file=str(path))) from None
-    book, problems = parse_price_book(text, str(path))
-    if problems:
-        raise Refused(problems)
-    return book

@@ -2,28 +2,40 @@
 
 from collections.abc import Sequence
 
+from counterfoil.business.incentives.commands import save_incentives
+from counterfoil.business.incentives.notation import parse_incentives
 from counterfoil.business.products.commands import save_price_book
 from counterfoil.business.products.price_book import parse_price_book
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.interfaces.scenarios.scenario import AccountEntry, PriceBookText, Scenario
+from counterfoil.interfaces.scenarios.scenario import AccountEntry, LocatedText, Scenario
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 
 def set_scene(uow: UnitOfWork, scenario: Scenario) -> None:
-    """Save accounts, then prices (which may name accounts), then the accounts' templates."""
+    """Save accounts, then prices (which may name accounts), templates and incentives."""
     ids = _create_accounts(uow, scenario.accounts)
     if scenario.price_book is not None:
         load_price_book(uow, scenario.price_book)
     _assign_templates(uow, scenario, ids)
+    if scenario.incentives is not None:
+        load_incentives(uow, scenario.incentives)
 
 
-def load_price_book(uow: UnitOfWork, book: PriceBookText) -> None:
+def load_price_book(uow: UnitOfWork, book: LocatedText) -> None:
     """Parse and save a price book; refuses a faulty one with the lines of its file."""
     parsed, problems = parse_price_book(book.text, book.file)
     if problems:
         raise Refused(problems)
     save_price_book(uow, parsed)
+
+
+def load_incentives(uow: UnitOfWork, incentives: LocatedText) -> None:
+    """Parse and save incentives; refuses faulty ones with the lines of their file."""
+    parsed, problems = parse_incentives(incentives.text, incentives.file)
+    if problems:
+        raise Refused(problems)
+    save_incentives(uow, parsed)
 
 
 def _create_accounts(uow: UnitOfWork, accounts: Sequence[AccountEntry]) -> dict[str, int]:

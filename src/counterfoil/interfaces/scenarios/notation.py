@@ -10,7 +10,12 @@ from counterfoil.business.accounts.countries import country_codes, unknown_count
 from counterfoil.core.money.currencies import CURRENCIES, unknown_currency
 from counterfoil.core.notation.located import Entry, Kind, Reader, Rule, Rules
 from counterfoil.core.problems import Problem
-from counterfoil.interfaces.scenarios.price_books import PRICE_BOOK, read_price_book, read_text
+from counterfoil.interfaces.scenarios.price_books import (
+    INCENTIVES,
+    PRICE_BOOK,
+    read_part,
+    read_text,
+)
 from counterfoil.interfaces.scenarios.scenario import AccountEntry, Scenario, SiteEntry
 from counterfoil.interfaces.scenarios.timeline import TimelineReader
 
@@ -19,6 +24,7 @@ SCENARIO: Rules = {
     "source": Rule(default=""),
     "note": Rule(default=""),
     **PRICE_BOOK,
+    **INCENTIVES,
     "accounts": Rule(kind=Kind.NODE, required=True),
     "timeline": Rule(kind=Kind.NODE, required=True),
 }
@@ -58,7 +64,8 @@ def parse_scenario(
     entry = reader.entry(root, SCENARIO, "") if root is not None else None
     if entry is None:
         return None, reader.problems
-    price_book = read_price_book(reader, entry, text, folder)
+    price_book = read_part(reader, entry, text, folder, "price_book")
+    incentives = read_part(reader, entry, text, folder, "incentives")
     accounts = _read_accounts(reader, entry["accounts"])
     timeline = TimelineReader(reader, text, folder, accounts, _billing_zones(accounts))
     steps = timeline.read(entry["timeline"])
@@ -70,6 +77,7 @@ def parse_scenario(
         source=entry["source"],
         note=entry["note"],
         price_book=price_book,
+        incentives=incentives,
         accounts=accounts,
         timeline=steps,
     )

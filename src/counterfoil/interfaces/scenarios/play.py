@@ -21,7 +21,7 @@ from counterfoil.business.subscriptions.commands import (
 )
 from counterfoil.business.usage.commands import import_file
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.interfaces.scenarios.accounts import load_price_book, set_scene
+from counterfoil.interfaces.scenarios.accounts import load_incentives, load_price_book, set_scene
 from counterfoil.interfaces.scenarios.comparison import (
     Difference,
     Produced,
@@ -33,6 +33,7 @@ from counterfoil.interfaces.scenarios.scenario import (
     Bill,
     Cancel,
     ChangeQuantity,
+    LoadIncentives,
     LoadPrices,
     Preview,
     Scenario,
@@ -171,6 +172,11 @@ class Player:
     def _(self, step: LoadPrices) -> None:
         with self.organisation.database.transaction(now=self.clock()) as uow:
             load_price_book(uow, step.price_book)
+
+    @_take.register
+    def _(self, step: LoadIncentives) -> None:
+        with self.organisation.database.transaction(now=self.clock()) as uow:
+            load_incentives(uow, step.incentives)
 
     @_take.register
     def _(self, step: Usage) -> None:

@@ -12,8 +12,8 @@ NOON = time(12)
 
 
 @dataclass(frozen=True, slots=True)
-class PriceBookText:
-    """A price book as text, placed so that its line numbers are those of ``file``."""
+class LocatedText:
+    """A part of a file as text, placed so that its line numbers are those of ``file``."""
 
     text: str
     file: str
@@ -107,7 +107,14 @@ class Usage(Step):
 class LoadPrices(Step):
     """A further price book, loaded over what is there."""
 
-    price_book: PriceBookText
+    price_book: LocatedText
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadIncentives(Step):
+    """Further discounts, commitments and grants, loaded over what is there."""
+
+    incentives: LocatedText
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +169,8 @@ class Scenario:
     name: str
     source: str
     note: str
-    price_book: PriceBookText | None
+    price_book: LocatedText | None
+    incentives: LocatedText | None
     accounts: tuple[AccountEntry, ...]
     timeline: tuple[Step, ...]
 

@@ -18,7 +18,7 @@ from counterfoil.core.notation.located import (
     Rules,
     line_of,
 )
-from counterfoil.interfaces.scenarios.price_books import PRICE_BOOK, read_price_book
+from counterfoil.interfaces.scenarios.price_books import INCENTIVES, PRICE_BOOK, read_part
 from counterfoil.interfaces.scenarios.scenario import (
     AccountEntry,
     Bill,
@@ -27,7 +27,9 @@ from counterfoil.interfaces.scenarios.scenario import (
     Expected,
     ExpectedInvoice,
     ExpectedLine,
+    LoadIncentives,
     LoadPrices,
+    LocatedText,
     Preview,
     Step,
     Subscribe,
@@ -76,6 +78,7 @@ STEPS: Mapping[str, Rules] = {
     },
     "usage": {**ON, **EVENT, "events": Rule(kind=Kind.NODE)},
     "load_prices": {**ON, **PRICE_BOOK},
+    "load_incentives": {**ON, **INCENTIVES},
     "bill": {**ON_DAY, "account": Rule(), "expect": Rule(kind=Kind.NODE)},
     "preview": {**ON_DAY, "account": Rule(required=True), "expect": Rule(kind=Kind.NODE)},
 }
@@ -175,6 +178,7 @@ class TimelineReader:
             "cancel": self._cancel,
             "usage": self._usage,
             "load_prices": self._load_prices,
+            "load_incentives": self._load_incentives,
             "bill": self._bill,
             "preview": self._preview,
         }
@@ -288,14 +292,25 @@ class TimelineReader:
         return identifier, self.identifiers.get(identifier)
 
     def _load_prices(self, entry: Entry, place: str) -> Step | None:
-        before = len(self.reader.problems)
-        book = read_price_book(self.reader, entry, self.text, self.folder)
+        book = self._part(entry, place, "price_book")
         if book is None:
-            if len(self.reader.problems) == before:
-                message = "is missing: give price_book or price_book_file"
-                self._refuse("missing", message, entry, place, "price_book")
             return None
         return LoadPrices(line=entry.line, on=entry["on"], price_book=book)
+
+    def _load_incentives(self, entry: Entry, place: str) -> Step | None:
+        found = self._part(entry, place, "incentives")
+        if found is None:
+            return None
+        return LoadIncentives(line=entry.line, on=entry["on"], incentives=found)
+
+    def _part(self, entry: Entry, place: str, name: str) -> LocatedText | None:
+        """The price book or incentives of a step, which must have one."""
+        before = len(self.reader.problems)
+        part = read_part(self.reader, entry, self.text, self.folder, name)
+        if part is None and len(self.reader.problems) == before:
+            message = f"is missing: give {name} or {name}_file"
+            self._refuse("missing", message, entry, place, name)
+        return part
 
     def _bill(self, entry: Entry, place: str) -> Step | None:
         if entry["account"] is not None:

@@ -1,0 +1,1 @@
+"""What changes an amount after it is priced: discounts, commitments, prepaid balances."""

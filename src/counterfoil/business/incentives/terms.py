@@ -1,0 +1,94 @@
+"""What makes a discount, a commitment or a grant right, told from its own fields alone."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from counterfoil.core.money.currencies import CURRENCIES, unknown_currency
+from counterfoil.core.problems import Problem
+from counterfoil.platform.metadata import Record
+
+_VALUE_OF = {"percentage": "percent", "fixed": "amount", "per_unit": "amount", "volume": None}
+_CAPS = ("invoice_maximum", "holder_maximum")
+
+
+def find_discount_problems(row: Record) -> list[Problem]:
+    """Contradictions among the fields of a discount."""
+    problems = _currency_problems(row)
+    wanted = _VALUE_OF[row["kind"]]
+    for field in ("percent", "amount"):
+        if field == wanted and row[field] is None:
+            problems.append(Problem("missing", "is missing", field))
+        elif field != wanted and row[field] is not None:
+            message = f"does not belong to a discount of the kind {row['kind']}"
+            problems.append(Problem("not_for_this_kind", message, field))
+    in_currency = wanted == "amount" or any(row[cap] is not None for cap in _CAPS)
+    if in_currency and row["currency"] is None:
+        problems.append(Problem("missing", "is missing beside an amount", "currency"))
+    if row["code"] is not None and row["audience"] == "everyone":
+        message = "a coupon is for those who redeem it, not for everyone"
+        problems.append(Problem("wrong_audience", message, "audience"))
+    return problems + _period_problems(row, "valid_from", "valid_to")
+
+
+def find_commitment_problems(row: Record) -> list[Problem]:
+    """Contradictions among the fields of a commitment."""
+    problems = _currency_problems(row)
+    one = row["subscription_external_id"]
+    if row["scope"] == "subscription":
+        if one is None and row["rate_plan_id"] is None:
+            message = "needs a subscription, or a rate plan whose subscriptions have it"
+            problems.append(Problem("missing_owner", message, "subscription_external_id"))
+    else:
+        if row["account_id"] is None:
+            problems.append(Problem("missing_owner", "is missing", "account_id"))
+        if one is not None:
+            message = f"does not belong to the scope {row['scope']}"
+            problems.append(Problem("wrong_owner", message, "subscription_external_id"))
+        if row["start_date"] is None:
+            problems.append(Problem("missing", "is missing", "start_date"))
+    return problems + _period_problems(row, "start_date", "end_date")
+
+
+def find_grant_problems(row: Record) -> list[Problem]:
+    """Contradictions among the fields of a prepaid grant."""
+    problems = _currency_problems(row)
+    if row["amount"] is not None and row["amount"] <= 0:
+        problems.append(Problem("too_small", "must be above 0", "amount"))
+    return problems + _period_problems(row, "start_date", "expiry_date")
+
+
+def find_tier_problems(tiers: Sequence[Record]) -> list[tuple[int, Problem]]:
+    """What is wrong with the tiers of a volume discount, each with the position of its tier."""
+    problems: list[tuple[int, Problem]] = []
+    seen: set[Decimal] = set()
+    for position, tier in enumerate(tiers):
+        if tier["from_amount"] in seen:
+            message = f"another tier begins at {tier['from_amount']} as well"
+            problems.append((position, Problem("double_tier", message, "from_amount")))
+        seen.add(tier["from_amount"])
+    return problems
+
+
+def find_target_problems(row: Record) -> list[Problem]:
+    """A target or requirement names one product, rate plan or charge."""
+    named = [name for name in ("product_id", "rate_plan_id", "charge_id") if row.get(name)]
+    if len(named) != 1:
+        message = "name one of product, rate_plan and charge"
+        return [Problem("wrong_target", message, named[1] if named else "")]
+    asked = [name for name in ("minimum_quantity", "minimum_amount") if row.get(name) is not None]
+    if asked and row["role"] == "target":
+        return [Problem("not_for_this_kind", "belongs to a requirement", asked[0])]
+    return []
+
+
+def _currency_problems(row: Record) -> list[Problem]:
+    if row["currency"] is None or row["currency"] in CURRENCIES:
+        return []
+    return [unknown_currency(row["currency"])]
+
+
+def _period_problems(row: Record, first: str, last: str) -> list[Problem]:
+    starts, ends = row[first], row[last]
+    if starts is None or ends is None or ends > starts:
+        return []
+    return [Problem("ends_before_start", f"{ends} is not after {starts}", last)]
