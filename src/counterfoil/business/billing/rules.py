@@ -106,7 +106,10 @@ def _find_changed(
     *,
     key: str = "id",
 ) -> list[Problem]:
-    """A problem for every one of the fields that changed in a record that ``billed`` finds."""
+    """A problem for every one of the fields that changed in a record that ``billed`` finds; none
+    in a rehearsal, after which what was billed stands as before."""
+    if uow.rehearsal:
+        return []
     changed = {
         row[key]: [name for name in fields if row[name] != old[name]]
         for row, old in zip(rows, old_rows, strict=True)

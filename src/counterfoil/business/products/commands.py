@@ -2,9 +2,10 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
+from counterfoil.business.products.drafts import make_way
 from counterfoil.business.products.price_book_entries import (
     CatalogueEntry,
     Placed,
@@ -63,6 +64,11 @@ def save_price_book(uow: UnitOfWork, book: PriceBook) -> dict[str, int]:
     problems = _find_problems(uow, book, stored)
     if problems:
         raise Refused(problems)
+    return _save(uow, book, stored)
+
+
+def _save(uow: UnitOfWork, book: PriceBook, stored: _Stored) -> dict[str, int]:
+    """Save all entries, then all prices; counts as ``save_price_book`` gives them."""
     counts: dict[str, int] = {}
     ids: dict[str, dict[str, int]] = {
         entity: {name: int(str(record["id"])) for name, record in records.items()}
@@ -72,6 +78,23 @@ def save_price_book(uow: UnitOfWork, book: PriceBook) -> dict[str, int]:
         _save_entries(uow, book.of_entity(entity), entity, stored, ids, counts)
     _save_prices(uow, book, stored, ids, counts)
     return counts
+
+
+def lay_price_book_over(uow: UnitOfWork, book: PriceBook) -> None:
+    """Let a price book hold within a rehearsal, over all that is stored.
+
+    Its prices replace the stored ones for the same on their days, also used ones; its other
+    entries are saved as usual. Refuses (422) references to what neither the book nor the store
+    has, and changes of fields that never change.
+    """
+    if not uow.rehearsal:
+        raise ValueError("a draft is laid over the stored prices in a rehearsal only")
+    stored = _read_stored(uow, book)
+    problems = [*_find_unknown_names(uow, book, stored), *_find_fixed_fields(uow, book, stored)]
+    if problems:
+        raise Refused(sorted(problems, key=lambda problem: problem.line or 0))
+    make_way(uow, stored.prices, book.prices)
+    _save(uow, book, replace(stored, prices={}))
 
 
 def _read_stored(uow: UnitOfWork, book: PriceBook) -> _Stored:

@@ -40,10 +40,30 @@ class Database:
         ``now`` must be aware: it stands in everything the unit of work writes. When the caller
         has ignored an error of the database, nothing can be committed: RuntimeError.
         """
+        with self._begun(now, source, actor, rehearsal=False) as unit_of_work:
+            yield unit_of_work
+
+    @contextmanager
+    def rehearsal(
+        self, *, now: datetime, source: str = "cli", actor: str = "admin"
+    ) -> Iterator[UnitOfWork]:
+        """A unit of work that is rolled back at the end: what would be if it were committed.
+
+        All of it sees the database as it was at the first statement, plus its own writes. Ids that
+        it takes from sequences are lost; numbers of documents are not.
+        """
+        with self._begun(now, source, actor, rehearsal=True) as unit_of_work:
+            unit_of_work.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            yield unit_of_work
+
+    @contextmanager
+    def _begun(
+        self, now: datetime, source: str, actor: str, *, rehearsal: bool
+    ) -> Iterator[UnitOfWork]:
         if now.utcoffset() is None:
             raise ValueError("now must be an aware instant")
-        with self._engine.connect() as connection, connection.begin():
-            unit_of_work = UnitOfWork(
+        with self._engine.connect() as connection, connection.begin() as transaction:
+            yield UnitOfWork(
                 connection,
                 self.catalogue,
                 self._tables,
@@ -51,8 +71,11 @@ class Database:
                 now=now,
                 source=source,
                 actor=actor,
+                rehearsal=rehearsal,
             )
-            yield unit_of_work
+            if rehearsal:
+                transaction.rollback()
+                return
             driver = connection.connection.driver_connection
             if driver is not None and driver.info.transaction_status == TransactionStatus.INERROR:
                 # PostgreSQL would answer a COMMIT with a silent ROLLBACK.

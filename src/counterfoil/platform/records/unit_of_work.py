@@ -75,6 +75,7 @@ class UnitOfWork:
     """Records read and written in one transaction; made by ``Database.transaction``.
 
     ``now`` is the instant of everything written, ``source`` and ``actor`` stand in the history.
+    In a ``rehearsal`` nothing is committed in the end.
     Writes either happen as a whole or raise Refused and change nothing.
     """
 
@@ -88,8 +89,10 @@ class UnitOfWork:
         now: datetime,
         source: str,
         actor: str,
+        rehearsal: bool = False,
     ) -> None:
         self.now = now.astimezone(UTC)
+        self.rehearsal = rehearsal
         self.source = source
         self.actor = actor
         self.catalogue = catalogue
