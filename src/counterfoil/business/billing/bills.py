@@ -201,21 +201,22 @@ def compute_bills(
         make_relation(engine, "new_usage", USAGE, new_usage)
         make_cycles(engine, billing_date)
         make_due_items(engine, billing_date)
-        _load_rest(uow, engine, accounts, charges)
+        again = engine.rows(
+            "SELECT subscription_charge_id FROM late_cycle UNION "
+            "SELECT subscription_charge_id FROM charge WHERE billed_through > end_date"
+        )
+        billed = load_billed_charges(uow, [int(row[0]) for row in again])
+        load_terms(uow, engine, accounts, charges, billed)
         make_reversible(engine)
-        _rate(uow, engine, store)
-        return _assemble(engine, billing_date)
+        make_charged(uow, engine, store)
+        return assemble(uow, engine, accounts, billing_date)
 
 
-def _load_rest(uow: UnitOfWork, engine: Engine, accounts: Sequence[int], charges: pa.Table) -> None:
-    """Load prices, profiles, and earlier rated charges of late or ended charges."""
-    engine.register("profile", load_profiles(uow, accounts))
-    engine.register("open_draft", load_open_drafts(uow, accounts))
-    again = engine.rows(
-        "SELECT subscription_charge_id FROM late_cycle UNION "
-        "SELECT subscription_charge_id FROM charge WHERE billed_through > end_date"
-    )
-    billed = load_billed_charges(uow, [int(row[0]) for row in again])
+def load_terms(
+    uow: UnitOfWork, engine: Engine, accounts: Sequence[int], charges: pa.Table, billed: pa.Table
+) -> None:
+    """Put beside ``charge_item`` the prices of the charges, what was ``billed`` of them earlier,
+    and what late usage among the items continues."""
     engine.register("billed_charge", billed)
     prices, tiers, layers = load_prices(uow, accounts, charges, billed)
     engine.register("price", prices)
@@ -233,13 +234,15 @@ def _load_rest(uow: UnitOfWork, engine: Engine, accounts: Sequence[int], charges
     )
 
 
-def _rate(uow: UnitOfWork, engine: Engine, store: UsageStore) -> None:
-    """Make ``rated`` of what is due and ``reversed`` of what is given back."""
+def make_charged(uow: UnitOfWork, engine: Engine, store: UsageStore) -> None:
+    """Rate ``charge_item`` and give back ``reversible``: make ``charged``, one row per rated charge
+    to be, and ``problem``, whose accounts are not in it."""
     span = midnight_relation(usage_span(engine))
     rate_items(engine, usage_between(uow, store, span, buckets=_buckets(engine)))
     engine.run(f"CREATE TABLE problem AS {_NO_PRICE}")
     engine.run(f"INSERT INTO problem {_NO_TIER}")
     engine.run(f"CREATE TABLE reversed AS {_REVERSED}")
+    engine.run(f"CREATE TABLE charged AS {_CHARGED}")
 
 
 def _buckets(engine: Engine) -> list[int]:
@@ -247,9 +250,12 @@ def _buckets(engine: Engine) -> list[int]:
     return [int(row[0]) for row in engine.rows(f"SELECT DISTINCT root_id % {BUCKETS} FROM charge")]
 
 
-def _assemble(engine: Engine, billing_date: date) -> Bills:
-    """Make invoices and lines of ``rated`` and ``reversed``."""
-    engine.run(f"CREATE TABLE charged AS {_CHARGED}")
+def assemble(
+    uow: UnitOfWork, engine: Engine, accounts: Sequence[int], billing_date: date
+) -> Bills:
+    """Make invoices and lines of ``charged``."""
+    engine.register("profile", load_profiles(uow, accounts))
+    engine.register("open_draft", load_open_drafts(uow, accounts))
     engine.run(f"INSERT INTO problem {_OPEN_DRAFT}")
     engine.run("DELETE FROM charged WHERE billed_account_id IN (SELECT account_id FROM problem)")
     invoice = _INVOICE.format(billing_date=billing_date.isoformat())

@@ -124,12 +124,13 @@ WHERE d.billed_through > d.end_date AND b.service_end > d.end_date
 """
 
 
-def make_cycles(engine: Engine, billing_date: date) -> None:
+def make_cycles(engine: Engine, billing_date: date, *, since: date = date.min) -> None:
     """From relation ``charge`` make ``cycle``: every cycle of every distinct cadence that may
-    matter, computed from its original anchor."""
+    matter and does not end before ``since``, computed from its original anchor."""
     rows: list[tuple[object, ...]] = []
     for alignment, unit, count, cycle_day, anchor_date, first_day in engine.rows(_CADENCES):
         anchor = calendar_anchor(unit, cycle_day) if alignment == "calendar" else anchor_date
+        first_day = max(first_day, since)
         cycles = cycles_between(anchor, Cadence(unit, count), first_day, billing_date + _ONE_DAY)
         rows += [
             (alignment, unit, count, cycle_day, anchor_date, start, end) for start, end in cycles

@@ -5,7 +5,7 @@ all of them and for the accounts below that are billed through them, in one stat
 """
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 
 import pyarrow as pa
 
@@ -119,6 +119,25 @@ WHERE p.account_id = ANY(:accounts)
 """
 
 
+_LINE_NAMES = """
+SELECT sc.id AS subscription_charge_id, a.external_id AS account, a.name AS account_name,
+       s.external_id AS subscription, pr.external_id AS product, c.external_id AS charge
+FROM subscription_charge sc
+JOIN subscription s ON s.id = sc.subscription_id
+JOIN account a ON a.id = s.account_id
+JOIN charge c ON c.id = sc.charge_id
+JOIN rate_plan rp ON rp.id = c.rate_plan_id
+JOIN product pr ON pr.id = rp.product_id
+WHERE sc.id = ANY(:subscription_charges)
+"""
+
+_UNDER_TEMPLATE = f"""
+SELECT DISTINCT b.account_id, b.billed_account_id
+FROM ({_BILLED} SELECT account_id, billed_account_id FROM billed) b
+JOIN ({_LAYERS}) l ON l.account_id = b.account_id
+WHERE l.layer = 'template' AND l.owner_id = :template
+"""
+
 _NOBODY_BILLED = """
 WITH RECURSIVE billed AS (
     SELECT account_id AS id FROM billing_profile
@@ -163,6 +182,13 @@ def load_charges(uow: UnitOfWork, accounts: Sequence[int], billing_date: date) -
     )
 
 
+def load_served_charges(uow: UnitOfWork, accounts: Sequence[int], until: date) -> pa.Table:
+    """All subscription charges that began before ``until``; columns as of ``load_charges``."""
+    return uow.read_arrow(
+        _CHARGES, accounts=list(accounts), billing_date=until - timedelta(days=1)
+    )
+
+
 def load_prices(
     uow: UnitOfWork, accounts: Sequence[int], charges: pa.Table, billed: pa.Table
 ) -> tuple[pa.Table, pa.Table, pa.Table]:
@@ -189,6 +215,24 @@ def load_billed_charges(uow: UnitOfWork, subscription_charges: Sequence[int]) ->
 def load_profiles(uow: UnitOfWork, accounts: Sequence[int]) -> pa.Table:
     """billed_account_id, currency, terms_days, snapshot (JSON text) of the billed accounts."""
     return uow.read_arrow(_PROFILES, accounts=list(accounts))
+
+
+def load_line_names(uow: UnitOfWork, subscription_charges: Sequence[int]) -> pa.Table:
+    """How people call subscription charges: subscription_charge_id, and external ids in account,
+    subscription, product and charge, with account_name beside."""
+    return uow.read_arrow(_LINE_NAMES, subscription_charges=list(subscription_charges))
+
+
+def accounts_under_template(
+    uow: UnitOfWork, accounts: Sequence[int], template: int
+) -> tuple[frozenset[int], frozenset[int]]:
+    """The accounts billed through these ones that inherit a pricing template, and the ones of
+    these through which they are billed."""
+    rows = uow.query(_UNDER_TEMPLATE, accounts=list(accounts), template=template)
+    return (
+        frozenset(int(row["account_id"]) for row in rows),
+        frozenset(int(row["billed_account_id"]) for row in rows),
+    )
 
 
 def load_open_drafts(uow: UnitOfWork, accounts: Sequence[int]) -> pa.Table:

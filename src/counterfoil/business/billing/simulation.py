@@ -1,0 +1,356 @@
+"""What a draft of a price book would have changed: past periods rated twice, compared and forgotten.
+
+Each batch of accounts is one rehearsal: the window is rated with the present prices, the draft is
+laid over them, the window is rated again, and everything is rolled back. Both sides take the way of
+a bill run, so what differs is what the draft changes. What was really billed stands beside it.
+"""
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from decimal import Decimal
+
+import pyarrow as pa
+
+from counterfoil.business.billing.loading import (
+    accounts_under_template,
+    billed_accounts,
+    load_line_names,
+)
+from counterfoil.business.billing.window import BEGINNING, Window, rate_window
+from counterfoil.business.products.commands import lay_price_book_over
+from counterfoil.business.products.price_book_entries import PriceBook
+from counterfoil.business.usage.store import UsageStore
+from counterfoil.core.money.currencies import exponent
+from counterfoil.core.money.rounding import round_half_up
+from counterfoil.core.problems import Problem, Refused
+from counterfoil.platform.engine.duck import NotComputable, open_engine
+from counterfoil.platform.records.database import Database
+from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+BATCH_ACCOUNTS = 1000
+"""Billed accounts per rehearsal."""
+
+ACCOUNTS_LISTED = 1000
+"""Accounts per currency that a report names, those with the greatest change."""
+
+SIDES = ("present", "draft")
+
+
+@dataclass(slots=True)
+class Amounts:
+    """What the same periods cost: as they were ``billed``, rated with the ``present`` prices, and
+    with the ``draft``; in major units of one currency."""
+
+    billed: Decimal = Decimal(0)
+    present: Decimal = Decimal(0)
+    draft: Decimal = Decimal(0)
+
+    @property
+    def change(self) -> Decimal:
+        """What the draft adds."""
+        return self.draft - self.present
+
+    def add(self, other: "Amounts") -> None:
+        """Take in what a further batch of accounts costs."""
+        self.billed += other.billed
+        self.present += other.present
+        self.draft += other.draft
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a report: its ``names``, a currency and the amounts."""
+
+    names: tuple[str, ...]
+    currency: str
+    amounts: Amounts
+
+    @property
+    def change_percent(self) -> Decimal | None:
+        """The change in percent of the present amount, to one decimal; None without one."""
+        if not self.amounts.present:
+            return None
+        return round_half_up(self.amounts.change * 100 / abs(self.amounts.present), 1)
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationProblem:
+    """Why an account is in no sum: ``side`` (present or draft) could not rate it."""
+
+    account: str
+    side: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """The change a draft makes.
+
+    ``totals`` has one row per currency, without a name; ``products`` are named by product and
+    charge, ``accounts`` by external id and name, those with the greatest change first and at most
+    ``ACCOUNTS_LISTED`` per currency. ``accounts_rated`` counts billed accounts.
+    """
+
+    window: Window
+    accounts_rated: int
+    totals: tuple[Row, ...]
+    products: tuple[Row, ...]
+    accounts: tuple[Row, ...]
+    problems: tuple[SimulationProblem, ...]
+
+
+@dataclass(slots=True)
+class _Sums:
+    """Sums of all batches so far."""
+
+    totals: dict[tuple[str, ...], Amounts] = field(default_factory=dict)
+    products: dict[tuple[str, ...], Amounts] = field(default_factory=dict)
+    accounts: dict[str, list[tuple[Decimal, tuple[str, ...], Amounts]]] = field(
+        default_factory=dict
+    )
+    problems: list[SimulationProblem] = field(default_factory=list)
+
+    def add_account(self, key: tuple[str, ...], amounts: Amounts) -> None:
+        """Keep an account if its change is among the greatest of its currency."""
+        listed = self.accounts.setdefault(key[-1], [])
+        entry = (abs(amounts.change), key, amounts)
+        if len(listed) < ACCOUNTS_LISTED:
+            heapq.heappush(listed, entry)
+        else:
+            heapq.heappushpop(listed, entry)
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """One batch of accounts and what is asked about it."""
+
+    accounts: tuple[int, ...]
+    within: frozenset[int] | None
+    window: Window
+    draft: PriceBook
+    now: datetime
+
+
+LineSink = Callable[[pa.Table], None]
+"""Takes the lines of a batch: account, account_name, subscription, product, charge, cycle_start,
+cycle_end, currency, billed, present, draft, change; one per subscription charge and cycle."""
+
+
+def simulate(
+    database: Database,
+    store: UsageStore,
+    draft: PriceBook,
+    window: Window,
+    *,
+    now: datetime,
+    accounts: Sequence[int] | None = None,
+    template: str | None = None,
+    most_accounts: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    lines: LineSink | None = None,
+) -> Simulation:
+    """Rate the cycles that begin in the window with the present prices and with the draft.
+
+    ``accounts`` are ids of billed accounts (None: all), ``template`` keeps those accounts only that
+    inherit this pricing template. Nothing is stored, and no lock is held that keeps a bill run
+    waiting. Refuses a draft that does not fit what is stored (422), an unknown template (404), and
+    more billed accounts than ``most_accounts`` (422). ``progress(done, total)`` counts them.
+    """
+    with database.rehearsal(now=now) as uow:
+        lay_price_book_over(uow, draft)
+        todo = billed_accounts(uow) if accounts is None else list(accounts)
+        within = None
+        if template is not None:
+            within, under = accounts_under_template(uow, todo, _template_id(uow, template))
+            todo = [account for account in todo if account in under]
+    if most_accounts is not None and len(todo) > most_accounts:
+        message = f"are {len(todo)} billed accounts; at most {most_accounts} are simulated here"
+        raise Refused(Problem("too_many_accounts", message, "account"))
+    sums = _Sums()
+    order = _Order((), within, window, draft, now)
+    for start in range(0, len(todo), BATCH_ACCOUNTS):
+        batch = tuple(todo[start : start + BATCH_ACCOUNTS])
+        for compared in _compare_batch(database, store, replace(order, accounts=batch), sums):
+            _add_sums(sums, compared)
+            if lines is not None:
+                lines(compared)
+        if progress is not None:
+            progress(start + len(batch), len(todo))
+    return _report(window, len(todo), sums)
+
+
+def _template_id(uow: UnitOfWork, template: str) -> int:
+    found = uow.find("pricing_template", external_id=template)
+    if found is None:
+        problem = Problem(
+            "unknown_pricing_template", f"there is no pricing template {template!r}", "template"
+        )
+        raise Refused(problem, status=404)
+    return int(found["id"])
+
+
+def _compare_batch(
+    database: Database, store: UsageStore, order: _Order, sums: _Sums
+) -> Iterator[pa.Table]:
+    """The lines of a batch; when a side cannot compute an amount, of its halves, down to the
+    account that is at fault, which is a problem."""
+    side = SIDES[0]
+    try:
+        with database.rehearsal(now=order.now) as uow:
+            present = _rate(uow, store, order)
+            side = SIDES[1]
+            lay_price_book_over(uow, order.draft)
+            draft = _rate(uow, store, order)
+            compared, problems = _compare(uow, order, present, draft)
+        sums.problems += problems
+        yield compared
+    except NotComputable as fault:
+        if len(order.accounts) > 1:
+            half = len(order.accounts) // 2
+            for accounts in (order.accounts[:half], order.accounts[half:]):
+                yield from _compare_batch(
+                    database, store, replace(order, accounts=accounts), sums
+                )
+            return
+        with database.rehearsal(now=order.now) as uow:
+            account = str(uow.get("account", order.accounts[0])["external_id"])
+        message = str(fault).splitlines()[0][:1000]
+        sums.problems.append(SimulationProblem(account, side, "not_computable", message))
+
+
+@dataclass(frozen=True, slots=True)
+class _Rated:
+    """One side: amounts and earlier billed amounts per subscription charge and cycle."""
+
+    charged: pa.Table
+    billed: pa.Table
+    problems: pa.Table
+
+
+_CHARGED = """
+SELECT c.subscription_charge_id, c.cycle_start, c.cycle_end, c.billed_account_id, d.account_id,
+       c.currency, CAST(sum(c.amount) AS DECIMAL(28,4)) AS amount
+FROM charged c JOIN charge d USING (subscription_charge_id)
+GROUP BY ALL
+"""
+
+_BILLED = """
+SELECT subscription_charge_id, cycle_start, CAST(sum(amount) AS DECIMAL(28,4)) AS amount
+FROM billed_charge GROUP BY ALL
+"""
+
+
+def _rate(uow: UnitOfWork, store: UsageStore, order: _Order) -> _Rated:
+    today = order.now.date()
+    with open_engine() as engine:
+        rate_window(
+            uow, engine, store, order.accounts, order.window, today=today, items=BEGINNING
+        )
+        return _Rated(
+            engine.arrow(_CHARGED), engine.arrow(_BILLED), engine.arrow("SELECT * FROM problem")
+        )
+
+
+_COMPARED = """
+WITH rated AS (
+    SELECT subscription_charge_id, cycle_start,
+           coalesce(d.cycle_end, p.cycle_end) AS cycle_end,
+           coalesce(d.billed_account_id, p.billed_account_id) AS billed_account_id,
+           coalesce(d.account_id, p.account_id) AS account_id,
+           coalesce(d.currency, p.currency) AS currency,
+           coalesce(p.amount, 0) AS present, coalesce(d.amount, 0) AS draft
+    FROM present p FULL JOIN draft d USING (subscription_charge_id, cycle_start)
+)
+SELECT n.account, n.account_name, n.subscription, n.product, n.charge, r.cycle_start,
+       r.cycle_end, r.currency, CAST(coalesce(b.amount, 0) AS DECIMAL(28,4)) AS billed,
+       CAST(r.present AS DECIMAL(28,4)) AS present, CAST(r.draft AS DECIMAL(28,4)) AS draft,
+       CAST(r.draft - r.present AS DECIMAL(28,4)) AS change
+FROM rated r
+JOIN name n USING (subscription_charge_id)
+LEFT JOIN billed b USING (subscription_charge_id, cycle_start)
+WHERE r.billed_account_id NOT IN (SELECT account_id FROM problem) {chosen}
+ORDER BY n.account, n.subscription, n.charge, r.cycle_start
+"""
+
+
+def _compare(
+    uow: UnitOfWork, order: _Order, present: _Rated, draft: _Rated
+) -> tuple[pa.Table, list[SimulationProblem]]:
+    """Both sides line by line, without accounts that have a problem on either."""
+    charged = pa.concat_tables([present.charged, draft.charged])
+    names = load_line_names(uow, charged.column("subscription_charge_id").unique().to_pylist())
+    with open_engine() as engine:
+        for name, table in (
+            ("present", present.charged),
+            ("draft", draft.charged),
+            ("billed", present.billed),
+            ("name", names),
+            ("problem", pa.concat_tables([present.problems, draft.problems])),
+        ):
+            engine.register(name, table)
+        engine.register("within", pa.table({"id": pa.array(order.within or (), pa.int64())}))
+        chosen = "" if order.within is None else "AND r.account_id IN (SELECT id FROM within)"
+        compared = engine.arrow(_COMPARED.format(chosen=chosen))
+    return compared, _problems(uow, zip(SIDES, (present, draft), strict=True))
+
+
+def _problems(uow: UnitOfWork, sides: Iterable[tuple[str, _Rated]]) -> list[SimulationProblem]:
+    found = [(side, row) for side, rated in sides for row in rated.problems.to_pylist()]
+    accounts = {
+        row["id"]: row["external_id"]
+        for row in uow.query(
+            "SELECT id, external_id FROM account WHERE id = ANY(:ids)",
+            ids=sorted({row["account_id"] for _, row in found}),
+        )
+    }
+    return [
+        SimulationProblem(accounts[row["account_id"]], side, row["code"], row["message"])
+        for side, row in found
+    ]
+
+
+_SUMS = "sum(billed) AS billed, sum(present) AS present, sum(draft) AS draft"
+
+
+def _add_sums(sums: _Sums, compared: pa.Table) -> None:
+    with open_engine(threads=1) as engine:
+        engine.register("compared", compared)
+        for into, names in ((sums.totals, ()), (sums.products, ("product", "charge"))):
+            columns = ", ".join((*names, "currency"))
+            for *key, billed, present, draft in engine.rows(
+                f"SELECT {columns}, {_SUMS} FROM compared GROUP BY {columns}"
+            ):
+                into.setdefault(tuple(key), Amounts()).add(Amounts(billed, present, draft))
+        for *key, billed, present, draft in engine.rows(
+            f"SELECT account, account_name, currency, {_SUMS} FROM compared GROUP BY ALL"
+        ):
+            sums.add_account(tuple(key), Amounts(billed, present, draft))
+
+
+def _report(window: Window, accounts: int, sums: _Sums) -> Simulation:
+    listed = [
+        (key, amounts) for entries in sums.accounts.values() for _, key, amounts in entries
+    ]
+    return Simulation(
+        window,
+        accounts,
+        _rows(sums.totals.items()),
+        _rows(sums.products.items()),
+        _rows(listed),
+        tuple(sums.problems),
+    )
+
+
+def _rows(sums: Iterable[tuple[tuple[str, ...], Amounts]]) -> tuple[Row, ...]:
+    """Rows currency by currency, the greatest change first, in places of their currency."""
+    rows = []
+    for key, amounts in sums:
+        digits = exponent(key[-1])
+        rounded = Amounts(
+            *(round_half_up(a, digits) for a in (amounts.billed, amounts.present, amounts.draft))
+        )
+        rows.append(Row(key[:-1], key[-1], rounded))
+    return tuple(sorted(rows, key=lambda row: (row.currency, -abs(row.amounts.change), row.names)))

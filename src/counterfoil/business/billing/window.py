@@ -1,0 +1,78 @@
+"""Rates a stretch of time again: its cycles, as if nothing of them had been billed.
+
+The way is that of a bill run from ``charge`` to ``charged``; only which items are due differs. So
+what comes out is what a bill run would make of today's prices, service and usage.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from counterfoil.business.billing.bills import load_terms, make_charged
+from counterfoil.business.billing.due import make_cycles, make_due_items, make_reversible
+from counterfoil.business.billing.loading import load_billed_charges, load_served_charges
+from counterfoil.business.billing.relations import make_relation
+from counterfoil.business.usage.store import UsageStore
+from counterfoil.core.problems import Problem, Refused
+from counterfoil.core.rating.relations import USAGE
+from counterfoil.platform.engine.duck import Engine
+from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The days [start, end), local to whoever is billed. Refuses (422) an end before the start."""
+
+    start: date
+    end: date
+
+    def __post_init__(self) -> None:
+        if self.end <= self.start:
+            message = f"the last day is before the first one, {self.start}"
+            raise Refused(Problem("ends_before_start", message, "to"))
+
+
+OVERLAPPING = "cycle_start < DATE '{end}' AND cycle_end > DATE '{start}'"
+"""Cycles of which a day lies in the window."""
+
+BEGINNING = "cycle_start < DATE '{end}' AND cycle_start >= DATE '{start}'"
+"""Cycles that begin in the window: every cycle lies in one of several adjoining windows."""
+
+BILLED = " AND service_end <= billed_before"
+"""Only what bill runs have gone past."""
+
+_CHARGE = """
+SELECT * REPLACE (CAST(NULL AS DATE) AS billed_through), billed_through AS billed_before
+FROM served_charge
+"""
+
+
+def rate_window(
+    uow: UnitOfWork,
+    engine: Engine,
+    store: UsageStore,
+    accounts: Sequence[int],
+    window: Window,
+    *,
+    today: date,
+    items: str,
+) -> None:
+    """Make ``charged`` and ``problem`` (see bills.make_charged) of the window's cycles.
+
+    Of the billed ``accounts``; only cycles that would be due ``today``, and of these the ``items``
+    this condition lets through. ``charge`` and ``billed_charge`` hold what they were made from
+    and what has been billed of it.
+    """
+    until = min(window.end, today)
+    charges = load_served_charges(uow, accounts, window.end)
+    engine.register("served_charge", charges)
+    engine.run(f"CREATE VIEW charge AS {_CHARGE}")
+    make_relation(engine, "new_usage", USAGE, None)
+    make_cycles(engine, until, since=window.start)
+    make_due_items(engine, today)
+    bounds = {"start": window.start.isoformat(), "end": window.end.isoformat()}
+    engine.run(f"DELETE FROM charge_item WHERE NOT coalesce({items.format_map(bounds)}, false)")
+    billed = load_billed_charges(uow, charges.column("subscription_charge_id").to_pylist())
+    load_terms(uow, engine, accounts, charges, billed)
+    make_reversible(engine)
+    make_charged(uow, engine, store)
