@@ -9,6 +9,7 @@ from tests.business.billing.conftest import NOW, PRICE_BOOK, Company
 
 from counterfoil.business.billing.simulation import Amounts, Row, Simulation, simulate
 from counterfoil.business.billing.window import Window
+from counterfoil.business.products.commands import lay_price_book_over
 from counterfoil.business.products.price_book import parse_price_book
 from counterfoil.core.problems import Refused
 
@@ -186,7 +187,10 @@ def test_what_was_billed_otherwise_is_shown_beside(billed: Company) -> None:
 
 
 def test_cycles_belong_to_the_window_in_which_they_begin(billed: Company) -> None:
-    parts = [simulated(billed, PRICE_BOOK, Window(JAN, FEB)), simulated(billed, PRICE_BOOK, Window(FEB, MAR))]
+    parts = [
+        simulated(billed, PRICE_BOOK, Window(JAN, FEB)),
+        simulated(billed, PRICE_BOOK, Window(FEB, MAR)),
+    ]
     assert sum(part.totals[0].amounts.present for part in parts) == Decimal("1504.50")
     assert [part.totals[0].amounts.present for part in parts] == [Decimal("752.25")] * 2
 
@@ -202,3 +206,12 @@ def test_a_draft_that_names_what_there_is_not_is_refused(billed: Company) -> Non
 def test_more_accounts_than_are_allowed_are_refused(billed: Company) -> None:
     with pytest.raises(Refused, match="are 2 billed accounts; at most 1"):
         simulated(billed, PRICE_BOOK, most_accounts=1)
+
+
+def test_a_rehearsal_keeps_no_bill_run_waiting(billed: Company) -> None:
+    book, _ = parse_price_book(price_of("room", "300"), "draft.yaml")
+    with billed.database.rehearsal(now=NOW) as uow:
+        lay_price_book_over(uow, book)
+        run = billed.bill(date(2024, 4, 1))
+    # Two months of three rooms.
+    assert run.totals == {"USD": Decimal("749.85")}

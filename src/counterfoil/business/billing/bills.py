@@ -250,9 +250,7 @@ def _buckets(engine: Engine) -> list[int]:
     return [int(row[0]) for row in engine.rows(f"SELECT DISTINCT root_id % {BUCKETS} FROM charge")]
 
 
-def assemble(
-    uow: UnitOfWork, engine: Engine, accounts: Sequence[int], billing_date: date
-) -> Bills:
+def assemble(uow: UnitOfWork, engine: Engine, accounts: Sequence[int], billing_date: date) -> Bills:
     """Make invoices and lines of ``charged``."""
     engine.register("profile", load_profiles(uow, accounts))
     engine.register("open_draft", load_open_drafts(uow, accounts))

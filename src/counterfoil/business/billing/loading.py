@@ -184,9 +184,7 @@ def load_charges(uow: UnitOfWork, accounts: Sequence[int], billing_date: date) -
 
 def load_served_charges(uow: UnitOfWork, accounts: Sequence[int], until: date) -> pa.Table:
     """All subscription charges that began before ``until``; columns as of ``load_charges``."""
-    return uow.read_arrow(
-        _CHARGES, accounts=list(accounts), billing_date=until - timedelta(days=1)
-    )
+    return uow.read_arrow(_CHARGES, accounts=list(accounts), billing_date=until - timedelta(days=1))
 
 
 def load_prices(

@@ -1,4 +1,4 @@
-"""What a draft of a price book would have changed: past periods rated twice, compared and forgotten.
+"""What a draft of a price book would have changed: past periods rated twice and compared.
 
 Each batch of accounts is one rehearsal: the window is rated with the present prices, the draft is
 laid over them, the window is rated again, and everything is rolled back. Both sides take the way of
@@ -7,8 +7,8 @@ a bill run, so what differs is what the draft changes. What was really billed st
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from decimal import Decimal
 
 import pyarrow as pa
@@ -74,6 +74,18 @@ class Row:
             return None
         return round_half_up(self.amounts.change * 100 / abs(self.amounts.present), 1)
 
+    def document(self, *names: str) -> dict[str, object]:
+        """The row as plain values, with these words for its names."""
+        return {
+            **dict(zip(names, self.names, strict=True)),
+            "currency": self.currency,
+            "billed": self.amounts.billed,
+            "present": self.amounts.present,
+            "draft": self.amounts.draft,
+            "change": self.amounts.change,
+            "change_percent": self.change_percent,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class SimulationProblem:
@@ -100,6 +112,18 @@ class Simulation:
     products: tuple[Row, ...]
     accounts: tuple[Row, ...]
     problems: tuple[SimulationProblem, ...]
+
+    def document(self) -> dict[str, object]:
+        """The report as plain values, amounts as decimals."""
+        return {
+            "from": self.window.start,
+            "to_before": self.window.end,
+            "accounts_rated": self.accounts_rated,
+            "totals": [row.document() for row in self.totals],
+            "products": [row.document("product", "charge") for row in self.products],
+            "accounts": [row.document("account", "name") for row in self.accounts],
+            "problems": [asdict(problem) for problem in self.problems],
+        }
 
 
 @dataclass(slots=True)
@@ -211,9 +235,7 @@ def _compare_batch(
         if len(order.accounts) > 1:
             half = len(order.accounts) // 2
             for accounts in (order.accounts[:half], order.accounts[half:]):
-                yield from _compare_batch(
-                    database, store, replace(order, accounts=accounts), sums
-                )
+                yield from _compare_batch(database, store, replace(order, accounts=accounts), sums)
             return
         with database.rehearsal(now=order.now) as uow:
             account = str(uow.get("account", order.accounts[0])["external_id"])
@@ -246,9 +268,7 @@ FROM billed_charge GROUP BY ALL
 def _rate(uow: UnitOfWork, store: UsageStore, order: _Order) -> _Rated:
     today = order.now.date()
     with open_engine() as engine:
-        rate_window(
-            uow, engine, store, order.accounts, order.window, today=today, items=BEGINNING
-        )
+        rate_window(uow, engine, store, order.accounts, order.window, today=today, items=BEGINNING)
         return _Rated(
             engine.arrow(_CHARGED), engine.arrow(_BILLED), engine.arrow("SELECT * FROM problem")
         )
@@ -331,9 +351,7 @@ def _add_sums(sums: _Sums, compared: pa.Table) -> None:
 
 
 def _report(window: Window, accounts: int, sums: _Sums) -> Simulation:
-    listed = [
-        (key, amounts) for entries in sums.accounts.values() for _, key, amounts in entries
-    ]
+    listed = [(key, amounts) for entries in sums.accounts.values() for _, key, amounts in entries]
     return Simulation(
         window,
         accounts,

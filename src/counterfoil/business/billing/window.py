@@ -4,9 +4,11 @@ The way is that of a bill run from ``charge`` to ``charged``; only which items a
 what comes out is what a bill run would make of today's prices, service and usage.
 """
 
+import re
+from calendar import monthrange
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 from counterfoil.business.billing.bills import load_terms, make_charged
 from counterfoil.business.billing.due import make_cycles, make_due_items, make_reversible
@@ -30,6 +32,25 @@ class Window:
         if self.end <= self.start:
             message = f"the last day is before the first one, {self.start}"
             raise Refused(Problem("ends_before_start", message, "to"))
+
+
+def window_between(first: str, last: str) -> Window:
+    """The window from a first to a last month (2026-01) or day (2026-01-31), both included.
+
+    Refuses (422) other texts, and a last day before the first.
+    """
+    return Window(_days(first, "from")[0], _days(last, "to")[1])
+
+
+def _days(text: str, field: str) -> tuple[date, date]:
+    """First day and day after of a month or a day."""
+    month = re.fullmatch(r"\d{4}-\d{2}", text) is not None
+    try:
+        first = date.fromisoformat(f"{text}-01" if month else text)
+        return first, first + timedelta(days=monthrange(first.year, first.month)[1] if month else 1)
+    except (ValueError, OverflowError):
+        message = f"{text!r} is neither a month such as 2026-01 nor a day such as 2026-01-31"
+        raise Refused(Problem("not_a_date", message, field)) from None
 
 
 OVERLAPPING = "cycle_start < DATE '{end}' AND cycle_end > DATE '{start}'"

@@ -38,7 +38,7 @@ class Days:
 
 def remaining_days(stored: StoredPrice, prices: Iterable[PriceEntry]) -> tuple[Days, ...]:
     """The days on which a stored price still holds when these prices take precedence."""
-    rest = (Days(stored.valid_from, stored.valid_to),)
+    rest: tuple[Days, ...] = (Days(stored.valid_from, stored.valid_to),)
     for price in prices:
         taken = Days(price.valid_from, price.valid_to)
         rest = tuple(left for days in rest for left in days.without(taken))

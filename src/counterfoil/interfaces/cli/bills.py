@@ -52,8 +52,8 @@ def run_command(
     with opened_organisation() as organisation:
         _warn_without_seller(organisation)
         compact(organisation.database, organisation.usage_store, now=organisation.clock())
-        accounts = None if account is None else _billed_ids(organisation, account)
-        with _accounts_bar(shown=not as_json) as bar:
+        accounts = None if account is None else billed_ids(organisation, account)
+        with accounts_bar(shown=not as_json) as bar:
             task = bar.add_task("accounts", total=None)
             summary = run_bills(
                 organisation.database,
@@ -223,7 +223,8 @@ def _trimmed(value: Decimal) -> Decimal:
     return Decimal(format(value.normalize(), "f"))
 
 
-def _billed_ids(organisation: Organisation, accounts: list[str]) -> list[int]:
+def billed_ids(organisation: Organisation, accounts: list[str]) -> list[int]:
+    """The accounts that are billed for these ones (external ids)."""
     with organisation.database.transaction(now=organisation.clock()) as uow:
         return sorted({billed_account(uow, account) for account in accounts})
 
@@ -238,7 +239,8 @@ def _warn_without_seller(organisation: Organisation) -> None:
             )
 
 
-def _accounts_bar(*, shown: bool) -> Progress:
+def accounts_bar(*, shown: bool) -> Progress:
+    """A bar on stderr that counts accounts."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

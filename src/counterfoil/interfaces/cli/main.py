@@ -23,6 +23,7 @@ from counterfoil.interfaces.cli import (
 from counterfoil.interfaces.cli.demo_real import demo_real
 from counterfoil.interfaces.cli.output import fail_on_refused
 from counterfoil.interfaces.cli.serve import serve
+from counterfoil.interfaces.cli.simulate import simulate_command
 
 _HELP = """
 Order-to-cash software in which every amount on an invoice can explain itself.
@@ -93,6 +94,7 @@ app.add_typer(subscriptions.app, name="subscriptions")
 app.add_typer(usage.app, name="usage")
 app.add_typer(bills.app, name="bills")
 app.add_typer(invoices.app, name="invoices")
+app.command("simulate")(simulate_command)
 app.add_typer(scenario.app, name="scenario")
 app.command()(demo.demo)
 app.command()(demo_real)

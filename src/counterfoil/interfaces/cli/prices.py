@@ -28,7 +28,7 @@ COUNTED = ("products", "meters", "rate_plans", "charges", "pricing_templates", "
 @app.command()
 def load(file: File, as_json: AsJson = False) -> None:
     """Save a price book: new records are made, known ones changed, the others stay."""
-    book = _read_book(file)
+    book = read_book(file)
     with opened_records() as uow:
         counts = save_price_book(uow, book)
     columns = ("records", "created", "changed", "unchanged")
@@ -39,7 +39,7 @@ def load(file: File, as_json: AsJson = False) -> None:
 @app.command()
 def check(file: File, as_json: AsJson = False) -> None:
     """Tell whether a price book could be saved, without saving it."""
-    book = _read_book(file)
+    book = read_book(file)
     with opened_records() as uow:
         problems = find_price_book_problems(uow, book)
         plurals = [uow.catalogue.entity(entry.entity).plural for entry in book.entries]
@@ -71,7 +71,7 @@ def without_zeros(value: object) -> object:
     return Decimal(f"{whole}.{fraction.rstrip('0')}".rstrip("."))
 
 
-def _read_book(path: Path) -> PriceBook:
+def read_book(path: Path) -> PriceBook:
     """The price book of a file; refuses one that cannot be read or has problems."""
     book, problems = parse_price_book(read_text(path), str(path))
     if problems:

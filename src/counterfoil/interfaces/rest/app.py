@@ -22,7 +22,14 @@ from starlette.routing import BaseRoute, Route
 from counterfoil.bootstrap import Organisation
 from counterfoil.business.usage.gathering import Gatherer
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.interfaces.rest import bills, price_books, records, subscriptions, usage
+from counterfoil.interfaces.rest import (
+    bills,
+    price_books,
+    records,
+    simulations,
+    subscriptions,
+    usage,
+)
 from counterfoil.interfaces.rest.asgi import read_call, read_upload, remove_upload, response_of
 from counterfoil.interfaces.rest.authentication import AdminToken, TokenGate
 from counterfoil.interfaces.rest.exchange import (
@@ -44,6 +51,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *subscriptions.ENDPOINTS,
     *usage.ENDPOINTS,
     *bills.ENDPOINTS,
+    *simulations.ENDPOINTS,
 )
 
 ENTITY_BODY_LIMIT = 32 * MEGABYTE
