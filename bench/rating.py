@@ -12,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from counterfoil.core.rating.relations import BILLED_USAGE
-from counterfoil.core.rating.statements import PRICE_EPOCHS, RATING
+from counterfoil.core.rating.statements import PRICE_EPOCHS, Needs, rating_statements
 from counterfoil.platform.engine.duck import Engine, open_engine
 
 EVENTS_PER_SUBSCRIPTION = 200
@@ -39,7 +39,8 @@ SELECT row_number() OVER () AS item_id, row_number() OVER () AS subscription_cha
        DATE '2026-10-01' AS service_start, DATE '2026-11-01' AS service_end,
        DATE '2026-11-01' AS pricing_end, 1::DECIMAL(18,6) AS quantity, false AS prorated,
        m AS meter_id, 'sum' AS aggregation, 90::DECIMAL(38,15) AS event_minimum,
-       60::DECIMAL(38,15) AS event_increment, 60::BIGINT AS unit_size
+       60::DECIMAL(38,15) AS event_increment, 60::BIGINT AS unit_size,
+       false AS by_event, NULL::BIGINT AS pool_id, false AS counted_only
 FROM range(1, {subscriptions} + 1) a(s), range(1, {meters} + 1) b(m)
 """
 
@@ -179,7 +180,7 @@ def _rate(engine: Engine) -> tuple[Decimal, Decimal]:
         "CREATE TABLE midnight AS SELECT 'UTC' AS time_zone, CAST(t AS DATE) AS day, t AS instant "
         "FROM range(TIMESTAMP '2026-10-01', TIMESTAMP '2026-11-02', INTERVAL 1 DAY) r(t)"
     )
-    for statement in (*PRICE_EPOCHS, *RATING):
+    for statement in (*PRICE_EPOCHS, *rating_statements(Needs())):
         engine.run(statement.create)
     return _totals(engine, "rated")
 

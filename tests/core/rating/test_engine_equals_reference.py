@@ -20,7 +20,7 @@ from counterfoil.core.rating.relations import (
     USAGE,
     Relation,
 )
-from counterfoil.core.rating.statements import PRICE_EPOCHS, RATING
+from counterfoil.core.rating.statements import PRICE_EPOCHS, Needs, rating_statements
 from counterfoil.platform.engine.duck import Engine, open_engine
 
 SPECIFICITY = {
@@ -199,7 +199,7 @@ def rate_with_engine(
         "CAST(d AS TIMESTAMP) AS instant FROM (SELECT epoch_start AS d FROM price_epoch "
         "UNION SELECT epoch_end FROM price_epoch)"
     )
-    for statement in RATING:
+    for statement in rating_statements(Needs()):
         engine.run(statement.create)
     rows = engine.rows(
         "SELECT r.item_id, r.service_start, r.service_end, r.price_id % 100, r.quantity, "
@@ -248,6 +248,9 @@ def load(engine: Engine, chosen: list[Item], books: dict[int, list[Price]]) -> N
                 decimal(i.event_minimum),
                 decimal(i.event_increment),
                 i.unit_size,
+                False,
+                None,
+                False,
             )
             for i in chosen
         ],
@@ -317,6 +320,7 @@ def load(engine: Engine, chosen: list[Item], books: dict[int, list[Price]]) -> N
                 "list",
                 decimal(b.quantity),
                 decimal(b.exact_amount),
+                decimal(b.exact_amount),
                 decimal(b.amount),
             )
             for i in chosen
@@ -352,6 +356,6 @@ def register(engine: Engine, relation: Relation, rows: list[tuple[Any, ...]]) ->
 
 
 def test_relation_names_are_those_the_statements_read() -> None:
-    text = " ".join(statement.sql for statement in (*PRICE_EPOCHS, *RATING))
+    text = " ".join(statement.sql for statement in (*PRICE_EPOCHS, *rating_statements(Needs())))
     for relation in (CHARGE_ITEM, PRICE, PRICE_TIER, PRICE_LAYER, MIDNIGHT, USAGE, BILLED_USAGE):
         assert relation.name in text

@@ -1,7 +1,14 @@
 """Declarations of the accounts room."""
 
 from counterfoil.platform.metadata import Entity
-from counterfoil.platform.metadata.fields import EXTERNAL_ID, choice, integer, reference, text
+from counterfoil.platform.metadata.fields import (
+    EXTERNAL_ID,
+    boolean,
+    choice,
+    integer,
+    reference,
+    text,
+)
 
 ACCOUNT = Entity(
     name="account",
@@ -24,6 +31,13 @@ ACCOUNT = Entity(
             help="Default price layer of this account and all accounts below it.",
         ),
         choice("status", ("active", "closed"), default="active"),
+        boolean(
+            "pool_node",
+            required=True,
+            default=False,
+            help="What is pooled over a subtree counts together for this account and all below it, "
+            "down to the next such account.",
+        ),
     ),
 )
 

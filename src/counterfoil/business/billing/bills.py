@@ -15,6 +15,7 @@ from counterfoil.business.billing.loading import (
     load_billed_charges,
     load_charges,
     load_open_drafts,
+    load_pool_members,
     load_prices,
     load_profiles,
     new_usage_relation,
@@ -27,7 +28,7 @@ from counterfoil.business.billing.relations import (
 )
 from counterfoil.business.usage.store import BUCKETS, UsageStore
 from counterfoil.core.money.exact_sql import half_up, minor_units, power_of_ten, raw
-from counterfoil.core.rating.relations import QUANTITY, USAGE
+from counterfoil.core.rating.relations import ALLOWANCE, ALLOWANCE_ITEM, QUANTITY, USAGE
 from counterfoil.platform.engine.duck import Engine, open_engine
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
@@ -55,7 +56,7 @@ SELECT i.billed_account_id AS account_id, 'no_price' AS code,
        'no price in ' || any_value(i.currency) || ' for charge "' || any_value(i.charge_name)
        || '" on ' || CAST(min(e.epoch_start) AS VARCHAR) || CASE WHEN count(*) > 1
        THEN ' (and ' || CAST(count(*) - 1 AS VARCHAR) || ' more)' ELSE '' END AS message
-FROM price_epoch e JOIN charge_item i USING (item_id)
+FROM price_epoch e JOIN due_item i USING (item_id)
 WHERE e.price_id IS NULL
 GROUP BY i.billed_account_id
 """
@@ -67,7 +68,7 @@ SELECT i.billed_account_id, 'no_tier',
        || ' ' || any_value(i.unit)
        || CASE WHEN count(*) > 1 THEN ' (and ' || CAST(count(*) - 1 AS VARCHAR) || ' more)'
           ELSE '' END
-FROM uncovered u JOIN charge_item i USING (item_id)
+FROM uncovered u JOIN due_item i USING (item_id)
 GROUP BY i.billed_account_id
 """
 
@@ -98,7 +99,7 @@ WITH charged AS (
            r.included_quantity, r.events, r.days, r.cycle_days, r.unit_amount,
            r.list_amount, r.exact_amount, r.amount,
            CAST(coalesce(to_json(s.steps), '[]') AS VARCHAR) AS steps, i.late
-    FROM rated r JOIN charge_item i USING (item_id) JOIN priced_epoch s USING (item_id, epoch_no)
+    FROM rated r JOIN due_item i USING (item_id) JOIN priced_epoch s USING (item_id, epoch_no)
     UNION ALL
     SELECT b.billed_account_id, b.account_name, b.site_name, b.product_name, b.charge_name,
            b.subscription_id, b.subscription_charge_id, 'reversal', b.currency, b.unit,
@@ -163,7 +164,7 @@ FROM charged c JOIN invoice i ON i.account_id = c.billed_account_id ORDER BY c.c
 # Also what came to nothing is billed: a month without usage is not looked at again.
 _BILLED_THROUGH = """
 SELECT subscription_charge_id, max(day) AS billed_through FROM (
-    SELECT subscription_charge_id, service_end AS day FROM charge_item
+    SELECT subscription_charge_id, service_end AS day FROM due_item
     WHERE NOT late AND billed_account_id NOT IN (SELECT account_id FROM problem)
     UNION ALL
     SELECT subscription_charge_id, end_date FROM charge
@@ -199,6 +200,7 @@ def compute_bills(
                 uow, store, newer_than=usage_seen, buckets=_buckets(engine)
             )
         make_relation(engine, "new_usage", USAGE, new_usage)
+        engine.register("pool_member", load_pool_members(uow, charges, billing_date))
         make_cycles(engine, billing_date)
         make_due_items(engine, billing_date)
         again = engine.rows(
@@ -227,6 +229,7 @@ def load_terms(
         "b.price_id, b.layer, "
         f"CAST(sum(b.quantity) AS {QUANTITY}) AS quantity, "
         f"CAST(sum(b.exact_amount) AS {QUANTITY}) AS exact_amount, "
+        f"CAST(sum(b.list_amount) AS {QUANTITY}) AS list_amount, "
         "CAST(sum(b.amount) AS DECIMAL(20,4)) AS amount "
         "FROM charge_item i JOIN billed_charge b USING (subscription_charge_id) "
         "WHERE i.late AND b.kind = 'usage' AND b.service_start >= i.service_start "
@@ -237,6 +240,8 @@ def load_terms(
 def make_charged(uow: UnitOfWork, engine: Engine, store: UsageStore) -> None:
     """Rate ``charge_item`` and give back ``reversible``: make ``charged``, one row per rated charge
     to be, and ``problem``, whose accounts are not in it."""
+    make_relation(engine, "allowance", ALLOWANCE, None)
+    make_relation(engine, "allowance_item", ALLOWANCE_ITEM, None)
     span = midnight_relation(usage_span(engine))
     rate_items(engine, usage_between(uow, store, span, buckets=_buckets(engine)))
     engine.run(f"CREATE TABLE problem AS {_NO_PRICE}")

@@ -66,6 +66,17 @@ SELECT d.subscription_charge_id, c.cycle_start, c.cycle_end
 FROM charge d JOIN cycle c ON {_IN_CADENCE}
  AND c.cycle_start < d.end_date AND c.cycle_end > d.end_date
 WHERE d.kind = 'usage' AND d.billed_through > d.end_date
+UNION
+SELECT DISTINCT d.subscription_charge_id, c.cycle_start, c.cycle_end
+FROM charge d
+JOIN cycle c ON {_IN_CADENCE}
+JOIN pool_member m
+  ON m.charge_id = d.charge_id AND m.pool_owner_id = d.pool_owner_id AND m.cycle_day = d.cycle_day
+JOIN (SELECT DISTINCT subscription_id, meter_id, CAST(time AS DATE) AS day FROM new_usage) u
+  ON u.subscription_id = m.subscription_id AND u.meter_id = m.meter_id
+ AND c.cycle_start <= u.day + 1 AND c.cycle_end >= u.day
+WHERE d.pooled_over <> 'subscription'
+  AND least(c.cycle_end, coalesce(d.end_date, c.cycle_end)) <= d.billed_through
 """
 
 _DUE = f"""
@@ -86,7 +97,7 @@ WITH span AS (
     FROM charge d WHERE d.kind = 'one_time' AND d.billed_through IS NULL
 )
 SELECT row_number() OVER (ORDER BY subscription_charge_id, service_start) AS item_id, s.*,
-       m.minor_digits,
+       m.minor_digits, s.pooled_over <> 'subscription' AS by_event, false AS counted_only,
        CASE WHEN s.kind = 'one_time' OR s.kind = 'recurring' AND s.proration = 'none'
             THEN s.service_start + 1 ELSE s.service_end END AS pricing_end,
        s.kind = 'recurring' AND s.proration = 'by_day' AS prorated
@@ -97,6 +108,32 @@ WHERE s.service_start < s.service_end
   AND CASE WHEN s.kind = 'one_time' OR s.kind = 'recurring' AND s.timing = 'in_advance'
            THEN s.service_start <= DATE '{{billing_date}}'
            ELSE s.service_end <= DATE '{{billing_date}}' END
+"""
+
+# Those in a pool with something due that are not due themselves count all the same.
+_COUNTED_ONLY = """
+SELECT (SELECT max(item_id) FROM due_item)
+           + row_number() OVER (ORDER BY m.subscription_charge_id, p.cycle_start) AS item_id,
+       m.*, p.cycle_start, p.cycle_end, false AS late,
+       greatest(p.cycle_start, m.start_date) AS service_start,
+       least(p.cycle_end, coalesce(m.end_date, p.cycle_end)) AS service_end,
+       p.minor_digits, true AS by_event, true AS counted_only,
+       least(p.cycle_end, coalesce(m.end_date, p.cycle_end)) AS pricing_end, false AS prorated
+FROM pool_member m
+JOIN (SELECT DISTINCT charge_id, pool_owner_id, cycle_day, cycle_start, cycle_end, minor_digits
+      FROM due_item WHERE pooled_over <> 'subscription') p
+  ON p.charge_id = m.charge_id AND p.pool_owner_id = m.pool_owner_id AND p.cycle_day = m.cycle_day
+WHERE greatest(p.cycle_start, m.start_date) < least(p.cycle_end, coalesce(m.end_date, p.cycle_end))
+  AND NOT EXISTS (SELECT 1 FROM due_item d
+                  WHERE d.subscription_charge_id = m.subscription_charge_id
+                    AND d.cycle_start = p.cycle_start)
+"""
+
+_CHARGE_ITEM = """
+SELECT *, CASE WHEN by_event
+          THEN dense_rank() OVER (ORDER BY charge_id, pool_owner_id, cycle_start, cycle_end)
+          END AS pool_id
+FROM (SELECT * FROM due_item UNION ALL BY NAME SELECT * FROM counted_item)
 """
 
 # Service that was billed but is no longer given: each recurring or one-time charge billed
@@ -142,9 +179,10 @@ def make_cycles(engine: Engine, billing_date: date, *, since: date = date.min) -
     engine.register("cycle", pa.table(columns, schema=_CYCLES))
 
 
-def make_due_items(engine: Engine, billing_date: date) -> None:
-    """From ``charge``, ``cycle`` and ``new_usage`` make ``charge_item`` (core.rating.relations,
-    and all columns of ``charge`` beside) and from ``billed_charge`` make ``reversible``."""
+def make_due_items(engine: Engine, billing_date: date, *, condition: str = "true") -> None:
+    """From ``charge``, ``pool_member``, ``cycle`` and ``new_usage`` make ``due_item`` and, with
+    what counts in their pools besides, ``charge_item`` (core.rating.relations); both have all
+    columns of ``charge`` beside. Only what meets the SQL ``condition`` is due."""
     minor = pa.table(
         {
             "currency": pa.array(list(CURRENCIES), pa.string()),
@@ -153,7 +191,10 @@ def make_due_items(engine: Engine, billing_date: date) -> None:
     )
     engine.register("minor_unit", minor)
     engine.run(f"CREATE TABLE late_cycle AS {_LATE_CYCLE}")
-    engine.run(f"CREATE TABLE charge_item AS {_DUE.format(billing_date=billing_date.isoformat())}")
+    due = _DUE.format(billing_date=billing_date.isoformat())
+    engine.run(f"CREATE TABLE due_item AS SELECT * FROM ({due}) WHERE {condition}")
+    engine.run(f"CREATE TABLE counted_item AS {_COUNTED_ONLY}")
+    engine.run(f"CREATE TABLE charge_item AS {_CHARGE_ITEM}")
 
 
 def make_reversible(engine: Engine) -> None:

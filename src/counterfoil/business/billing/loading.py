@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from counterfoil.business.usage.store import BUCKETS, UsageStore, parquet, visible_segments
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -23,7 +24,12 @@ WITH RECURSIVE billed AS (
 )
 """
 
-_CHARGES = f"""{_BILLED}
+_CHARGES = f"""{_BILLED}, node AS (
+    SELECT id AS account_id, id AS subtree_id FROM account WHERE pool_node
+    UNION ALL
+    SELECT a.id, n.subtree_id FROM account a JOIN node n ON a.parent_id = n.account_id
+    WHERE NOT a.pool_node
+)
 SELECT sc.id AS subscription_charge_id, sc.subscription_id, b.account_id, b.billed_account_id,
        sc.charge_id, c.kind, c.timing, c.period_unit, c.period_count::int AS period_count,
        c.alignment, c.proration, p.cycle_day::int AS cycle_day,
@@ -36,6 +42,10 @@ SELECT sc.id AS subscription_charge_id, sc.subscription_id, b.account_id, b.bill
        EXISTS (SELECT 1 FROM subscription_charge e
                WHERE e.subscription_id = sc.subscription_id AND e.charge_id = sc.charge_id
                  AND e.end_date = sc.start_date AND e.start_date < e.end_date) AS continues,
+       c.pooled_over, CASE c.pooled_over
+           WHEN 'site' THEN coalesce(s.site_id, -b.account_id) WHEN 'account' THEN b.account_id
+           WHEN 'subtree' THEN coalesce(n.subtree_id, b.account_id) WHEN 'root' THEN a.root_id
+           ELSE s.id END AS pool_owner_id,
        p.currency, p.time_zone
 FROM billed b
 JOIN account a ON a.id = b.account_id
@@ -47,6 +57,7 @@ JOIN rate_plan rp ON rp.id = s.rate_plan_id
 JOIN product pr ON pr.id = rp.product_id
 LEFT JOIN meter m ON m.id = c.meter_id
 LEFT JOIN site st ON st.id = s.site_id
+LEFT JOIN node n ON n.account_id = b.account_id
 WHERE sc.start_date <= :billing_date
 """
 
@@ -56,6 +67,15 @@ _UNBILLED = """
                                                   OR sc.billed_through < sc.end_date)
        OR sc.billed_through > sc.end_date
        OR c.kind = 'usage')
+"""
+
+_POOLED = """
+  AND c.pooled_over <> 'subscription' AND (sc.end_date IS NULL OR sc.end_date > sc.start_date)
+"""
+
+_BILLED_IN_TREES = """
+SELECT p.account_id FROM billing_profile p JOIN account a ON a.id = p.account_id
+WHERE a.root_id = ANY(:roots)
 """
 
 _LAYERS = f"""{_BILLED}, up AS (
@@ -96,7 +116,7 @@ FROM price_tier WHERE price_id = ANY(:prices)
 _BILLED_CHARGES = """
 SELECT r.id AS rated_charge_id, r.subscription_charge_id, r.kind, r.cycle_start, r.cycle_end,
        r.service_start, r.service_end, r.reverses_id, r.price_id, r.layer, r.quantity,
-       r.exact_amount, r.amount
+       r.exact_amount, r.list_amount, r.amount
 FROM rated_charge r WHERE r.subscription_charge_id = ANY(:subscription_charges)
 """
 
@@ -185,6 +205,20 @@ def load_charges(uow: UnitOfWork, accounts: Sequence[int], billing_date: date) -
 def load_served_charges(uow: UnitOfWork, accounts: Sequence[int], until: date) -> pa.Table:
     """All subscription charges that began before ``until``; columns as of ``load_charges``."""
     return uow.read_arrow(_CHARGES, accounts=list(accounts), billing_date=until - timedelta(days=1))
+
+
+def load_pool_members(uow: UnitOfWork, charges: pa.Table, billing_date: date) -> pa.Table:
+    """All charges that may count together with a pooled one of ``charges``, these included.
+
+    Whoever they are billed to: a pool may reach over the whole tree. Columns as of
+    :func:`load_charges`; none when nothing is pooled.
+    """
+    pooled = charges.filter(pc.field("pooled_over") != "subscription")
+    roots = sorted(set(pooled.column("root_id").to_pylist()))
+    if not roots:
+        return pooled
+    accounts = [row["account_id"] for row in uow.query(_BILLED_IN_TREES, roots=roots)]
+    return uow.read_arrow(_CHARGES + _POOLED, accounts=accounts, billing_date=billing_date)
 
 
 def load_prices(

@@ -8,16 +8,24 @@ from datetime import date
 
 from counterfoil.business.billing.relations import make_relation, midnight_relation
 from counterfoil.core.rating.relations import USAGE
-from counterfoil.core.rating.statements import PRICE_EPOCHS, RATING
+from counterfoil.core.rating.statements import PRICE_EPOCHS, Needs, rating_statements
 from counterfoil.platform.engine.duck import Engine
 
-INPUTS = ("charge_item", "price", "price_tier", "price_layer", "billed_usage")
+INPUTS = (
+    *("charge_item", "price", "price_tier", "price_layer", "billed_usage"),
+    *("allowance", "allowance_item"),
+)
 """The relations that must be on the engine; core.rating.relations says their columns."""
 
 # Every zone and day at which an epoch of a usage charge begins or ends.
 _EPOCH_DAYS = """
 SELECT DISTINCT i.time_zone, unnest([e.epoch_start, e.epoch_end])
 FROM price_epoch e JOIN charge_item i USING (item_id) WHERE i.kind = 'usage'
+"""
+
+_NEEDS = """
+SELECT (SELECT coalesce(bool_or(by_event), false) FROM charge_item),
+       (SELECT coalesce(max(draw_rank), 0) FROM allowance)
 """
 
 _USAGE_SPAN = """
@@ -39,5 +47,11 @@ def rate_items(engine: Engine, usage: str | None) -> None:
         engine.run(statement.create)
     engine.register("midnight", midnight_relation(engine.rows(_EPOCH_DAYS)))
     make_relation(engine, "usage", USAGE, usage)
-    for statement in RATING:
+    for statement in rating_statements(find_needs(engine)):
         engine.run(statement.create)
+
+
+def find_needs(engine: Engine) -> Needs:
+    """What the items and prices on the engine use."""
+    row = engine.row(_NEEDS)
+    return Needs(by_event=bool(row[0]), allowance_ranks=int(row[1]))

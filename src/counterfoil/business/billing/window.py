@@ -12,7 +12,11 @@ from datetime import date, timedelta
 
 from counterfoil.business.billing.bills import load_terms, make_charged
 from counterfoil.business.billing.due import make_cycles, make_due_items, make_reversible
-from counterfoil.business.billing.loading import load_billed_charges, load_served_charges
+from counterfoil.business.billing.loading import (
+    load_billed_charges,
+    load_pool_members,
+    load_served_charges,
+)
 from counterfoil.business.billing.relations import make_relation
 from counterfoil.business.usage.store import UsageStore
 from counterfoil.core.problems import Problem, Refused
@@ -90,9 +94,9 @@ def rate_window(
     engine.run(f"CREATE VIEW charge AS {_CHARGE}")
     make_relation(engine, "new_usage", USAGE, None)
     make_cycles(engine, until, since=window.start)
-    make_due_items(engine, today)
     bounds = {"start": window.start.isoformat(), "end": window.end.isoformat()}
-    engine.run(f"DELETE FROM charge_item WHERE NOT coalesce({items.format_map(bounds)}, false)")
+    engine.register("pool_member", load_pool_members(uow, charges, window.end))
+    make_due_items(engine, today, condition=items.format_map(bounds))
     billed = load_billed_charges(uow, charges.column("subscription_charge_id").to_pylist())
     load_terms(uow, engine, accounts, charges, billed)
     make_reversible(engine)

@@ -13,6 +13,12 @@ def find_charge_problems(charge: Record, line: int | None = None) -> list[Proble
     def refuse(code: str, message: str, field: str) -> None:
         problems.append(Problem(code, message, field, line=line))
 
+    if charge["pooled_over"] != "subscription":
+        if charge["kind"] != "usage":
+            refuse("not_for_this_kind", "only usage is pooled", "pooled_over")
+        elif charge["alignment"] == "anniversary":
+            message = "what is pooled has calendar cycles, which all subscriptions share"
+            refuse("pool_needs_calendar", message, "alignment")
     if charge["kind"] == "usage":
         if charge["meter_id"] is None:
             refuse("missing_meter", "a usage charge needs a meter", "meter_id")

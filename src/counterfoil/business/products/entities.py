@@ -119,6 +119,15 @@ CHARGE = Entity(
             minimum=1,
             help="Meter units in one priced unit: 60 for seconds priced per minute.",
         ),
+        choice(
+            "pooled_over",
+            ("subscription", "site", "account", "subtree", "root"),
+            required=True,
+            default="subscription",
+            immutable=True,
+            help="Whose usage counts together in tiers and included quantities: subtree is the "
+            "nearest account at or above that is a pool node.",
+        ),
     ),
 )
 

@@ -9,6 +9,7 @@ from counterfoil.platform.metadata import Entity, FieldType
 _KINDS = {
     FieldType.DECIMAL: Kind.DECIMAL,
     FieldType.INTEGER: Kind.INTEGER,
+    FieldType.BOOLEAN: Kind.BOOLEAN,
     FieldType.DATE: Kind.DATE,
 }
 

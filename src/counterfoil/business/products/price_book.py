@@ -69,7 +69,7 @@ _RATE_PLAN: Rules = {
 }
 _CHARGE_FIELDS = (
     *("external_id", "name", "kind", "timing", "alignment", "proration"),
-    *("event_minimum", "event_increment", "unit", "unit_size"),
+    *("event_minimum", "event_increment", "unit", "unit_size", "pooled_over"),
 )
 _CHARGE: Rules = {
     **_rules(CHARGE, *_CHARGE_FIELDS),

@@ -38,6 +38,7 @@ class Kind(StrEnum):
     DECIMAL = "decimal"
     DECIMALS = "decimals"  # a mapping of text to decimal
     INTEGER = "integer"
+    BOOLEAN = "boolean"  # true or false
     DATE = "date"
     MOMENT = "moment"  # a date, or an instant with its offset from UTC
     NODE = "node"  # read on by the caller
@@ -258,6 +259,12 @@ def _parse_integer(text: str) -> int:
     return int(text)
 
 
+def _parse_boolean(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError("neither true nor false")
+    return text == "true"
+
+
 def _parse_date(text: str) -> date:
     try:
         if DAY.fullmatch(text):
@@ -283,6 +290,7 @@ PARSERS: Mapping[Kind, Callable[[str], Any]] = {
     Kind.TEXT: _parse_text,
     Kind.DECIMAL: _parse_decimal,
     Kind.INTEGER: _parse_integer,
+    Kind.BOOLEAN: _parse_boolean,
     Kind.DATE: _parse_date,
     Kind.MOMENT: _parse_moment,
 }

@@ -8,7 +8,7 @@ from counterfoil.core.money.exact_sql import (
     raw,
     rounded,
 )
-from counterfoil.core.rating.relations import QUANTITY, Statement
+from counterfoil.core.rating.relations import PRODUCT, QUANTITY, Statement
 
 # A recurring quantity has 6 decimals and a price 10, so their product has 16: times the days it
 # is an exact integer count of 10**-16.
@@ -18,10 +18,67 @@ _MINOR_SHARES = f"(cycle_days * {power_of_ten('minor_digits', _SHARE_DIGITS)})"
 _RATED_COLUMNS = """item_id, epoch_no, service_start, service_end, price_id, layer, events,
        quantity, quantity_before, included_quantity, days, cycle_days, unit_amount"""
 
-_PRICED_EPOCH = """
-SELECT p.item_id, p.epoch_no, p.events, p.quantity_before, p.quantity_after, p.continues,
-       c.gross, c.list_gross, c.unit_amounts, c.has_flat, c.unit_amount, c.steps
+_INCLUDED = f"""CAST(least(p.quantity_after, r.included_quantity)
+            - CASE WHEN p.continues THEN least(p.quantity_before, r.included_quantity)
+                   ELSE 0 END AS {QUANTITY})"""
+
+_PRICED_EPOCH = f"""
+SELECT p.item_id, p.epoch_no, p.events, p.quantity_before,
+       CAST(p.quantity_after - p.quantity_before AS {QUANTITY}) AS quantity,
+       {_INCLUDED} AS included_quantity, c.gross, c.list_gross, c.unit_amounts, c.has_flat,
+       c.unit_amount, c.steps
 FROM position p JOIN priced c USING (position_id)
+JOIN price_epoch e USING (item_id, epoch_no)
+JOIN price r ON r.price_id = e.price_id
+"""
+
+# Several positions of an item and epoch (events, cells) become one again. What has been billed of
+# an epoch is taken off: by event it is priced anew as a whole.
+_SUMMED_EPOCH = f"""
+WITH place AS (
+    SELECT p.item_id, p.epoch_no, p.position_id, p.events, p.list_after IS NOT NULL AS by_event,
+           coalesce(p.list_before, p.quantity_before) AS quantity_before,
+           coalesce(p.list_after - p.list_before, p.quantity_after - p.quantity_before) AS quantity,
+           coalesce(p.list_after - p.list_before - p.quantity_after + p.quantity_before, 0)
+               + {_INCLUDED} AS included_quantity
+    FROM position p
+    JOIN price_epoch e USING (item_id, epoch_no)
+    JOIN price r ON r.price_id = e.price_id
+), counted AS (
+    SELECT item_id, epoch_no, bool_or(by_event) AS by_event, sum(events) AS events,
+           min(quantity_before) AS quantity_before, sum(quantity) AS quantity,
+           sum(included_quantity) AS included_quantity
+    FROM place GROUP BY item_id, epoch_no
+), step AS (
+    SELECT p.item_id, p.epoch_no, t.from_quantity, any_value(t.up_to) AS up_to, t.unit_amount,
+           sum(t.units) AS units, sum(t.flats) AS flats, sum(t.flat_amount) AS flat_amount,
+           sum(t.amount) AS amount, sum(coalesce(t.list_amount, t.amount)) AS list_amount
+    FROM tier_step t JOIN place p USING (position_id)
+    GROUP BY p.item_id, p.epoch_no, t.from_quantity, t.unit_amount
+), summed AS (
+    SELECT item_id, epoch_no, CAST(sum(amount) AS {PRODUCT}) AS gross,
+           CAST(sum(list_amount) AS {PRODUCT}) AS list_gross,
+           count(*) FILTER (units <> 0) AS unit_amounts, bool_or(flat_amount <> 0) AS has_flat,
+           max(unit_amount) FILTER (units <> 0) AS unit_amount,
+           list_sort(list(struct_pack(
+               "from" := from_quantity, up_to := up_to, quantity := units,
+               unit_amount := unit_amount, flat_amount := flat_amount,
+               amount := amount)) FILTER (units <> 0 OR flats <> 0)) AS steps
+    FROM step GROUP BY item_id, epoch_no
+), billed AS (
+    SELECT b.* FROM billed_epoch b JOIN charge_item i USING (item_id) WHERE i.by_event
+)
+SELECT c.item_id, c.epoch_no, c.events, CAST(c.quantity_before AS {QUANTITY}) AS quantity_before,
+       CAST(c.quantity - coalesce(b.quantity, 0) AS {QUANTITY}) AS quantity,
+       CAST(c.included_quantity AS {QUANTITY}) AS included_quantity,
+       CAST(s.gross - coalesce(b.exact_amount, 0) AS {PRODUCT}) AS gross,
+       nullif(CAST(s.list_gross - coalesce(b.list_amount, 0) AS {PRODUCT}),
+              CAST(s.gross - coalesce(b.exact_amount, 0) AS {PRODUCT})) AS list_gross,
+       s.unit_amounts, s.has_flat,
+       CASE WHEN b.exact_amount IS NULL THEN s.unit_amount END AS unit_amount, s.steps
+FROM counted c
+JOIN summed s USING (item_id, epoch_no)
+LEFT JOIN billed b USING (item_id, epoch_no)
 """
 
 # Most charges are not divided by days, and 128-bit division costs more than all the rest.
@@ -29,22 +86,21 @@ _RATED = f"""
 WITH joined AS MATERIALIZED (
     SELECT i.item_id, e.epoch_no, e.epoch_start AS service_start, e.epoch_end AS service_end,
            e.price_id, e.layer, c.events,
-           CAST(c.quantity_after - c.quantity_before AS {QUANTITY}) AS quantity, c.quantity_before,
-           CAST(least(c.quantity_after, r.included_quantity)
-                - CASE WHEN c.continues THEN least(c.quantity_before, r.included_quantity)
-                       ELSE 0 END AS {QUANTITY}) AS included_quantity,
+           c.quantity, c.quantity_before, c.included_quantity,
            CAST(CASE WHEN i.prorated THEN e.epoch_end - e.epoch_start
                      ELSE i.cycle_end - i.cycle_start END AS BIGINT) AS days,
            CAST(i.cycle_end - i.cycle_start AS BIGINT) AS cycle_days,
            CASE WHEN c.unit_amounts = 1 AND NOT c.has_flat AND r.package_size IS NULL
                      AND c.list_gross IS NULL THEN c.unit_amount END AS unit_amount,
-           i.kind, i.minor_digits, c.gross, coalesce(c.list_gross, c.gross) AS list_gross,
+           i.kind, i.minor_digits, i.by_event, c.gross,
+           coalesce(c.list_gross, c.gross) AS list_gross,
            b.exact_amount AS billed_exact, b.amount AS billed_amount
     FROM charge_item i
     JOIN price_epoch e USING (item_id)
     JOIN priced_epoch c USING (item_id, epoch_no)
     JOIN price r ON r.price_id = e.price_id
     LEFT JOIN billed_epoch b USING (item_id, epoch_no)
+    WHERE NOT i.counted_only
 ), share AS (
     SELECT *, {raw("CAST(gross AS DECIMAL(38,16))", _SHARE_DIGITS)} * days AS share,
            {raw("CAST(list_gross AS DECIMAL(38,16))", _SHARE_DIGITS)} * days AS list_share
@@ -64,15 +120,20 @@ SELECT {_RATED_COLUMNS}, CAST(list_gross AS {QUANTITY}), CAST(gross AS {QUANTITY
             ELSE {rounded("(gross + billed_exact)", "minor_digits")} - billed_amount END
 FROM joined
 WHERE kind = 'one_time' OR kind = 'usage'
-      AND (quantity <> 0 OR events > 0 AND quantity_before = 0 OR gross <> 0)
+      AND (quantity <> 0 OR gross <> 0
+           OR events > 0 AND quantity_before = 0 AND NOT (by_event AND billed_amount IS NOT NULL))
 """
 
-RATED_CHARGES: tuple[Statement, ...] = (
-    Statement("priced_epoch", _PRICED_EPOCH, view=True),
-    Statement("rated", _RATED),
-)
-"""Make ``rated``: item_id, epoch_no, service_start, service_end, price_id, layer, events, quantity,
-quantity_before, included_quantity, days, cycle_days, unit_amount (null where several applied),
-list_amount and exact_amount DECIMAL(38,15), amount DECIMAL(20,4); its steps stand in
-``priced_epoch``. What comes after a first billing of the same epoch is rounded together with it, so
-that a cycle billed in parts costs what it would have cost at once."""
+
+def rated_charges(*, by_event: bool) -> tuple[Statement, ...]:
+    """Make ``rated``: item_id, epoch_no, service_start, service_end, price_id, layer, events,
+    quantity, quantity_before, included_quantity, days, cycle_days, unit_amount (null where several
+    applied), list_amount and exact_amount DECIMAL(38,15), amount DECIMAL(20,4); its steps stand in
+    ``priced_epoch``.
+
+    What comes after a first billing of the same epoch is rounded together with it, so that a cycle
+    billed in parts costs what it would have cost at once.
+    """
+    if by_event:
+        return Statement("priced_epoch", _SUMMED_EPOCH), Statement("rated", _RATED)
+    return Statement("priced_epoch", _PRICED_EPOCH, view=True), Statement("rated", _RATED)

@@ -4,16 +4,14 @@ The same tier statements as for a whole charge, run with one position per event.
 """
 
 from counterfoil.core.rating.prices import TERMS_TIER
-from counterfoil.core.rating.quantities import EVENT_QUANTITY, events_in_epochs, with_priced_units
+from counterfoil.core.rating.quantities import EVENT_COUNTS, events_in_epochs, with_priced_units
 from counterfoil.core.rating.relations import QUANTITY, Statement
-from counterfoil.core.rating.tiers import TIER_STEPS
+from counterfoil.core.rating.tiers import tier_steps
 
 _RUNNING = f"""
 WITH counted AS (
-    SELECT e.item_id AS charge_id, u.*, CASE WHEN e.aggregation = 'count' THEN 1::{QUANTITY}
-                     WHEN u.quantity > 0 THEN {EVENT_QUANTITY}
-                     ELSE 0::{QUANTITY} END AS counts, e.aggregation, e.unit_size, e.price_id,
-           e.quantity_before AS base, e.begun
+    SELECT e.item_id AS charge_id, u.*, {EVENT_COUNTS} AS counts, e.aggregation, e.unit_size,
+           e.price_id, e.quantity_before AS base, e.begun
     FROM {events_in_epochs()}
 )
 SELECT *, row_number() OVER (ORDER BY charge_id, time, source, event_id) AS event_no,
@@ -54,7 +52,7 @@ ITEMISED: tuple[Statement, ...] = (
     Statement("position", _POSITION),
     Statement("price_epoch", _EPOCH),
     TERMS_TIER,
-    *TIER_STEPS,
+    *tier_steps(by_event=False),
     Statement("itemised", _ITEMISED),
 )
 """Needs ``usage`` as EVENT says, ``price``, ``price_tier`` and a ``usage_epoch`` with one row per

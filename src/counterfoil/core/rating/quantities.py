@@ -6,7 +6,8 @@ from counterfoil.core.rating.relations import QUANTITY, SMALLEST_QUANTITY, State
 # Without a minimum it is nothing, without an increment the smallest quantity there is: so that
 # the arithmetic per event needs no branches, which is what makes it fast.
 _USAGE_EPOCH = f"""
-SELECT e.item_id, e.epoch_no, 0 AS cell_no, i.subscription_id, i.meter_id,
+SELECT e.item_id, e.epoch_no, 0 AS cell_no, i.subscription_id, i.meter_id, i.by_event, i.pool_id,
+       i.aggregation, i.unit_size,
        coalesce(i.event_minimum, 0::{QUANTITY}) AS event_minimum,
        coalesce(i.event_increment, {SMALLEST_QUANTITY}::{QUANTITY}) AS event_increment,
        a.instant AS start_at, b.instant AS end_at
@@ -25,12 +26,17 @@ EVENT_QUANTITY = (
 """Meter units an event of positive quantity counts for: at least the minimum, rounded up to the
 increment. An event of quantity zero counts for nothing."""
 
+EVENT_COUNTS = f"""CASE WHEN e.aggregation = 'count' THEN 1::{QUANTITY}
+                     WHEN u.quantity > 0 THEN {EVENT_QUANTITY} ELSE 0::{QUANTITY} END"""
+"""Meter units an event adds to a sum or count."""
+
 
 def events_in_epochs() -> str:
     """A FROM clause: every usage event ``u`` beside each item epoch ``e`` it counts in.
 
     ``e`` is a row of ``usage_epoch``: item_id, epoch_no, cell_no (the cell of the price the event
-    falls into), event_minimum, event_increment, start_at, end_at.
+    falls into), event_minimum, event_increment, start_at, end_at, and of the item by_event,
+    pool_id, aggregation and unit_size.
     """
     return """usage u JOIN usage_epoch e
   ON u.subscription_id = e.subscription_id AND u.meter_id = e.meter_id
@@ -43,6 +49,7 @@ SELECT e.item_id, e.epoch_no, count(*) AS events,
        CAST(sum({EVENT_QUANTITY}) FILTER (u.quantity > 0) AS {QUANTITY}) AS summed,
        max(u.quantity) AS highest
 FROM {events_in_epochs()}
+WHERE NOT e.by_event
 GROUP BY e.item_id, e.epoch_no
 """
 
@@ -68,12 +75,13 @@ SELECT e.item_id, e.epoch_no, e.epoch_start, e.epoch_end, coalesce(m.events, 0) 
 FROM price_epoch e
 JOIN charge_item i USING (item_id)
 LEFT JOIN metered m USING (item_id, epoch_no)
+WHERE NOT i.by_event
 """
 
 # What an epoch was billed for is what was billed between its start and the next epoch's.
 _BILLED_EPOCH = """
 SELECT e.item_id, e.epoch_no, sum(b.quantity) AS quantity, sum(b.exact_amount) AS exact_amount,
-       sum(b.amount) AS amount
+       sum(b.list_amount) AS list_amount, sum(b.amount) AS amount
 FROM price_epoch e
 JOIN billed_usage b ON b.item_id = e.item_id
  AND b.service_start >= e.epoch_start AND b.service_start < e.epoch_end
@@ -104,7 +112,7 @@ WITH counted AS (
                         ELSE start + grown END AS {QUANTITY}) AS quantity_after
     FROM running
 )
-SELECT row_number() OVER () AS position_id, p.item_id, p.epoch_no, 0 AS cell_no, p.events,
+SELECT p.item_id, p.epoch_no, 0 AS cell_no, p.events,
        p.quantity_after,
        CASE WHEN p.kind = 'usage'
             THEN CAST(lag(p.quantity_after, 1, p.start) OVER (PARTITION BY p.item_id
@@ -115,14 +123,32 @@ SELECT row_number() OVER () AS position_id, p.item_id, p.epoch_no, 0 AS cell_no,
 FROM placed p
 """
 
-PRICED_QUANTITIES = (
+_BY_EVENT = """
+SELECT item_id, epoch_no, cell_no, events, quantity_after, quantity_before, continues, used,
+       NULL::BIGINT AS event_no, NULL AS list_before, NULL AS list_after, NULL AS reach,
+       NULL AS list_reach
+FROM ({aggregated})
+UNION ALL BY NAME
+SELECT * FROM event_position
+"""
+
+METERED: tuple[Statement, ...] = (
     Statement("usage_epoch", _USAGE_EPOCH),
     Statement("metered", _METERED),
     Statement("billed_epoch", _BILLED_EPOCH),
-    Statement("position", _POSITION),
 )
-"""Make ``billed_epoch`` (item_id, epoch_no, quantity, exact_amount, amount) and ``position``:
-position_id, item_id, epoch_no, cell_no, events BIGINT, quantity_before and quantity_after
-DECIMAL(38,15) in priced units of the cycle, continues BOOLEAN (something of the cycle was priced
-before, so the first tier's flat amount is not due again), used BOOLEAN (there may be something to
-price; else only a flat amount can be due)."""
+"""Make ``usage_epoch`` (the stretches of time whose events are counted), ``metered`` (what each
+came to) and ``billed_epoch``: item_id, epoch_no, quantity, exact_amount, list_amount, amount."""
+
+
+def position(*, by_event: bool) -> Statement:
+    """Makes ``position``: position_id, item_id, epoch_no, cell_no, events BIGINT, quantity_before
+    and quantity_after DECIMAL(38,15) in priced units of the cycle, continues BOOLEAN (something of
+    the cycle was priced before, so the first tier's flat amount is not due again), used BOOLEAN
+    (there may be something to price; else only a flat amount can be due).
+
+    With ``by_event`` also the positions of ``event_position`` and its further columns, null for
+    the others.
+    """
+    source = _BY_EVENT.format(aggregated=_POSITION) if by_event else _POSITION
+    return Statement("position", f"SELECT row_number() OVER () AS position_id, * FROM ({source})")

@@ -49,11 +49,15 @@ CHARGE_ITEM = Relation(
         "event_minimum": QUANTITY,
         "event_increment": QUANTITY,
         "unit_size": "BIGINT",
+        "by_event": "BOOLEAN",
+        "pool_id": "BIGINT",
+        "counted_only": "BOOLEAN",
     },
     "One subscription charge in one cycle. service_start..service_end is the part of the cycle "
     "that is served; price changes are looked for up to pricing_end only (the day after "
     "service_start where one price holds for the whole period). kind is one_time, recurring or "
-    "usage.",
+    "usage. Items by_event count event by event with the others of their pool; what is "
+    "counted_only is there for the sake of its pool and is not rated.",
 )
 
 PRICE = Relation(
@@ -134,10 +138,24 @@ BILLED_USAGE = Relation(
         "layer": "VARCHAR",
         "quantity": QUANTITY,
         "exact_amount": QUANTITY,
+        "list_amount": QUANTITY,
         "amount": "DECIMAL(20,4)",
     },
     "What earlier invoices billed of the same cycle, for items of late usage: priced units, "
     "amounts before and after rounding, and the price each stretch of service was billed at.",
+)
+
+ALLOWANCE = Relation(
+    "allowance",
+    {"allowance_id": "BIGINT", "draw_rank": "INTEGER", "capacity": QUANTITY},
+    "Quantities that cost nothing, in priced units. All allowances of the lower rank (from 1) are "
+    "drawn before those of the next.",
+)
+
+ALLOWANCE_ITEM = Relation(
+    "allowance_item",
+    {"allowance_id": "BIGINT", "item_id": "BIGINT"},
+    "Which items, all of them by_event, draw on which allowances: of one rank on one at most.",
 )
 
 INPUTS = (CHARGE_ITEM, PRICE, PRICE_TIER, PRICE_LAYER, MIDNIGHT, USAGE, BILLED_USAGE)

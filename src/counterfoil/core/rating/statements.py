@@ -1,20 +1,40 @@
 """Which statements a rating consists of, in order: what no charge uses is not computed."""
 
-from counterfoil.core.rating.charges import RATED_CHARGES
+from dataclasses import dataclass
+
+from counterfoil.core.rating.charges import rated_charges
+from counterfoil.core.rating.events import event_positions
 from counterfoil.core.rating.prices import PRICE_EPOCHS
-from counterfoil.core.rating.quantities import PRICED_QUANTITIES
+from counterfoil.core.rating.quantities import METERED, position
 from counterfoil.core.rating.relations import Statement
-from counterfoil.core.rating.tiers import TIER_STEPS, UNCOVERED
+from counterfoil.core.rating.tiers import UNCOVERED, tier_steps
 
-__all__ = ["PRICE_EPOCHS", "RATING"]
+__all__ = ["PRICE_EPOCHS", "Needs", "rating_statements"]
 
-RATING: tuple[Statement, ...] = (
-    *PRICED_QUANTITIES,
-    *TIER_STEPS,
-    UNCOVERED,
-    *RATED_CHARGES,
-)
-"""Run after ``PRICE_EPOCHS`` and once ``midnight`` holds the days the usage epochs need.
 
-Makes ``rated`` and ``priced_epoch`` (see core.rating.charges), and ``uncovered`` (see
-core.rating.tiers), whose items are missing or wrong in ``rated``."""
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What the items and prices at hand use.
+
+    ``by_event``: some items are rated event by event. ``allowance_ranks``: how many allowances at
+    most are drawn one after the other by the items of one account tree.
+    """
+
+    by_event: bool = False
+    allowance_ranks: int = 0
+
+
+def rating_statements(needs: Needs) -> tuple[Statement, ...]:
+    """Run after ``PRICE_EPOCHS`` and once ``midnight`` holds the days the usage epochs need.
+
+    Make ``rated`` and ``priced_epoch`` (see core.rating.charges), and ``uncovered`` (see
+    core.rating.tiers), whose items are missing or wrong in ``rated``.
+    """
+    return (
+        *METERED,
+        *(event_positions(needs.allowance_ranks) if needs.by_event else ()),
+        position(by_event=needs.by_event),
+        *tier_steps(by_event=needs.by_event),
+        UNCOVERED,
+        *rated_charges(by_event=needs.by_event),
+    )

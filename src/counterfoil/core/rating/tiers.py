@@ -19,19 +19,33 @@ def _packages(units: str) -> str:
     )
 
 
-# The four positions that matter: where the stretch ends and begins, with what is included taken
-# off (billed) and without (list; only where something is included). Nothing begins at null.
-_POSITION = f"""
+def _tier_position(*, by_event: bool) -> Statement:
+    """The positions that matter: where the stretch ends and begins, with what is included taken
+    off (billed) and without (list; only where something is included); nothing begins at null. In a
+    pool also what the whole comes to, by which a volume price finds its band."""
+    listed = "r.included_quantity > 0"
+    if by_event:
+        listed = "(r.included_quantity > 0 OR p.list_after IS NOT NULL)"
+    after, before = (
+        f"coalesce(p.list_{end}, p.quantity_{end})" if by_event else f"p.quantity_{end}"
+        for end in ("after", "before")
+    )
+    columns = {
+        "after_units": "greatest(p.quantity_after - r.included_quantity, 0)",
+        "before_units": "CASE WHEN p.continues "
+        "THEN greatest(p.quantity_before - r.included_quantity, 0) END",
+        "list_after_units": f"CASE WHEN {listed} THEN greatest({after}, 0) END",
+        "list_before_units": f"CASE WHEN {listed} AND p.continues THEN greatest({before}, 0) END",
+    }
+    if by_event:
+        columns["reach"] = "greatest(p.reach - r.included_quantity, 0)"
+        columns["list_reach"] = "greatest(p.list_reach, 0)"
+    taken_off = ", ".join(f"CAST({sql} AS {QUANTITY}) AS {name}" for name, sql in columns.items())
+    packed = ", ".join(f"{_packages(name)} AS {name}" for name in columns)
+    sql = f"""
 WITH taken_off AS (
     SELECT p.position_id, p.item_id, p.epoch_no, p.cell_no, e.terms_id, e.price_id, r.model,
-           r.package_size,
-           CAST(greatest(p.quantity_after - r.included_quantity, 0) AS {QUANTITY}) AS after_units,
-           CAST(CASE WHEN p.continues THEN greatest(p.quantity_before - r.included_quantity, 0)
-                END AS {QUANTITY}) AS before_units,
-           CAST(CASE WHEN r.included_quantity > 0 THEN greatest(p.quantity_after, 0)
-                END AS {QUANTITY}) AS list_after_units,
-           CAST(CASE WHEN r.included_quantity > 0 AND p.continues
-                THEN greatest(p.quantity_before, 0) END AS {QUANTITY}) AS list_before_units
+           r.package_size, {taken_off}
     FROM position p
     JOIN price_epoch e USING (item_id, epoch_no)
     JOIN price r ON r.price_id = e.price_id
@@ -39,48 +53,53 @@ WITH taken_off AS (
      AND f.from_quantity = 0
     WHERE p.used OR NOT p.continues AND f.flat_amount <> 0
 )
-SELECT position_id, item_id, epoch_no, cell_no, terms_id, price_id, model,
-       {_packages("after_units")} AS after_units,
-       {_packages("before_units")} AS before_units,
-       {_packages("list_after_units")} AS list_after_units,
-       {_packages("list_before_units")} AS list_before_units
+SELECT position_id, item_id, epoch_no, cell_no, terms_id, price_id, model, {packed}
 FROM taken_off
 """
+    return Statement("tier_position", sql)
 
 
-def _reached(units: str) -> str:
-    """Whether the tier counts when a cycle has come to so many units; null for null."""
+def _reached(units: str, reach: str) -> str:
+    """Whether the tier counts when a cycle has come to so many units; null for null. The band of a
+    volume price is the one that ``reach`` lies in."""
     return (
-        f"((t.from_quantity = 0 OR {units} > t.from_quantity) AND ({units} IS NOT NULL) "
-        f"AND (p.model <> 'volume' OR t.up_to IS NULL OR {units} <= t.up_to))"
+        f"(({units} IS NOT NULL) AND CASE WHEN p.model = 'volume' "
+        f"THEN (t.from_quantity = 0 OR {reach} > t.from_quantity) "
+        f"AND (t.up_to IS NULL OR {reach} <= t.up_to) "
+        f"ELSE t.from_quantity = 0 OR {units} > t.from_quantity END)"
     )
 
 
-def _within(units: str) -> str:
+def _within(units: str, reach: str) -> str:
     """How many of a cycle's units the tier prices."""
     return (
-        f"CASE WHEN p.model = 'flat' OR NOT {_reached(units)} THEN CAST(0 AS {QUANTITY}) "
+        f"CASE WHEN p.model = 'flat' OR NOT {_reached(units, reach)} THEN CAST(0 AS {QUANTITY}) "
         f"WHEN p.model = 'volume' THEN {units} "
         f"ELSE CAST(least({units}, coalesce(t.up_to, {units})) - t.from_quantity AS {QUANTITY}) END"
     )
 
 
-def _difference(after: str, before: str) -> tuple[str, str]:
+def _difference(prefix: str, *, by_event: bool) -> tuple[str, str]:
     """Units and flat amounts of a tier between two positions."""
-    units = f"CAST({_within(after)} - {_within(before)} AS {QUANTITY})"
-    flats = f"CAST({_reached(after)} AS INTEGER) - CAST({_reached(before)} AS INTEGER)"
-    return units, flats
+    after, before = f"p.{prefix}after_units", f"p.{prefix}before_units"
+    if by_event:
+        ends = [(end, f"coalesce(p.{prefix}reach, {end})") for end in (after, before)]
+    else:
+        ends = [(end, end) for end in (after, before)]
+    within, reached = ([made(*end) for end in ends] for made in (_within, _reached))
+    units = f"CAST({within[0]} - {within[1]} AS {QUANTITY})"
+    return units, f"CAST({reached[0]} AS INTEGER) - CAST({reached[1]} AS INTEGER)"
 
 
-_UNITS, _FLATS = _difference("p.after_units", "p.before_units")
-_LIST_UNITS, _LIST_FLATS = _difference("p.list_after_units", "p.list_before_units")
-
-_STEP = f"""
+def _tier_step(*, by_event: bool) -> Statement:
+    units, flats = _difference("", by_event=by_event)
+    list_units, list_flats = _difference("list_", by_event=by_event)
+    sql = f"""
 WITH counted AS (
     SELECT p.position_id, t.from_quantity, t.up_to, t.unit_amount, t.flat_amount,
-           {_UNITS} AS units, {_FLATS} AS flats,
-           CASE WHEN p.list_after_units IS NOT NULL THEN {_LIST_UNITS} END AS list_units,
-           CASE WHEN p.list_after_units IS NOT NULL THEN {_LIST_FLATS} END AS list_flats
+           {units} AS units, {flats} AS flats,
+           CASE WHEN p.list_after_units IS NOT NULL THEN {list_units} END AS list_units,
+           CASE WHEN p.list_after_units IS NOT NULL THEN {list_flats} END AS list_flats
     FROM tier_position p JOIN terms_tier t ON t.terms_id = p.terms_id AND t.cell_no = p.cell_no
 )
 SELECT position_id, from_quantity, up_to, unit_amount, units, flats,
@@ -89,6 +108,8 @@ SELECT position_id, from_quantity, up_to, unit_amount, units, flats,
        list_units * unit_amount + CAST(list_flats AS DECIMAL(4,0)) * flat_amount AS list_amount
 FROM counted
 """
+    return Statement("tier_step", sql)
+
 
 _PRICED = f"""
 SELECT position_id, CAST(sum(amount) AS {PRODUCT}) AS gross,
@@ -123,14 +144,16 @@ WHERE r.terms_id IS NULL
 """
 
 UNCOVERED = Statement("uncovered", _UNCOVERED)
-"""After ``TIER_STEPS``: item_id, epoch_no, price_id, units of the positions that no tier of their
+"""After ``tier_steps``: item_id, epoch_no, price_id, units of the positions that no tier of their
 price covers, in full or in part. What was priced for them is not to be used."""
 
-TIER_STEPS = (
-    Statement("tier_position", _POSITION),
-    Statement("tier_step", _STEP),
-    Statement("priced", _PRICED),
-)
-"""Make ``priced``: position_id, gross and list_gross DECIMAL(38,25) (list_gross null where
-nothing is included), unit_amounts BIGINT, has_flat BOOLEAN, unit_amount, steps (list of
-structs: from, up_to, quantity, unit_amount, flat_amount, amount; in order of the tiers)."""
+
+def tier_steps(*, by_event: bool) -> tuple[Statement, ...]:
+    """Make ``priced``: position_id, gross and list_gross DECIMAL(38,25) (list_gross null where
+    nothing is included), unit_amounts BIGINT, has_flat BOOLEAN, unit_amount, steps (list of
+    structs: from, up_to, quantity, unit_amount, flat_amount, amount; in order of the tiers)."""
+    return (
+        _tier_position(by_event=by_event),
+        _tier_step(by_event=by_event),
+        Statement("priced", _PRICED),
+    )

@@ -65,7 +65,12 @@ def _create_accounts(uow: UnitOfWork, accounts: Sequence[AccountEntry]) -> dict[
 
 def _account(entry: AccountEntry, ids: dict[str, int]) -> Record:
     parent = None if entry.parent is None else ids[entry.parent]
-    return {"external_id": entry.external_id, "name": entry.name, "parent_id": parent}
+    return {
+        "external_id": entry.external_id,
+        "name": entry.name,
+        "parent_id": parent,
+        "pool_node": entry.pool_node,
+    }
 
 
 def _profile(entry: AccountEntry, ids: dict[str, int]) -> Record:

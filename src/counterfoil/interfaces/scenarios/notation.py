@@ -37,6 +37,7 @@ ACCOUNT: Rules = {
     "cycle_day": Rule(kind=Kind.INTEGER, default=1, minimum=1, maximum=31),
     "payment_terms_days": Rule(kind=Kind.INTEGER, default=30, minimum=0, maximum=365),
     "pricing_template": Rule(),
+    "pool_node": Rule(kind=Kind.BOOLEAN, default=False),
     "sites": Rule(kind=Kind.NODE),
 }
 SITE: Rules = {"id": Rule(required=True), "name": Rule(), "country": Rule(default="US")}
@@ -102,6 +103,7 @@ def _read_accounts(reader: Reader, node: yaml.Node | None) -> tuple[AccountEntry
             cycle_day=entry["cycle_day"],
             payment_terms_days=entry["payment_terms_days"],
             pricing_template=entry["pricing_template"],
+            pool_node=entry["pool_node"],
             sites=_read_sites(reader, entry["sites"], place),
         )
     return tuple(accounts.values())

@@ -41,6 +41,7 @@ class AccountEntry:
     cycle_day: int
     payment_terms_days: int
     pricing_template: str | None
+    pool_node: bool
     sites: tuple[SiteEntry, ...]
 
 

@@ -166,6 +166,7 @@ CREATE TABLE account (
     root_id BIGINT,
     pricing_template_id BIGINT,
     status TEXT,
+    pool_node BOOLEAN NOT NULL,
     CONSTRAINT pk_account PRIMARY KEY (id),
     CONSTRAINT uq_account_external_id UNIQUE (external_id),
     CONSTRAINT ck_account_status CHECK (status IN ('active', 'closed')),
@@ -293,6 +294,7 @@ CREATE TABLE charge (
     event_increment NUMERIC(38, 15),
     unit TEXT NOT NULL,
     unit_size BIGINT NOT NULL,
+    pooled_over TEXT NOT NULL,
     CONSTRAINT pk_charge PRIMARY KEY (id),
     CONSTRAINT uq_charge_external_id UNIQUE (external_id),
     CONSTRAINT ck_charge_kind CHECK (kind IN ('one_time', 'recurring', 'usage')),
@@ -304,6 +306,7 @@ CREATE TABLE charge (
     CONSTRAINT ck_charge_event_minimum CHECK (event_minimum >= 0),
     CONSTRAINT ck_charge_event_increment CHECK (event_increment >= 0),
     CONSTRAINT ck_charge_unit_size CHECK (unit_size >= 1),
+    CONSTRAINT ck_charge_pooled_over CHECK (pooled_over IN ('subscription', 'site', 'account', 'subtree', 'root')),
     CONSTRAINT uq_charge_rate_plan_id_name UNIQUE (rate_plan_id, name),
     CONSTRAINT fk_charge_rate_plan_id FOREIGN KEY(rate_plan_id) REFERENCES rate_plan (id),
     CONSTRAINT fk_charge_meter_id FOREIGN KEY(meter_id) REFERENCES meter (id)
