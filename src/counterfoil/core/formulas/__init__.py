@@ -1,0 +1,1 @@
+"""The formula language: text that an analyst writes, checked when saved, run by the engine."""
