@@ -11,7 +11,16 @@ from typing import Self
 from counterfoil.business.accounts.entities import ENTITIES as ACCOUNTS
 from counterfoil.business.accounts.rules import CHECKS as ACCOUNT_CHECKS
 from counterfoil.business.accounts.rules import CONSEQUENCES as ACCOUNT_CONSEQUENCES
+from counterfoil.business.automation.delivering import Courier
+from counterfoil.business.automation.entities import ENTITIES as AUTOMATION
+from counterfoil.business.automation.mailing import VARIABLE as SMTP_URL
+from counterfoil.business.automation.mailing import MailServer, SmtpMailer
+from counterfoil.business.automation.messages import Channels
+from counterfoil.business.automation.network import SETTING as PRIVATE_WEBHOOKS
+from counterfoil.business.automation.posting import HttpPoster
+from counterfoil.business.automation.rules import subscriber_checks
 from counterfoil.business.billing.entities import ENTITIES as BILLING
+from counterfoil.business.billing.events import EVENT_TYPES as BILLING_EVENTS
 from counterfoil.business.billing.rules import CHECKS as BILLING_CHECKS
 from counterfoil.business.incentives.entities import ENTITIES as INCENTIVES
 from counterfoil.business.incentives.rules import CHECKS as INCENTIVE_CHECKS
@@ -25,6 +34,8 @@ from counterfoil.business.usage.store import UsageStore
 from counterfoil.platform.engine.choice import open_runner, read_runner
 from counterfoil.platform.engine.runner import IN_THIS_PROCESS, Runner
 from counterfoil.platform.metadata import Catalogue, build_catalogue
+from counterfoil.platform.outbox.emitting import EventType
+from counterfoil.platform.outbox.entities import ENTITIES as OUTBOX
 from counterfoil.platform.records.database import Database
 from counterfoil.platform.records.database_url import read_database_url
 from counterfoil.platform.records.organisation_schema import (
@@ -36,9 +47,21 @@ from counterfoil.platform.records.postgres import embedded_server
 from counterfoil.platform.records.unit_of_work import RecordCheck, merge_checks
 
 CATALOGUE: Catalogue = build_catalogue(
-    (*ACCOUNTS, *PRODUCTS, *SUBSCRIPTIONS, *USAGE, *INCENTIVES, *BILLING)
+    (
+        *OUTBOX,
+        *ACCOUNTS,
+        *PRODUCTS,
+        *SUBSCRIPTIONS,
+        *USAGE,
+        *INCENTIVES,
+        *BILLING,
+        *AUTOMATION,
+    )
 )
 """Every entity of the system, in the order of the rooms."""
+
+EVENT_TYPES: tuple[EventType, ...] = (*BILLING_EVENTS,)
+"""Everything that webhooks and mail rules can listen to."""
 
 CHECKS: dict[str, RecordCheck] = merge_checks(
     ACCOUNT_CHECKS,
@@ -61,12 +84,16 @@ class Settings:
     ``home`` is the data folder; ``database_url`` names a PostgreSQL server of the user's own in
     place of the embedded one; ``admin_token`` opens the HTTP interface; ``runner`` says where
     buckets are rated (platform/engine/choice.py), in this process when it is None.
+    ``mail_server`` takes mail; with ``private_webhooks`` webhooks may go to private addresses and
+    without TLS.
     """
 
     home: Path
     database_url: str | None = None
     admin_token: str | None = None
     runner: str | None = None
+    mail_server: MailServer | None = None
+    private_webhooks: bool = False
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str]) -> Self:
@@ -74,11 +101,14 @@ class Settings:
         variable = "COUNTERFOIL_DATABASE_URL"
         url = env.get(variable)
         runner = env.get("COUNTERFOIL_RUNNER")
+        smtp = env.get(SMTP_URL)
         return cls(
             home=Path(env.get("COUNTERFOIL_HOME") or ".counterfoil").absolute(),
             database_url=read_database_url(url, variable) if url else None,
             admin_token=env.get("COUNTERFOIL_ADMIN_TOKEN") or None,
             runner=read_runner(runner, "COUNTERFOIL_RUNNER") if runner else None,
+            mail_server=MailServer.from_url(smtp) if smtp else None,
+            private_webhooks=env.get(PRIVATE_WEBHOOKS) == "yes",
         )
 
 
@@ -121,7 +151,7 @@ def open_organisation(
         migrate(url)
         with (
             open_runner(settings.runner) as runner,
-            _opened(url, settings.home, clock, runner) as organisation,
+            _opened(url, settings, settings.home, clock, runner) as organisation,
         ):
             yield organisation
 
@@ -136,17 +166,29 @@ def scratch_organisation(
         database_server(settings) as server_url,
         scratch_database(server_url) as url,
         open_runner(settings.runner) as runner,
-        _opened(url, Path(folder), clock, runner) as organisation,
+        _opened(url, settings, Path(folder), clock, runner) as organisation,
     ):
         yield organisation
 
 
 @contextmanager
 def _opened(
-    url: str, home: Path, clock: Callable[[], datetime], runner: Runner
+    url: str, settings: Settings, home: Path, clock: Callable[[], datetime], runner: Runner
 ) -> Iterator[Organisation]:
-    database = Database(url, CATALOGUE, CHECKS)
+    subscribers = subscriber_checks(EVENT_TYPES, private=settings.private_webhooks)
+    database = Database(url, CATALOGUE, merge_checks(CHECKS, subscribers))
     try:
         yield Organisation(database, UsageStore(home / "usage"), home, clock, runner)
     finally:
         database.close()
+
+
+@contextmanager
+def open_courier(organisation: Organisation, settings: Settings) -> Iterator[Courier]:
+    """Who delivers the organisation's outgoing events, to webhooks and by mail."""
+    poster = HttpPoster(private=settings.private_webhooks)
+    try:
+        channels = Channels(poster, SmtpMailer(settings.mail_server))
+        yield Courier(organisation.database, channels, organisation.clock)
+    finally:
+        poster.close()

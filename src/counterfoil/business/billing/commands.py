@@ -14,12 +14,14 @@ from decimal import Decimal
 import pyarrow as pa
 
 from counterfoil.business.billing.bills import Bills, compute_bills
+from counterfoil.business.billing.events import BILL_RUN_FINISHED, tell_finalized
 from counterfoil.business.billing.loading import billed_accounts, unbilled_accounts, usage_seen
 from counterfoil.business.usage.store import UsageStore, lock_publishing
 from counterfoil.core.money.currencies import exponent
 from counterfoil.core.money.rounding import round_half_up
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.engine.duck import NotComputable
+from counterfoil.platform.outbox.emitting import emit
 from counterfoil.platform.records.database import Database
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
@@ -204,15 +206,30 @@ def _begin(
 
 
 def _finish(database: Database, summary: BillRunSummary, now: datetime) -> None:
+    skipped = len({account for account, _, _ in summary.problems})
     with database.transaction(now=now, source="job") as uow:
-        uow.update(
+        run = uow.update(
             "bill_run",
             summary.bill_run_id,
             {
                 "state": "finished",
                 "finished_at": now,
                 "invoices": summary.invoices,
-                "skipped_accounts": len({account for account, _, _ in summary.problems}),
+                "skipped_accounts": skipped,
+            },
+        )
+        emit(
+            uow,
+            BILL_RUN_FINISHED,
+            key=str(run["id"]),
+            subject=f"bill-runs/{run['id']}",
+            data={
+                "bill_run_id": run["id"],
+                "billing_date": run["billing_date"],
+                "finalize": run["finalize"],
+                "invoices": summary.invoices,
+                "skipped_accounts": skipped,
+                "totals": summary.totals,
             },
         )
 
@@ -364,4 +381,5 @@ def _finalize(uow: UnitOfWork, invoice_ids: Sequence[int]) -> int:
         first = uow.next_numbers(kind, len(ids))
         numbers = [f"{prefixes[f'{kind}_prefix']}{first + n:06}" for n in range(len(ids))]
         uow.execute(_FINALIZE, ids=ids, numbers=numbers, now=uow.now)
+    tell_finalized(uow, [row["id"] for row in rows])
     return len(rows)

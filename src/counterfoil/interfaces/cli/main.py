@@ -14,6 +14,7 @@ from counterfoil.interfaces.cli import (
     incentives,
     invoices,
     organisation,
+    outbox,
     prices,
     records,
     scenario,
@@ -95,6 +96,7 @@ app.add_typer(usage.app, name="usage")
 app.add_typer(bills.app, name="bills")
 app.add_typer(invoices.app, name="invoices")
 app.command("simulate")(simulate_command)
+app.add_typer(outbox.app, name="outbox")
 app.add_typer(scenario.app, name="scenario")
 app.command()(demo.demo)
 app.command()(demo_real)

@@ -11,6 +11,7 @@ from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.cli.organisation import AsJson, opened_records
 from counterfoil.interfaces.cli.output import print_properties, print_table
 from counterfoil.platform.metadata import Entity, Field, FieldType, Record
+from counterfoil.platform.metadata.entity import HEADER
 from counterfoil.platform.records.exact_json import decode_json
 from counterfoil.platform.records.pages import Filter
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -78,7 +79,8 @@ def list_command(
             sort=[sort],
             limit=limit,
         )
-    columns = ["id", *(field.name for field in declared.fields)]
+    bookkeeping = {field.name for field in HEADER[1:]}
+    columns = [field.name for field in declared.readable if field.name not in bookkeeping]
     rows = [[record[name] for name in columns] for record in page.records]
     print_table(declared.plural.replace("_", " "), columns, rows, as_json=as_json)
 

@@ -11,14 +11,19 @@ import typer
 import uvicorn
 from rich.console import Console
 
-from counterfoil.bootstrap import Organisation, Settings, open_organisation
+from counterfoil.bootstrap import Organisation, Settings, open_courier, open_organisation
+from counterfoil.business.automation.delivering import Courier, prune_events
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.rest.app import build_app
 from counterfoil.interfaces.rest.authentication import AdminToken, load_admin_token
 from counterfoil.interfaces.rest.exchange import API
+from counterfoil.interfaces.worker.background import Task, in_background
 
 GRACE_SECONDS = 20
 """How long requests under way may take to finish when the server is asked to stop."""
+
+DELIVERY_THREADS = 3
+"""Attempts under way at the same time, each to another receiver; each holds a connection."""
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -37,9 +42,26 @@ def serve(
         with listening_socket(host, port) as listener, open_organisation(settings) as organisation:
             token, fresh = load_admin_token(settings.home, settings.admin_token, renew=new_token)
             announce(listener, fresh)
-            answer_requests(organisation, token, listener)
+            with (
+                open_courier(organisation, settings) as courier,
+                in_background(background_tasks(organisation, courier)),
+            ):
+                answer_requests(organisation, token, listener)
     except KeyboardInterrupt:
         console.print("Stopped.")
+
+
+def background_tasks(organisation: Organisation, courier: Courier) -> list[Task]:
+    """What a server does besides answering: it delivers events, and forgets old ones."""
+
+    def prune() -> bool:
+        prune_events(organisation.database, organisation.clock())
+        return False
+
+    return [
+        Task("delivery of events", courier.step, threads=DELIVERY_THREADS),
+        Task("pruning of events", prune, interval=3600.0),
+    ]
 
 
 def answer_requests(organisation: Organisation, token: AdminToken, listener: socket.socket) -> None:

@@ -24,6 +24,7 @@ from counterfoil.business.usage.gathering import Gatherer
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.rest import (
     bills,
+    deliveries,
     price_books,
     records,
     simulations,
@@ -52,6 +53,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *usage.ENDPOINTS,
     *bills.ENDPOINTS,
     *simulations.ENDPOINTS,
+    *deliveries.ENDPOINTS,
 )
 
 ENTITY_BODY_LIMIT = 32 * MEGABYTE

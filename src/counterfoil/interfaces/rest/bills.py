@@ -147,7 +147,10 @@ ENDPOINTS = (
         bodies=body_schema(BILL_RUN_REQUEST),
         examples={JSON: {"billing_date": "2026-02-01"}},
         answers={JSON: {"type": "object"}},
-        makes=("bill_run", "billing_problem", "invoice", "rated_charge", "invoice_line"),
+        makes=(
+            *("bill_run", "billing_problem", "invoice", "rated_charge", "invoice_line"),
+            "outgoing_event",
+        ),
     ),
     Endpoint(
         method="POST",

@@ -6,13 +6,13 @@ notation without trailing zeros (``"0.22"``).
 
 import re
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
 from decimal import Decimal
 
 import msgspec
 
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.rest.exchange import Answer
+from counterfoil.platform.records.exact_json import plain
 
 MOST_DIGITS = 100
 """No number that means anything here is longer; ``1e999999999`` would fill the memory."""
@@ -49,27 +49,6 @@ def decode_json(body: bytes) -> object:
     column = offset - body.rfind(b"\n", 0, offset)
     message = f"malformed JSON at line {line}, column {column}: {reason}"
     raise Refused(Problem("malformed_json", message, line=line), status=400)
-
-
-def plain(value: object) -> object:
-    """The value with every decimal inside as plain text, ready for the JSON encoder."""
-    if isinstance(value, Decimal):
-        return plain_decimal(value)
-    if is_dataclass(value):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, Mapping):
-        return {key: plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(part) for part in value]
-    return value
-
-
-def plain_decimal(number: Decimal) -> str:
-    """``Decimal('0.2200')`` as ``"0.22"``, ``Decimal('1E+2')`` as ``"100"``, zero as ``"0"``."""
-    text = format(number, "f")
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
-    return "0" if text in {"-0", ""} else text
 
 
 def json_answer(

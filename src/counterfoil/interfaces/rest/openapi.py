@@ -15,7 +15,6 @@ from counterfoil.interfaces.rest.schemas import (
     update_schema,
 )
 from counterfoil.platform.metadata import Catalogue, Entity, FieldType
-from counterfoil.platform.metadata.entity import HEADER
 
 BULK_LIMIT = 10_000
 """Most records in one POST."""
@@ -249,7 +248,7 @@ def filter_parameters(entity: Entity) -> tuple[Parameter, ...]:
             kind=kinds.get(field.type, "string"),
             help=f"Only records with this {field.name}; also {field.name}__gte and the like.",
         )
-        for field in (*HEADER, *entity.fields)
+        for field in entity.readable
         if field.type is not FieldType.DOCUMENT
     )
 

@@ -1,7 +1,6 @@
 """JSON schemas (2020-12, as in OpenAPI 3.1) of entities and fields, from their declarations."""
 
 from counterfoil.platform.metadata import Entity, Field, FieldType
-from counterfoil.platform.metadata.entity import HEADER
 
 Schema = dict[str, object]
 
@@ -28,6 +27,9 @@ EXAMPLES_BY_NAME: dict[str, object] = {
     "email": "billing@acme.example",
     "brand_color": "#1f4e79",
     "unit": "minute",
+    "url": "https://crm.acme.example/hooks",
+    "event_types": ["invoice.finalized"],
+    "secret": "whsec_bW9yZSB0aGFuIHR3ZW50eS1mb3VyIHJhbmRvbSBieXRlcw==",
 }
 
 EXAMPLES_BY_TYPE: dict[FieldType, object] = {
@@ -38,7 +40,6 @@ EXAMPLES_BY_TYPE: dict[FieldType, object] = {
     FieldType.DATE: "2026-02-01",
     FieldType.INSTANT: "2026-02-01T00:00:00Z",
     FieldType.REFERENCE: 1,
-    FieldType.DOCUMENT: {},
 }
 
 
@@ -80,6 +81,8 @@ def field_schema(field: Field, *, writing: bool = False) -> Schema:
     if writing and field.default is not None:
         schema["default"] = default_value(field)
     schema["examples"] = [example_value(field)]
+    if field.secret:
+        schema["writeOnly"] = True
     return schema
 
 
@@ -111,6 +114,8 @@ def example_value(field: Field) -> object:
         return field.choices[0]
     if field.type in {FieldType.INTEGER, FieldType.DECIMAL} and field.default is not None:
         return default_value(field)
+    if field.type is FieldType.DOCUMENT:
+        return EXAMPLES_BY_NAME.get(field.name, {})
     if field.type is FieldType.TEXT:
         return EXAMPLES_BY_NAME.get(field.name, field.default or f"{field.name} text")
     return EXAMPLES_BY_TYPE[field.type]
@@ -118,7 +123,7 @@ def example_value(field: Field) -> object:
 
 def read_schema(entity: Entity) -> Schema:
     """A record as it is answered."""
-    fields = (*HEADER, *entity.fields)
+    fields = entity.readable
     return {
         "type": "object",
         "description": entity.help,

@@ -33,7 +33,8 @@ class Field:
     ``target`` names the entity a reference points to, ``choices`` the values of a choice.
     ``required`` means not null. ``immutable`` fields are set on create and never change;
     ``computed`` fields are written by commands only and refused from outside.
-    ``on_delete`` of a reference is ``restrict`` or ``cascade``.
+    ``on_delete`` of a reference is ``restrict`` or ``cascade``. ``secret`` fields can be set and
+    never be read again: no record, list, history or message shows their values.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Field:
     indexed: bool = False
     immutable: bool = False
     computed: bool = False
+    secret: bool = False
     choices: tuple[str, ...] = ()
     target: str = ""
     on_delete: str = "restrict"
@@ -81,6 +83,11 @@ class Entity:
     def field(self, name: str) -> Field | None:
         """The declared field of that name, header fields included, or None."""
         return next((field for field in (*HEADER, *self.fields) if field.name == name), None)
+
+    @property
+    def readable(self) -> tuple[Field, ...]:
+        """The fields a record shows, the header first: all but the secret ones."""
+        return (*HEADER, *(field for field in self.fields if not field.secret))
 
 
 HEADER: tuple[Field, ...] = (

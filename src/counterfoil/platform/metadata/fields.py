@@ -15,6 +15,7 @@ class Options(TypedDict, total=False):
     indexed: bool
     immutable: bool
     computed: bool
+    secret: bool
     minimum: int
     maximum: int
     max_length: int

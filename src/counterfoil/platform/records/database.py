@@ -95,6 +95,8 @@ def build_engine(url: str) -> Engine:
         json_serializer=encode_json,
         json_deserializer=decode_json,
         connect_args={"options": "-c timezone=UTC", "client_encoding": "utf8"},
+        # What is written may be a secret, and errors are logged.
+        hide_parameters=True,
     )
     event.listen(engine, "connect", _exact_json)
     return engine

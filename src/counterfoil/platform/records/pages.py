@@ -8,13 +8,13 @@ import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 from sqlalchemy import Column, ColumnElement, Select, Table, and_, false, literal, or_, select
 
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata import Entity, Field, FieldType, Record
-from counterfoil.platform.metadata.entity import HEADER
 from counterfoil.platform.metadata.validation import read_value
 from counterfoil.platform.records.exact_json import encode_json
 
@@ -93,8 +93,15 @@ def plan_listing(
         table.c[key.field.name].desc() if key.descending else table.c[key.field.name].asc()
         for key in keys
     ]
-    statement = select(table).where(*conditions).order_by(*order).limit(limit + 1)
+    statement = (
+        select(*shown_columns(entity, table)).where(*conditions).order_by(*order).limit(limit + 1)
+    )
     return Listing(statement, keys, limit)
+
+
+def shown_columns(entity: Entity, table: Table) -> list[Column[Any]]:
+    """The columns of a record that leaves this room: secrets stay."""
+    return [table.c[field.name] for field in entity.readable]
 
 
 def _sort_keys(
@@ -104,11 +111,9 @@ def _sort_keys(
     for word in (*sort, "id"):
         name = word.removeprefix("-")
         field = entity.field(name)
-        if field is None or field.type is FieldType.DOCUMENT:
+        if field is None or field.secret or field.type is FieldType.DOCUMENT:
             allowed = tuple(
-                known.name
-                for known in (*HEADER, *entity.fields)
-                if known.type is not FieldType.DOCUMENT
+                known.name for known in entity.readable if known.type is not FieldType.DOCUMENT
             )
             problems.append(
                 Problem("unknown_field", f"cannot sort by {name}", "sort", allowed=allowed)
@@ -120,8 +125,8 @@ def _sort_keys(
 
 def _condition(entity: Entity, table: Table, condition: Filter) -> ColumnElement[bool]:
     field = entity.field(condition.field)
-    if field is None:
-        known = tuple(known.name for known in (*HEADER, *entity.fields))
+    if field is None or field.secret:
+        known = tuple(known.name for known in entity.readable)
         raise Refused(
             Problem(
                 "unknown_field",

@@ -11,7 +11,6 @@ from sqlalchemy import Connection, MetaData, Table, insert, select, text
 
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata import Catalogue, Entity, Record
-from counterfoil.platform.metadata.entity import HEADER
 from counterfoil.platform.metadata.validation import BIGINT_MAX
 from counterfoil.platform.records.arrow_copy import (
     copy_table,
@@ -20,7 +19,7 @@ from counterfoil.platform.records.arrow_copy import (
     records_to_arrow,
 )
 from counterfoil.platform.records.exact_json import encode_json
-from counterfoil.platform.records.pages import Filter, Page, plan_listing
+from counterfoil.platform.records.pages import Filter, Page, plan_listing, shown_columns
 from counterfoil.platform.records.refusals import refusing
 from counterfoil.platform.records.writing import (
     changed_fields,
@@ -240,10 +239,11 @@ class UnitOfWork:
     # -- reading -----------------------------------------------------------------------------
 
     def get(self, entity: str, record_id: int) -> Record:
-        """The record of that id; refuses (404) an unknown one."""
+        """The record of that id, without its secrets; refuses (404) an unknown one."""
         declared = self.catalogue.entity(entity)
         table = self._table(entity)
-        statement = select(table).where(table.c.id.in_(_possible([record_id])))
+        columns = shown_columns(declared, table)
+        statement = select(*columns).where(table.c.id.in_(_possible([record_id])))
         row = self._connection.execute(statement).mappings().first()
         if row is None:
             raise _unknown_records(declared, [record_id])
@@ -266,8 +266,8 @@ class UnitOfWork:
         """Value of a unique field to the id of its record, for those that exist; one query."""
         table = self._table(entity)
         declared = self.catalogue.entity(entity)
-        if declared.field(field) is None:
-            known = tuple(known.name for known in (*HEADER, *declared.fields))
+        if field not in (known.name for known in declared.readable):
+            known = tuple(known.name for known in declared.readable)
             raise Refused(
                 Problem("unknown_field", f"{entity} has no such field", field, allowed=known)
             )

@@ -1,6 +1,6 @@
 """Writing of checked records: the rows, and in one further COPY their history."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import psycopg
@@ -79,6 +79,15 @@ def update_statement(entity: Entity, fields: Sequence[str]) -> str:
     )
 
 
+_HIDDEN: list[object] = ["secret", "secret"]
+
+
+def _hidden(
+    fields: Mapping[str, object], secrets: Mapping[str, list[object]]
+) -> dict[str, list[object]]:
+    return {name: secrets[name] for name in secrets.keys() & fields.keys()}
+
+
 def write_history(
     connection: psycopg.Connection[object],
     entity: Entity,
@@ -89,8 +98,9 @@ def write_history(
     source: str,
     action: str,
 ) -> None:
-    """One row of history per changed record, in one COPY."""
+    """One row of history per changed record, in one COPY; of a secret only that it changed."""
     count = len(changes)
+    secrets = {field.name: _HIDDEN for field in entity.fields if field.secret}
     instants = pa.timestamp("us", "UTC")
     table = pa.table(
         {
@@ -101,7 +111,10 @@ def write_history(
             "record_id": pa.array([record["id"] for record, _ in changes], pa.int64()),
             "action": pa.repeat(pa.scalar(action), count),
             "row_version": pa.array([record["row_version"] for record, _ in changes], pa.int64()),
-            "changes": pa.array([encode_json(fields) for _, fields in changes], pa.string()),
+            "changes": pa.array(
+                [encode_json(fields | _hidden(fields, secrets)) for _, fields in changes],
+                pa.string(),
+            ),
         }
     )
     copy_table(connection, "record_change", table)

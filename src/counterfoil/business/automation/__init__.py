@@ -1,0 +1,1 @@
+"""What happens by itself when something has happened: webhooks and mail."""

@@ -1,0 +1,21 @@
+"""When a failed delivery is tried again."""
+
+from datetime import datetime, timedelta
+
+DELAYS = (
+    timedelta(seconds=5),
+    timedelta(minutes=5),
+    timedelta(minutes=30),
+    timedelta(hours=2),
+    timedelta(hours=5),
+    timedelta(hours=10),
+    timedelta(hours=14),
+    timedelta(hours=20),
+    timedelta(hours=24),
+)
+"""From each failed attempt to the next one, as Standard Webhooks proposes: ten in three days."""
+
+
+def next_attempt(failures: int, attempted_at: datetime) -> datetime | None:
+    """When to try again after so many failed attempts (from 1); None: it is given up."""
+    return attempted_at + DELAYS[failures - 1] if failures <= len(DELAYS) else None

@@ -1,0 +1,1 @@
+"""What runs beside the answering of requests: deliveries and watchers, in threads of `serve`."""

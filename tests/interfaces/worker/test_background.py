@@ -1,0 +1,72 @@
+"""Tasks run beside the server, survive their faults, and end when the server does."""
+
+import threading
+
+import pytest
+
+from counterfoil.interfaces.worker import background
+from counterfoil.interfaces.worker.background import Task, in_background
+
+
+def test_a_task_is_asked_again_until_the_block_ends() -> None:
+    often = threading.Event()
+    calls: list[int] = []
+
+    def step() -> bool:
+        calls.append(1)
+        if len(calls) == 5:
+            often.set()
+        return True
+
+    with in_background([Task("count", step)]):
+        assert often.wait(30)
+    made = len(calls)
+    assert made >= 5
+    assert not [t for t in threading.enumerate() if t.name == "count"]
+    assert len(calls) == made
+
+
+def test_without_work_a_task_waits_and_is_still_stopped_at_once() -> None:
+    asked = threading.Event()
+
+    def step() -> bool:
+        asked.set()
+        return False
+
+    with in_background([Task("idle", step, interval=3600.0, threads=2)]):
+        assert asked.wait(30)
+    assert not [t for t in threading.enumerate() if t.name == "idle"]
+
+
+def test_a_step_under_way_is_finished_before_the_end() -> None:
+    begun, may_end, done = threading.Event(), threading.Event(), threading.Event()
+
+    def step() -> bool:
+        begun.set()
+        may_end.wait(30)
+        done.set()
+        return False
+
+    with in_background([Task("slow", step)]):
+        assert begun.wait(30)
+        threading.Timer(0.1, may_end.set).start()
+    assert done.is_set()
+
+
+def test_a_fault_is_logged_and_the_task_goes_on(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "AFTER_A_FAULT", 0.0)
+    again = threading.Event()
+    calls: list[int] = []
+
+    def step() -> bool:
+        calls.append(1)
+        if len(calls) == 1:
+            raise ConnectionError("the database is away")
+        again.set()
+        return False
+
+    with in_background([Task("delivery", step)]):
+        assert again.wait(30)
+    assert "delivery failed; it goes on in 0 seconds" in caplog.text
