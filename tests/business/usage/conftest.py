@@ -10,7 +10,7 @@ from counterfoil.business.usage.collectors import save_collectors
 from counterfoil.business.usage.commands import import_file
 from counterfoil.business.usage.intake import BatchSummary
 from counterfoil.business.usage.queries import list_rejected
-from counterfoil.business.usage.store import usage_relation
+from counterfoil.business.usage.store import usage_relation, visible_segments
 from counterfoil.platform.engine.duck import open_engine
 
 NOW = datetime(2026, 8, 5, 12, 0, tzinfo=UTC)
@@ -82,9 +82,10 @@ class Bridge:
     ) -> list[tuple[object, ...]]:
         """The stored events as billing reads them, by source and event id."""
         with self.database.transaction(now=NOW) as uow:
-            sql = usage_relation(
-                uow, self.store, buckets=buckets, from_time=from_time, to_time=to_time
-            )
+            manifest = visible_segments(uow)
+        sql = usage_relation(
+            manifest, self.store, buckets=buckets, from_time=from_time, to_time=to_time
+        )
         listed = ", ".join(columns or ("event_id",))
         with open_engine() as engine:
             return engine.rows(f"SELECT {listed} FROM ({sql}) ORDER BY source, event_id")

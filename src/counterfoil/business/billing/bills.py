@@ -10,6 +10,7 @@ from datetime import date
 
 import pyarrow as pa
 
+from counterfoil.business.billing.buckets import rate_on
 from counterfoil.business.billing.due import make_cycles, make_due_items, make_reversible
 from counterfoil.business.billing.loading import (
     load_billed_charges,
@@ -20,16 +21,17 @@ from counterfoil.business.billing.loading import (
     load_profiles,
     new_usage_relation,
 )
-from counterfoil.business.billing.rating import rate_items, usage_span
+from counterfoil.business.billing.rating import usage_span
 from counterfoil.business.billing.relations import (
     make_relation,
     midnight_relation,
     usage_between,
 )
-from counterfoil.business.usage.store import BUCKETS, UsageStore
+from counterfoil.business.usage.store import BUCKETS, UsageStore, visible_segments
 from counterfoil.core.money.exact_sql import half_up, minor_units, power_of_ten, raw
 from counterfoil.core.rating.relations import ALLOWANCE, ALLOWANCE_ITEM, QUANTITY, USAGE
 from counterfoil.platform.engine.duck import Engine, open_engine
+from counterfoil.platform.engine.runner import IN_THIS_PROCESS, Runner
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 
@@ -182,11 +184,12 @@ def compute_bills(
     *,
     usage_seen: int,
     threads: int | None = None,
+    runner: Runner = IN_THIS_PROCESS,
 ) -> Bills:
     """Bill everything due by ``billing_date`` of these billed accounts (ids), storing nothing.
 
     ``usage_seen`` is the highest usage segment earlier bill runs considered: usage of newer ones
-    for cycles already billed is late and billed as its own line.
+    for cycles already billed is late and billed as its own line. ``runner`` says where it is rated.
     """
     charges = load_charges(uow, accounts, billing_date)
     with open_engine(threads=threads) as engine:
@@ -210,7 +213,7 @@ def compute_bills(
         billed = load_billed_charges(uow, [int(row[0]) for row in again])
         load_terms(uow, engine, accounts, charges, billed)
         make_reversible(engine)
-        make_charged(uow, engine, store)
+        make_charged(uow, engine, store, runner)
         return assemble(uow, engine, accounts, billing_date)
 
 
@@ -237,13 +240,16 @@ def load_terms(
     )
 
 
-def make_charged(uow: UnitOfWork, engine: Engine, store: UsageStore) -> None:
+def make_charged(
+    uow: UnitOfWork, engine: Engine, store: UsageStore, runner: Runner = IN_THIS_PROCESS
+) -> None:
     """Rate ``charge_item`` and give back ``reversible``: make ``charged``, one row per rated charge
     to be, and ``problem``, whose accounts are not in it."""
     make_relation(engine, "allowance", ALLOWANCE, None)
     make_relation(engine, "allowance_item", ALLOWANCE_ITEM, None)
     span = midnight_relation(usage_span(engine))
-    rate_items(engine, usage_between(uow, store, span, buckets=_buckets(engine)))
+    manifest = visible_segments(uow)
+    rate_on(runner, engine, lambda buckets: usage_between(manifest, store, span, buckets=buckets))
     engine.run(f"CREATE TABLE problem AS {_NO_PRICE}")
     engine.run(f"INSERT INTO problem {_NO_TIER}")
     engine.run(f"CREATE TABLE reversed AS {_REVERSED}")

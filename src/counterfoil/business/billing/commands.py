@@ -21,6 +21,7 @@ from counterfoil.core.money.currencies import exponent
 from counterfoil.core.money.rounding import round_half_up
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.engine.duck import NotComputable
+from counterfoil.platform.engine.runner import IN_THIS_PROCESS, Runner
 from counterfoil.platform.outbox.emitting import emit
 from counterfoil.platform.records.database import Database
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -75,13 +76,14 @@ def run_bills(
     accounts: Sequence[int] | None = None,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
+    runner: Runner = IN_THIS_PROCESS,
 ) -> BillRunSummary:
     """Bill everything due by ``billing_date`` (local to each account), in batches.
 
     ``accounts`` restricts the run to these billed accounts (ids). With ``finalize`` invoices get
     their numbers at once, otherwise they stay drafts. ``workers`` batches are billed at the same
     time: while one is computed, PostgreSQL stores the other. ``progress(done, total)`` counts
-    accounts.
+    accounts. ``runner`` says where buckets are rated.
     Refuses (409) while another bill run of this organisation is going on.
     """
     with database.transaction(now=now, source="job") as guard:
@@ -101,7 +103,7 @@ def run_bills(
             for batch, seen in _batches(todo)
         ]
         summary = BillRunSummary(run_id, problems=unbilled)
-        for done in _run_batches(database, store, orders, workers):
+        for done in _run_batches(database, store, runner, orders, workers):
             summary.add(done)
             if progress is not None:
                 progress(summary.accounts, len(todo))
@@ -243,23 +245,29 @@ def _batches(todo: Mapping[int, int]) -> Iterator[tuple[tuple[int, ...], int]]:
 
 
 def _run_batches(
-    database: Database, store: UsageStore, orders: Sequence[BatchOrder], workers: int
+    database: Database,
+    store: UsageStore,
+    runner: Runner,
+    orders: Sequence[BatchOrder],
+    workers: int,
 ) -> Iterator[BillRunSummary]:
     if workers <= 1 or len(orders) <= 1:
         for order in orders:
-            yield _bill_batch(database, store, order)
+            yield _bill_batch(database, store, runner, order)
         return
     # Threads are enough: the engine, PostgreSQL and Arrow do the work outside the interpreter.
     pool = ThreadPoolExecutor(workers)
     try:
-        batches = [pool.submit(_bill_batch, database, store, order) for order in orders]
+        batches = [pool.submit(_bill_batch, database, store, runner, order) for order in orders]
         for done in as_completed(batches):
             yield done.result()
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _bill_batch(database: Database, store: UsageStore, order: BatchOrder) -> BillRunSummary:
+def _bill_batch(
+    database: Database, store: UsageStore, runner: Runner, order: BatchOrder
+) -> BillRunSummary:
     """Bill one batch in one transaction. When it fails, its halves are tried, so that one
     account's fault is reported and stops nobody else's bill."""
     try:
@@ -271,6 +279,7 @@ def _bill_batch(database: Database, store: UsageStore, order: BatchOrder) -> Bil
                 order.billing_date,
                 usage_seen=order.usage_seen,
                 threads=order.threads,
+                runner=runner,
             )
             return _save(uow, bills, order)
     except NotComputable as fault:
@@ -279,7 +288,7 @@ def _bill_batch(database: Database, store: UsageStore, order: BatchOrder) -> Bil
     summary = BillRunSummary(order.bill_run_id)
     half = len(order.accounts) // 2
     for accounts in (order.accounts[:half], order.accounts[half:]):
-        summary.add(_bill_batch(database, store, replace(order, accounts=accounts)))
+        summary.add(_bill_batch(database, store, runner, replace(order, accounts=accounts)))
     return summary
 
 

@@ -16,7 +16,7 @@ from counterfoil.business.billing.relations import (
     midnight_relation,
     usage_between,
 )
-from counterfoil.business.usage.store import BUCKETS, UsageStore
+from counterfoil.business.usage.store import BUCKETS, UsageStore, visible_segments
 from counterfoil.core.money.currencies import exponent
 from counterfoil.core.money.rounding import round_half_up
 from counterfoil.core.rating.itemised import ITEMISED
@@ -174,9 +174,8 @@ def itemise_usage(uow: UnitOfWork, store: UsageStore, rated_charges: Sequence[in
     midnights = midnight_relation(
         {(row["time_zone"], row[end]) for row in rows for end in ("service_start", "service_end")}
     )
-    select = usage_between(
-        uow, store, midnights, buckets=sorted({row["root_id"] % BUCKETS for row in rows})
-    )
+    buckets = sorted({row["root_id"] % BUCKETS for row in rows})
+    select = usage_between(visible_segments(uow), store, midnights, buckets=buckets)
     prices = sorted(set(charges.column("price_id").to_pylist()))
     with open_engine(threads=1 if len(rated_charges) == 1 else None) as engine:
         make_relation(engine, "usage", EVENT, select)

@@ -17,6 +17,9 @@ INPUTS = (
 )
 """The relations that must be on the engine; core.rating.relations says their columns."""
 
+RESULTS = ("price_epoch", "rated", "priced_epoch", "uncovered")
+"""The relations that are made and that somebody reads."""
+
 # Every zone and day at which an epoch of a usage charge begins or ends.
 _EPOCH_DAYS = """
 SELECT DISTINCT i.time_zone, unnest([e.epoch_start, e.epoch_end])
@@ -41,8 +44,7 @@ def usage_span(engine: Engine) -> list[tuple[str, date]]:
 
 
 def rate_items(engine: Engine, usage: str | None) -> None:
-    """From ``INPUTS`` and the usage events of a SELECT make ``rated``, ``priced_epoch`` and
-    ``uncovered`` (core.rating.statements), and ``price_epoch`` on the way."""
+    """From ``INPUTS`` and the usage events of a SELECT make ``RESULTS``."""
     for statement in PRICE_EPOCHS:
         engine.run(statement.create)
     engine.register("midnight", midnight_relation(engine.rows(_EPOCH_DAYS)))

@@ -6,11 +6,10 @@ from datetime import UTC, date
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from counterfoil.business.usage.store import UsageStore, usage_relation
+from counterfoil.business.usage.store import Manifest, UsageStore, usage_relation
 from counterfoil.core.periods.zones import local_midnight
 from counterfoil.core.rating.relations import Relation
 from counterfoil.platform.engine.duck import Engine
-from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 
 def make_relation(engine: Engine, name: str, shape: Relation, select: str | None) -> None:
@@ -35,14 +34,14 @@ def midnight_relation(days: Iterable[tuple[str, date]]) -> pa.Table:
 
 
 def usage_between(
-    uow: UnitOfWork, store: UsageStore, midnights: pa.Table, *, buckets: Sequence[int]
+    manifest: Manifest, store: UsageStore, midnights: pa.Table, *, buckets: Sequence[int]
 ) -> str | None:
-    """A SELECT of the usage events between the first and the last midnight, or None."""
+    """A SELECT of the manifest's usage events between the first and the last midnight, or None."""
     bounds = pc.min_max(midnights.column("instant")).as_py()
     if bounds["min"] is None:
         return None
     return usage_relation(
-        uow,
+        manifest,
         store,
         buckets=buckets,
         from_time=bounds["min"].replace(tzinfo=UTC),

@@ -206,20 +206,19 @@ def save_events(uow: UnitOfWork, store: UsageStore, events: pa.Table, batch_id: 
 
 
 def usage_relation(
-    uow: UnitOfWork,
+    manifest: "Manifest",
     store: UsageStore,
     *,
     buckets: Sequence[int] | None,
     from_time: datetime,
     to_time: datetime,
 ) -> str:
-    """A SELECT for the engine: the events with from_time <= time < to_time, each once.
+    """A SELECT for the engine: the manifest's events with from_time <= time < to_time, each once.
 
     Columns are those of ``EVENT_SCHEMA``. With ``buckets`` only compacted files of these buckets
     are read; what is not compacted yet is not bucketed, so events of other buckets may be among
     the result: join it with the subscriptions that are wanted.
     """
-    manifest = visible_segments(uow)
     span = f"time >= {_timestamp(from_time)} AND time < {_timestamp(to_time)}"
     wanted = [
         row

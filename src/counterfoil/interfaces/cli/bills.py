@@ -64,6 +64,7 @@ def run_command(
                 accounts=accounts,
                 workers=workers,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
+                runner=organisation.runner,
             )
         _print_summary(organisation, summary, as_json=as_json)
 

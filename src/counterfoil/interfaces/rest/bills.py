@@ -67,6 +67,7 @@ def post_bill_run(desk: Desk, call: Call) -> Answer:
         cast("date", body["billing_date"]),
         now=organisation.clock(),
         finalize=body["finalize"] is not False,
+        runner=organisation.runner,
     )
     return json_answer(summary)
 

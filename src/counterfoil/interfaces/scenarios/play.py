@@ -205,6 +205,7 @@ class Player:
                 step.billing_date,
                 now=self.clock(),
                 accounts=accounts,
+                runner=self.organisation.runner,
             )
             for _ in range(2)
         ]

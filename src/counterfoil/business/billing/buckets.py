@@ -1,0 +1,100 @@
+"""Rates a batch bucket by bucket, on a runner that does several works beside each other.
+
+What pools, or looks across products, sites and accounts of one customer, is inside one bucket
+(``root_id % BUCKETS``): so a bucket is rated without the others, by the statements that would rate
+the whole. The driver has read PostgreSQL; a work carries what it needs of that, and the paths of
+the usage segments, which a task reads itself.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from counterfoil.business.billing.rating import INPUTS, RESULTS, rate_items
+from counterfoil.business.usage.store import BUCKETS
+from counterfoil.platform.engine.duck import Engine, open_engine
+from counterfoil.platform.engine.runner import Runner
+
+
+@dataclass(frozen=True, slots=True)
+class BucketWork:
+    """One bucket: its relations (Arrow IPC streams, by name) and a SELECT of its usage events."""
+
+    relations: dict[str, bytes]
+    usage: str | None
+
+
+BucketResult = dict[str, bytes]
+"""The relations of ``RESULTS`` as Arrow IPC streams, by name."""
+
+
+def rate_bucket(work: BucketWork) -> BucketResult:
+    """The kernel: rates one bucket, wherever it is run."""
+    with open_engine(threads=1) as engine:
+        for name, stream in work.relations.items():
+            engine.register(name, from_stream(stream))
+        rate_items(engine, work.usage)
+        return {name: to_stream(engine.arrow(f"SELECT * FROM {name}")) for name in RESULTS}
+
+
+def rate_on(runner: Runner, engine: Engine, usage_of: Callable[[list[int]], str | None]) -> None:
+    """From ``INPUTS`` on the engine make ``RESULTS``, as ``rate_items`` does, on the runner.
+
+    ``usage_of`` gives a SELECT of the usage events that the items of some buckets need.
+    """
+    found = engine.rows(f"SELECT DISTINCT root_id % {BUCKETS} FROM charge_item ORDER BY 1")
+    buckets = [int(row[0]) for row in found]
+    if not runner.splits or not buckets:
+        rate_items(engine, usage_of(buckets))
+        return
+    works = bucket_works(engine, buckets, usage_of)
+    results = [result for _, result in runner.run(rate_bucket, works)]
+    for name in RESULTS:
+        parts = [from_stream(result[name]) for result in results]
+        engine.register(name, pa.concat_tables(parts))
+
+
+def bucket_works(
+    engine: Engine, buckets: list[int], usage_of: Callable[[list[int]], str | None]
+) -> dict[int, BucketWork]:
+    """The works of these buckets, by bucket.
+
+    Of a relation a bucket gets what belongs to its items or their accounts, by the columns it has;
+    what belongs to neither (prices) goes to all.
+    """
+    shared: dict[str, bytes] = {}
+    owned: dict[str, str] = {}
+    for name in INPUTS:
+        columns = {str(row[0]) for row in engine.rows(f"DESCRIBE {name}")}
+        owner = next((column for column in ("item_id", "account_id") if column in columns), None)
+        if owner is None:
+            shared[name] = to_stream(engine.arrow(f"SELECT * FROM {name}"))
+        else:
+            owned[name] = owner
+    works = {}
+    for bucket in buckets:
+        of_bucket = f"FROM charge_item WHERE root_id % {BUCKETS} = {bucket}"
+        relations = {
+            name: to_stream(
+                engine.arrow(f"SELECT * FROM {name} WHERE {owner} IN (SELECT {owner} {of_bucket})")
+            )
+            for name, owner in owned.items()
+        }
+        works[bucket] = BucketWork(shared | relations, usage_of([bucket]))
+    return works
+
+
+def to_stream(table: pa.Table) -> bytes:
+    """A table as an Arrow IPC stream."""
+    sink = pa.BufferOutputStream()
+    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())
+
+
+def from_stream(stream: bytes) -> pa.Table:
+    """The table of an Arrow IPC stream."""
+    with pa.ipc.open_stream(stream) as reader:
+        return reader.read_all()
