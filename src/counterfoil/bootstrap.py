@@ -31,6 +31,7 @@ from counterfoil.business.subscriptions.rules import CHECKS as SUBSCRIPTION_CHEC
 from counterfoil.business.usage.collectors import check_collectors
 from counterfoil.business.usage.entities import ENTITIES as USAGE
 from counterfoil.business.usage.store import UsageStore
+from counterfoil.business.usage.watching import UsageWatcher
 from counterfoil.platform.engine.choice import open_runner, read_runner
 from counterfoil.platform.engine.runner import IN_THIS_PROCESS, Runner
 from counterfoil.platform.metadata import Catalogue, build_catalogue
@@ -73,6 +74,9 @@ CHECKS: dict[str, RecordCheck] = merge_checks(
     ACCOUNT_CONSEQUENCES,
 )
 """The rooms' own rules, by entity."""
+
+USAGE_WATCHERS: tuple[UsageWatcher, ...] = ()
+"""Who looks at subscriptions as usage arrives: after an import, and all the time in `serve`."""
 
 DATABASE_NAME = "counterfoil"
 

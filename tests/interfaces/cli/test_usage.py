@@ -1,6 +1,8 @@
 """``counterfoil usage`` and ``counterfoil demo-real``: import, mend, compact, bill real usage."""
 
 import json
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +10,13 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from counterfoil.bootstrap import Organisation, Settings, open_courier
+from counterfoil.business.usage.commands import import_file
+from counterfoil.business.usage.watching import UsageWatcher
+from counterfoil.interfaces.cli import usage
 from counterfoil.interfaces.cli.main import app
+from counterfoil.interfaces.cli.serve import background_tasks
+from counterfoil.interfaces.worker.background import in_background
 from counterfoil.platform.records.database import Database
 
 Run = Callable[..., Result]
@@ -131,3 +139,35 @@ def test_real_usage_kept_and_billed_again_adds_nothing(run):
     assert printed(run("demo-real", "--keep", "--json"))["invoices_added"] > 0
     again = printed(run("demo-real", "--keep", "--json"))
     assert (again["already_imported"], again["invoices_added"]) == (True, 0)
+
+
+def test_watchers_look_at_the_end_of_an_import_and_of_a_rerun(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[int]] = []
+    look = UsageWatcher("thresholds", lambda _d, _s, ids, _now: seen.append(list(ids)))
+    monkeypatch.setattr(usage, "USAGE_WATCHERS", (look,))
+    run("usage", "import", "calls.csv", "--collector", "bridge")
+    assert len(seen) == 1
+    (rejected, _) = json.loads(run("usage", "rejected", "list", "--json").stdout)
+    mended = run("usage", "rejected", "mend", str(rejected["id"]), "seconds=60")
+    assert mended.exit_code == 0, mended.output
+    assert seen == [seen[0]] * 2
+    assert run("usage", "import", "calls.csv", "--collector", "bridge").exit_code == 0
+    assert len(seen) == 2
+
+
+def test_a_server_lets_watchers_look_within_two_seconds(
+    run: Run, organisation: Organisation, server: Settings
+) -> None:
+    seen = threading.Event()
+    watcher = UsageWatcher("thresholds", lambda *_: seen.set())
+    with (
+        open_courier(organisation, server) as courier,
+        in_background(background_tasks(organisation, courier, [watcher])),
+    ):
+        database, store = organisation.database, organisation.usage_store
+        import_file(database, store, "bridge", Path("calls.csv"), now=organisation.clock())
+        imported = time.monotonic()
+        assert seen.wait(30)
+        assert time.monotonic() - imported < 2

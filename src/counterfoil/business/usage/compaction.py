@@ -28,6 +28,7 @@ from counterfoil.business.usage.store import (
     parquet,
     visible_segments,
 )
+from counterfoil.business.usage.watching import note_removed_segments
 from counterfoil.platform.engine.duck import Engine, open_engine, sql_literal
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.database import Database
@@ -168,9 +169,10 @@ def _sweep(database: Database, store: UsageStore, now: datetime) -> int:
     with database.transaction(now=now) as uow:
         rows = uow.query(
             "DELETE FROM usage_segment WHERE state = 'replaced' AND updated_at < :before "
-            "RETURNING path",
+            "RETURNING id, path, batch_id",
             before=now - GRACE,
         )
+        note_removed_segments(uow, [row["id"] for row in rows if row["batch_id"] is not None])
         known = {str(row["path"]) for row in uow.query("SELECT path FROM usage_segment")}
     for path in store.paths(rows):
         path.unlink(missing_ok=True)

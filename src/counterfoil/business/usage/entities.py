@@ -3,6 +3,7 @@
 from counterfoil.platform.metadata import Entity
 from counterfoil.platform.metadata.fields import (
     EXTERNAL_ID,
+    boolean,
     choice,
     date,
     document,
@@ -92,4 +93,21 @@ REJECTED_USAGE = Entity(
     ),
 )
 
-ENTITIES = (COLLECTOR, USAGE_BATCH, USAGE_SEGMENT, REJECTED_USAGE)
+USAGE_CURSOR = Entity(
+    name="usage_cursor",
+    plural="usage_cursors",
+    help="How far a watcher has seen the usage, as it arrives.",
+    created_by_command=True,
+    history=False,
+    fields=(
+        text("name", required=True, unique=True, max_length=60, help="The watcher's."),
+        integer("last_segment", required=True, help="Highest usage segment it has seen."),
+        boolean(
+            "behind",
+            required=True,
+            help="Segments above are gone; their events stand in compacted ones.",
+        ),
+    ),
+)
+
+ENTITIES = (COLLECTOR, USAGE_BATCH, USAGE_SEGMENT, REJECTED_USAGE, USAGE_CURSOR)

@@ -5,14 +5,23 @@ import os
 import signal
 import socket
 import types
+from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, NoReturn
 
 import typer
 import uvicorn
 from rich.console import Console
 
-from counterfoil.bootstrap import Organisation, Settings, open_courier, open_organisation
+from counterfoil.bootstrap import (
+    USAGE_WATCHERS,
+    Organisation,
+    Settings,
+    open_courier,
+    open_organisation,
+)
 from counterfoil.business.automation.delivering import Courier, prune_events
+from counterfoil.business.usage.watching import UsageWatcher, watch_usage
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.rest.app import build_app
 from counterfoil.interfaces.rest.authentication import AdminToken, load_admin_token
@@ -51,14 +60,23 @@ def serve(
         console.print("Stopped.")
 
 
-def background_tasks(organisation: Organisation, courier: Courier) -> list[Task]:
-    """What a server does besides answering: it delivers events, and forgets old ones."""
+def background_tasks(
+    organisation: Organisation,
+    courier: Courier,
+    watchers: Sequence[UsageWatcher] = USAGE_WATCHERS,
+) -> list[Task]:
+    """What a server does besides answering: watch usage, deliver events and forget old ones."""
+
+    def watch(watcher: UsageWatcher) -> bool:
+        database, store = organisation.database, organisation.usage_store
+        return watch_usage(database, store, watcher, now=organisation.clock()) > 0
 
     def prune() -> bool:
         prune_events(organisation.database, organisation.clock())
         return False
 
     return [
+        *(Task(f"usage watcher {one.name}", partial(watch, one)) for one in watchers),
         Task("delivery of events", courier.step, threads=DELIVERY_THREADS),
         Task("pruning of events", prune, interval=3600.0),
     ]

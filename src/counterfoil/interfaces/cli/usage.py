@@ -17,6 +17,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from counterfoil.bootstrap import USAGE_WATCHERS, Organisation
 from counterfoil.business.usage import reading
 from counterfoil.business.usage.collectors import load_collector, save_collectors
 from counterfoil.business.usage.commands import dismiss_rejected, import_file, rerun_rejected
@@ -24,6 +25,7 @@ from counterfoil.business.usage.compaction import compact as compact_usage
 from counterfoil.business.usage.intake import BatchSummary
 from counterfoil.business.usage.presets import BUILT_IN
 from counterfoil.business.usage.queries import list_batches, list_rejected
+from counterfoil.business.usage.watching import watch_usage_by_all
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.cli.organisation import AsJson, opened_organisation, opened_records
 from counterfoil.interfaces.cli.output import print_json, print_properties, print_table
@@ -76,6 +78,7 @@ def import_command(
             now=organisation.clock(),
             progress=progress,
         )
+        _watch(organisation)
     _print_summary(summary, as_json=as_json)
 
 
@@ -194,6 +197,7 @@ def mend(
             now=organisation.clock(),
             mended={record_id: mended},
         )
+        _watch(organisation)
     _print_summary(summary, as_json=as_json)
 
 
@@ -208,6 +212,7 @@ def rerun(ids: Ids = None, reason: Reason = None, as_json: AsJson = False) -> No
             ids=ids or None,
             reason=reason,
         )
+        _watch(organisation)
     _print_summary(summary, as_json=as_json)
 
 
@@ -219,6 +224,16 @@ def dismiss(ids: Ids = None, reason: Reason = None, as_json: AsJson = False) -> 
             organisation.database, now=organisation.clock(), ids=ids or None, reason=reason
         )
     print_properties("Rejected usage", {"dismissed": number}, as_json=as_json)
+
+
+def _watch(organisation: Organisation) -> None:
+    """Let the watchers look at usage that has just been accepted."""
+    watch_usage_by_all(
+        organisation.database,
+        organisation.usage_store,
+        USAGE_WATCHERS,
+        now=organisation.clock(),
+    )
 
 
 def _print_summary(summary: BatchSummary, *, as_json: bool) -> None:

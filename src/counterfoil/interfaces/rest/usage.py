@@ -218,7 +218,7 @@ ENDPOINTS = (
         answers={JSON: COUNTED},
         limit=64 * MEGABYTE,
         patient=True,
-        makes=("usage_batch", "usage_segment", "rejected_usage"),
+        makes=("usage_batch", "usage_segment", "rejected_usage", "usage_cursor"),
     ),
     Endpoint(
         method="POST",
