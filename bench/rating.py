@@ -40,6 +40,8 @@ SELECT row_number() OVER () AS item_id, row_number() OVER () AS subscription_cha
        DATE '2026-11-01' AS pricing_end, 1::DECIMAL(18,6) AS quantity, false AS prorated,
        m AS meter_id, 'sum' AS aggregation, 90::DECIMAL(38,15) AS event_minimum,
        60::DECIMAL(38,15) AS event_increment, 60::BIGINT AS unit_size,
+       NULL::BIGINT AS price_region_id, NULL::BIGINT AS site_id, NULL::BIGINT AS contact_id,
+       NULL::BIGINT AS contract_id,
        false AS by_event, NULL::BIGINT AS pool_id, false AS counted_only
 FROM range(1, {subscriptions} + 1) a(s), range(1, {meters} + 1) b(m)
 """
@@ -68,10 +70,13 @@ SELECT price_id, f::DECIMAL(28,6) AS from_quantity, u::DECIMAL(28,6) AS up_to,
        0::DECIMAL(28,10) AS flat_amount
 FROM price, (VALUES (0, 0, 500), (1, 500, 1000), (2, 1000, NULL)) t(n, f, u);
 CREATE TABLE price_layer AS
-SELECT s AS account_id, 'list' AS layer, 0::BIGINT AS owner_id, 0 AS specificity
+SELECT s AS account_id, 'list' AS layer, 0::BIGINT AS owner_id, 10000 AS specificity,
+       NULL::DATE AS valid_from, NULL::DATE AS valid_to
 FROM range(1, {subscriptions} + 1) t(s)
-UNION ALL SELECT s, 'template', s % 3 + 1, 1 FROM range(1, {subscriptions} + 1) t(s) WHERE s % 3 = 0
-UNION ALL SELECT s, 'account', s, 1000 FROM range(1, {subscriptions} + 1) t(s) WHERE s % 10 = 0;
+UNION ALL SELECT s, 'template', s % 3 + 1, 30000, NULL, NULL
+FROM range(1, {subscriptions} + 1) t(s) WHERE s % 3 = 0
+UNION ALL SELECT s, 'account', s, 40000, NULL, NULL
+FROM range(1, {subscriptions} + 1) t(s) WHERE s % 10 = 0;
 """
 
 # What an engineer who knows the data would write for the same columns, the trace included: sums

@@ -162,3 +162,37 @@ def test_a_contact_belongs_to_a_site_of_its_account(database: Database) -> None:
         with pytest.raises(Refused) as refused:
             uow.create("contact", {**contact, "external_id": "b", "account_id": other})
         assert codes(refused) == [("wrong_site", "site_id", None)]
+
+
+def test_a_template_does_not_build_on_itself(database: Database) -> None:
+    with database.transaction(now=NOW) as uow:
+        base = uow.create("pricing_template", {"external_id": "base", "name": "Base"})
+        top = uow.create(
+            "pricing_template",
+            {"external_id": "top", "name": "Top", "base_template_id": base["id"]},
+        )
+        with pytest.raises(Refused) as answer:
+            uow.update("pricing_template", int(base["id"]), {"base_template_id": top["id"]})
+        assert codes(answer) == [("template_circle", "base_template_id", None)]
+
+
+def test_an_account_has_one_assigned_template_on_a_day(database: Database) -> None:
+    with database.transaction(now=NOW) as uow:
+        acme, other = account(uow, "ACME"), account(uow, "OTHER")
+        template = uow.create("pricing_template", {"external_id": "t", "name": "T"})["id"]
+
+        def assign(holder: int, first: str | None, end: str | None) -> Record:
+            values = {"account_id": holder, "pricing_template_id": template}
+            return uow.create(
+                "template_assignment", {**values, "valid_from": first, "valid_to": end}
+            )
+
+        assign(acme, None, "2026-02-01")
+        assign(acme, "2026-02-01", None)
+        assign(other, None, None)
+        with pytest.raises(Refused) as answer:
+            assign(acme, "2026-05-01", None)
+        assert codes(answer) == [("overlapping_validity", "valid_from", None)]
+        with pytest.raises(Refused) as answer:
+            assign(other, "2026-05-01", "2026-05-01")
+        assert ("ends_before_start", "valid_to", None) in codes(answer)

@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from threading import Thread
 
 import pytest
 
@@ -248,3 +249,127 @@ def test_checking_saves_nothing(loaded: Database) -> None:
         before = rows(uow)
         assert find_price_book_problems(uow, book) == []
         assert rows(uow) == before
+
+
+LAYERS = """\
+price_regions: [{id: asia, name: Asia}]
+pricing_templates:
+  - {id: gold, name: Gold, base: silver}
+  - {id: silver, name: Silver}
+prices:
+  - {price_region: asia, charge: room, currency: JPY, model: flat, amount: 9}
+  - {site: HQ, charge: room, currency: USD, model: flat, amount: 9}
+  - {contact: ANN, charge: room, currency: USD, model: flat, amount: 8}
+  - {contract: FRAME, charge: room, currency: USD, model: flat, amount: 7}
+template_assignments:
+  - {account: ACME, pricing_template: gold, valid_from: 2026-02-01}
+"""
+
+
+@pytest.fixture
+def placed(loaded: Database) -> Database:
+    """ACME has a site and a contact."""
+    with loaded.transaction(now=NOW) as uow:
+        acme = uow.ids_by("account", "external_id", ["ACME"])["ACME"]
+        site = {"external_id": "HQ", "name": "HQ", "country": "US", "account_id": acme}
+        uow.create("site", site)
+        uow.create("contact", {"external_id": "ANN", "name": "Ann", "account_id": acme})
+    return loaded
+
+
+def test_layers_are_saved_once(placed: Database) -> None:
+    with placed.transaction(now=LATER) as uow:
+        assert load(uow, LAYERS) == {
+            "price_regions_created": 1,
+            "pricing_templates_created": 2,
+            "prices_created": 4,
+            "template_assignments_created": 1,
+        }
+    with placed.transaction(now=LATER) as uow:
+        assert load(uow, LAYERS) == {
+            "price_regions_unchanged": 1,
+            "pricing_templates_unchanged": 2,
+            "prices_unchanged": 4,
+            "template_assignments_unchanged": 1,
+        }
+        gold = uow.find("pricing_template", external_id="gold")
+        silver = uow.find("pricing_template", external_id="silver")
+        assert gold and silver and gold["base_template_id"] == silver["id"]
+
+
+def test_a_template_may_stop_building_on_another(placed: Database) -> None:
+    with placed.transaction(now=LATER) as uow:
+        load(uow, LAYERS)
+        assert load(uow, LAYERS.replace(", base: silver", ""))["pricing_templates_changed"] == 1
+        gold = uow.find("pricing_template", external_id="gold")
+        assert gold and gold["base_template_id"] is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("site: HQ", "site: SHED", ("unknown_site", 7, "prices[1].site")),
+        ("contact: ANN", "contact: BOB", ("unknown_contact", 8, "prices[2].contact")),
+        (
+            "price_region: asia",
+            "price_region: mars",
+            ("unknown_price_region", 6, "prices[0].price_region"),
+        ),
+        (
+            "base: silver",
+            "base: tin",
+            ("unknown_pricing_template", 3, "pricing_templates[0].base"),
+        ),
+        (
+            "account: ACME, pricing_template: gold",
+            "account: ACME, pricing_template: tin",
+            ("unknown_pricing_template", 11, "template_assignments[0].pricing_template"),
+        ),
+    ],
+)
+def test_owners_there_are_none_of_are_refused_at_their_line(
+    placed: Database, old: str, new: str, expected: tuple[str, int, str]
+) -> None:
+    with placed.transaction(now=LATER) as uow:
+        (problem,) = refused(uow, LAYERS.replace(old, new))
+    assert (problem.code, problem.line, problem.field) == expected
+
+
+def test_a_circle_closed_by_a_second_book_is_refused(placed: Database) -> None:
+    with placed.transaction(now=LATER) as uow:
+        load(uow, LAYERS)
+    text = "pricing_templates:\n  - {id: silver, name: Silver, base: gold}\n"
+    with placed.transaction(now=LATER) as uow:
+        (problem,) = refused(uow, text)
+    assert (problem.code, problem.line) == ("template_circle", 2)
+
+
+def test_an_assignment_that_reaches_into_a_stored_one_is_refused(placed: Database) -> None:
+    with placed.transaction(now=LATER) as uow:
+        load(uow, LAYERS)
+    text = (
+        "template_assignments:\n  - {account: ACME, pricing_template: gold, valid_to: 2026-03-01}\n"
+    )
+    with placed.transaction(now=LATER) as uow:
+        (problem,) = refused(uow, text)
+    assert (problem.code, problem.line) == ("overlapping_validity", 2)
+
+
+def test_of_two_writers_of_one_price_the_second_sees_the_first(placed: Database) -> None:
+    """The second waits for the lock until the first has ended, and is then refused."""
+    price = "prices: [{account: ACME, charge: minutes, currency: USD, model: flat, amount: 1%s}]"
+    answers: list[list[str]] = []
+
+    def write() -> None:
+        with placed.transaction(now=LATER) as uow:
+            told = refused(uow, price % ", valid_from: 2026-02-01")
+            answers.append([problem.code for problem in told])
+
+    with placed.transaction(now=LATER) as uow:
+        load(uow, price % "")
+        second = Thread(target=write)
+        second.start()
+        second.join(timeout=0.2)
+        assert answers == []
+    second.join()
+    assert answers == [["overlapping_validity"]]

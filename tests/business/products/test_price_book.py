@@ -45,7 +45,7 @@ def test_the_documented_example_is_right() -> None:
         "managed-room",
         "installation",
     ]
-    assert len(book.prices) == 8
+    assert len(book.prices) == 10
 
 
 def test_amounts_are_exactly_what_the_text_says() -> None:
@@ -244,3 +244,73 @@ def test_an_own_price_needs_exactly_one_owner(owner: str) -> None:
 )
 def test_what_is_no_price_book_is_refused(text: str, code: str, line: int) -> None:
     assert [found[:2] for found in refusals(text)] == [(code, line)]
+
+
+LAYERS = """\
+price_regions:
+- {id: asia, name: Asia, prices: [{charge: c, currency: JPY, model: flat, amount: 1}]}
+pricing_templates:
+- {id: gold, name: Gold, base: silver}
+- {id: silver, name: Silver, prices: [{charge: c, currency: JPY, model: flat, amount: 2}]}
+prices:
+- {price_region: asia, charge: d, currency: JPY, model: flat, amount: 1}
+- {account: A, charge: c, currency: JPY, model: flat, amount: 3}
+- {site: TOKYO, charge: c, currency: JPY, model: flat, amount: 4}
+- {contact: ANN, charge: c, currency: JPY, model: flat, amount: 5}
+- {contract: FRAME, charge: c, currency: JPY, model: flat, amount: 6}
+- {subscription: S, charge: c, currency: JPY, model: flat, amount: 7}
+template_assignments:
+- {account: A, pricing_template: gold, valid_from: 2026-01-01, valid_to: 2026-04-01}
+"""
+
+
+def test_every_layer_has_its_place_in_the_notation() -> None:
+    book, problems = parse_price_book(LAYERS, "book.yaml")
+    assert problems == []
+    assert [(price.layer, price.owner) for price in book.prices] == [
+        ("region", "asia"),
+        ("template", "silver"),
+        ("region", "asia"),
+        ("account", "A"),
+        ("site", "TOKYO"),
+        ("contact", "ANN"),
+        ("contract", "FRAME"),
+        ("subscription", "S"),
+    ]
+    gold, _ = book.of_entity("pricing_template")
+    assert gold.references == {"base_template_id": "silver"}
+    (assigned,) = book.assignments
+    assert (assigned.account, assigned.template) == ("A", "gold")
+    assert (assigned.valid_from, assigned.valid_to) == (date(2026, 1, 1), date(2026, 4, 1))
+
+
+def test_templates_that_build_on_themselves_are_refused() -> None:
+    text = (
+        "pricing_templates:\n- {id: a, name: A, base: b}\n- {id: b, name: B, base: c}\n"
+        "- {id: c, name: C, base: a}\n- {id: d, name: D, base: a}\n"
+    )
+    _, problems = parse_price_book(text, "book.yaml")
+    assert [(problem.code, problem.line, problem.field) for problem in problems] == [
+        ("template_circle", 2, "pricing_templates[0].base"),
+        ("template_circle", 3, "pricing_templates[1].base"),
+        ("template_circle", 4, "pricing_templates[2].base"),
+    ]
+    assert problems[0].message.endswith("a on b on c on a")
+
+
+@pytest.mark.parametrize(
+    ("second", "refused"),
+    [
+        ("valid_from: 2026-03-31", ("overlapping_validity", 3, ".valid_from")),
+        ("valid_from: 2026-05-01, valid_to: 2026-05-01", ("ends_before_start", 3, ".valid_to")),
+    ],
+)
+def test_a_wrong_assignment_is_refused_at_its_line(
+    second: str, refused: tuple[str, int, str]
+) -> None:
+    text = (
+        "template_assignments:\n- {account: A, pricing_template: t, valid_to: 2026-04-01}\n"
+        f"- {{account: A, pricing_template: u, {second}}}\n"
+    )
+    code, line, field = refused
+    assert (code, line, f"template_assignments[1]{field}") in refusals(text)

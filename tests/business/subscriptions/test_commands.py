@@ -59,6 +59,10 @@ def sold(database: Database) -> Database:
             made = create_account(uow, {"external_id": name, "name": name}, parent=parent)
             site = {"external_id": f"{name} site", "account_id": made["id"], "name": name}
             uow.create("site", {**site, "country": "FR"})
+            contact = {"external_id": f"{name} contact", "account_id": made["id"], "name": name}
+            uow.create("contact", contact)
+            contract = {"external_id": f"{name} contract", "account_id": made["id"], "name": name}
+            uow.create("contract", {**contract, "start_date": day("2026-01-01")})
     return database
 
 
@@ -101,6 +105,24 @@ def test_a_subscription_begins_with_every_charge_of_its_plan(sold: Database) -> 
         assert [row["identifier"] for row in named] == ["0800", "bridge"]
 
 
+def test_a_subscription_may_be_under_a_contract_of_an_account_above(sold: Database) -> None:
+    with sold.transaction(now=NOW) as uow:
+        owners = {"contact": "division contact", "contract": "top contract"}
+        (subscription,) = activate_subscriptions(uow, [activation(**owners)])
+        stored = uow.get("subscription", subscription)
+        contract = uow.get("contract", int(str(stored["contract_id"])))
+        assert contract["external_id"] == "top contract"
+
+
+def test_a_contract_ends_after_it_starts(sold: Database) -> None:
+    with sold.transaction(now=NOW) as uow:
+        contract = uow.find("contract", external_id="top contract")
+        assert contract
+        with pytest.raises(Refused) as answer:
+            uow.update("contract", int(str(contract["id"])), {"end_date": day("2026-01-01")})
+        assert refusals(answer) == [("ends_before_start", "end_date", None)]
+
+
 def test_many_begin_at_once_in_order(sold: Database) -> None:
     with sold.transaction(now=NOW) as uow:
         names = [f"S-{number:03}" for number in range(300)]
@@ -117,6 +139,11 @@ def test_many_begin_at_once_in_order(sold: Database) -> None:
         ({"site": "moon"}, ("unknown_site", "site")),
         ({"site": "other site"}, ("wrong_site", "site_id")),
         ({"site": "sister site"}, ("wrong_site", "site_id")),
+        ({"contact": "nobody"}, ("unknown_contact", "contact")),
+        ({"contact": "sister contact"}, ("wrong_contact", "contact_id")),
+        ({"contract": "nothing"}, ("unknown_contract", "contract")),
+        ({"contract": "sister contract"}, ("wrong_contract", "contract_id")),
+        ({"contract": "other contract"}, ("wrong_contract", "contract_id")),
         ({"quantities": {"chair": Decimal(1)}}, ("unknown_charge", "quantities.chair")),
         ({"quantities": {"room": Decimal(-1)}}, ("negative", "quantities.room")),
         ({"end_date": day("2026-01-10")}, ("ends_before_start", "end_date")),

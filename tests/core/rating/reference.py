@@ -4,7 +4,7 @@ The engine's statements are compared with this. It is written from the rules in 
 not from the statements.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -88,11 +88,14 @@ def half_up(value: Fraction, digits: int) -> Decimal:
     return Decimal(sign * units).scaleb(-digits)
 
 
-def winning_price(
-    prices: Sequence[Price], specificity: dict[tuple[str, int], int], day: date
-) -> Price | None:
-    holding = [p for p in prices if p.holds_on(day) and (p.layer, p.owner_id) in specificity]
-    return max(holding, key=lambda p: specificity[p.layer, p.owner_id], default=None)
+Rank = Callable[[str, int, date], int]
+"""How specific the prices of a layer and owner are on a day; 0 where they are not looked at."""
+
+
+def winning_price(prices: Sequence[Price], rank: Rank, day: date) -> Price | None:
+    ranked = [(rank(p.layer, p.owner_id, day), p) for p in prices if p.holds_on(day)]
+    place, price = max(ranked, key=lambda found: found[0], default=(0, None))
+    return price if place else None
 
 
 def cost(price: Price, quantity: Fraction, *, included: bool = True) -> Fraction:
@@ -128,12 +131,10 @@ def days_between(start: date, end: date) -> list[date]:
     return [start + timedelta(days=n) for n in range((end - start).days)]
 
 
-def epochs(
-    item: Item, prices: Sequence[Price], specificity: dict[tuple[str, int], int]
-) -> list[tuple[date, date, Price]]:
+def epochs(item: Item, prices: Sequence[Price], rank: Rank) -> list[tuple[date, date, Price]]:
     """Day by day: which price wins; a new epoch where the winner changes."""
     if item.one_price:
-        price = winning_price(prices, specificity, item.service_start)
+        price = winning_price(prices, rank, item.service_start)
         assert price is not None
         return [(item.service_start, item.service_end, price)]
     found: list[tuple[date, date, Price]] = []
@@ -141,7 +142,7 @@ def epochs(
         billed_at = [b.price_id for b in item.billed if b.start <= day < b.end]
         price = next((p for p in prices if p.price_id in billed_at), None)
         if price is None:
-            price = winning_price(prices, specificity, day)
+            price = winning_price(prices, rank, day)
         assert price is not None
         if found and found[-1][2] is price:
             found[-1] = (found[-1][0], day + timedelta(days=1), price)
@@ -150,14 +151,12 @@ def epochs(
     return found
 
 
-def rate(
-    item: Item, prices: Sequence[Price], specificity: dict[tuple[str, int], int]
-) -> list[Rated]:
+def rate(item: Item, prices: Sequence[Price], rank: Rank) -> list[Rated]:
     """All rated charges of an item, its zone being UTC."""
     rated = []
     before = sum((billed.quantity for billed in item.billed), Fraction(0))
     seen_before = bool(item.billed)
-    for number, (start, end, price) in enumerate(epochs(item, prices, specificity)):
+    for number, (start, end, price) in enumerate(epochs(item, prices, rank)):
         if item.kind == "usage":
             inside = [q for at, q in item.events if start <= at.date() < end]
             inside_billed = [b for b in item.billed if start <= b.start < end]

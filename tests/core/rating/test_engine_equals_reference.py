@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.core.rating.reference import Billed, Item, Price, Rated, Tier, half_up, rate
 
+from counterfoil.core.rating.layers import SPECIFICITY
 from counterfoil.core.rating.relations import (
     BILLED_USAGE,
     CHARGE_ITEM,
@@ -23,14 +24,40 @@ from counterfoil.core.rating.relations import (
 from counterfoil.core.rating.statements import PRICE_EPOCHS, Needs, rating_statements
 from counterfoil.platform.engine.duck import Engine, open_engine
 
-SPECIFICITY = {
-    ("list", 0): 0,
-    ("template", 5): 1,
-    ("account", 8): 999,
-    ("account", 9): 1000,
-    ("subscription", 4): 1_000_000,
-}
 FIRST = date(2024, 1, 1)
+# Layer and owner, how much less specific it is than the nearest of its layer, and on which days of
+# the cycle it is looked at.
+LAYER_ROWS = [
+    ("list", 0, 0, None, None),
+    ("template", 5, 0, 10, 20),
+    ("template", 6, 1, 10, 20),
+    ("template", 6, 0, 20, None),
+    ("account", 8, 1, None, None),
+    ("account", 9, 0, None, None),
+]
+ITEM_OWNERS = {"region": 2, "site": 3, "contact": 4, "contract": 7}
+OWNERS = sorted({row[:2] for row in LAYER_ROWS} | set(ITEM_OWNERS.items()) | {("subscription", 1)})
+
+
+def rank(layer: str, owner: int, day: date) -> int:
+    """How specific a layer's owner is for every item on a day; 0 where it is not looked at."""
+    if (layer, owner) not in LAYER_DAYS:
+        return SPECIFICITY[layer]
+    passed = (day - FIRST).days
+    return max(
+        (
+            SPECIFICITY[layer] - less
+            for less, first, end in LAYER_DAYS[layer, owner]
+            if (first or 0) <= passed and (end is None or passed < end)
+        ),
+        default=0,
+    )
+
+
+LAYER_DAYS = {
+    (layer, owner): [row[2:] for row in LAYER_ROWS if row[:2] == (layer, owner)]
+    for layer, owner, *_ in LAYER_ROWS
+}
 MIDNIGHT_UTC = datetime.combine(FIRST, time.min)
 
 # Amounts with exact half-cent ties, and unit sizes that do not divide.
@@ -66,7 +93,7 @@ def prices(draw: Any) -> list[Price]:
     """A list price that always holds, and others in all layers with their own validity."""
     book = []
     for number in range(draw(st.integers(1, 6))):
-        layer, owner = ("list", 0) if number == 0 else draw(st.sampled_from(sorted(SPECIFICITY)))
+        layer, owner = ("list", 0) if number == 0 else draw(st.sampled_from(OWNERS))
         model = draw(st.sampled_from(["flat", "per_unit", "graduated", "volume", "package"]))
         valid_from = valid_to = None
         if number > 0:
@@ -182,7 +209,7 @@ def test_engine_gives_what_the_reference_gives(
     case: tuple[list[Item], dict[int, list[Price]]],
 ) -> None:
     chosen, books = case
-    expected = [row for item in chosen for row in rate(item, books[item.item_id], SPECIFICITY)]
+    expected = [row for item in chosen for row in rate(item, books[item.item_id], rank)]
     with open_engine(threads=1) as engine:
         got = rate_with_engine(engine, chosen, books)
     assert got == expected
@@ -251,6 +278,7 @@ def load(engine: Engine, chosen: list[Item], books: dict[int, list[Price]]) -> N
                 False,
                 None,
                 False,
+                *ITEM_OWNERS.values(),
             )
             for i in chosen
         ],
@@ -294,9 +322,8 @@ def load(engine: Engine, chosen: list[Item], books: dict[int, list[Price]]) -> N
         engine,
         PRICE_LAYER,
         [
-            (9, layer, owner, rank)
-            for (layer, owner), rank in SPECIFICITY.items()
-            if layer != "subscription"
+            (9, layer, owner, SPECIFICITY[layer] - less, day_of(first), day_of(end))
+            for layer, owner, less, first, end in LAYER_ROWS
         ],
     )
     register(
@@ -327,6 +354,10 @@ def load(engine: Engine, chosen: list[Item], books: dict[int, list[Price]]) -> N
             for b in i.billed
         ],
     )
+
+
+def day_of(number: int | None) -> date | None:
+    return None if number is None else FIRST + timedelta(days=number)
 
 
 def decimal(value: Fraction | None) -> Decimal | None:

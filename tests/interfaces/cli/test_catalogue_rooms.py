@@ -137,3 +137,16 @@ def test_a_wrong_quantity_is_refused(sold: Run, quantity: str) -> None:
     assert answer.exit_code == 2
     assert "--quantity: " in answer.stderr
     assert printed(sold("subscriptions", "list", "--json")) == []
+
+
+def test_the_price_that_holds_is_explained(sold: Run) -> None:
+    told = json.loads(sold("prices", "explain", "ACME", "room", "--json").stdout)
+    assert [(row["layer"], row["owner"], row["verdict"]) for row in told["layers"]] == [
+        ("account", "ACME", "none"),
+        ("list", None, "wins"),
+    ]
+    assert told["tiers"][0]["unit_amount"] == "450.0000000000"
+    shown = sold("price", "explain", "ACME", "room", "--date", "2026-03-01")
+    assert "The list has a price without bounds, the most specific on this day." in shown.stdout
+    unknown = sold("prices", "explain", "ACME", "chair")
+    assert (unknown.exit_code, "there is no charge 'chair'" in unknown.stderr) == (2, True)

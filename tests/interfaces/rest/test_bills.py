@@ -139,3 +139,37 @@ def test_what_cannot_be_previewed(
 )
 def test_what_is_no_bill_run(api: httpx.Client, body: dict[str, object]) -> None:
     assert api.post("/bill-runs", json=body).status_code == 422
+
+
+def test_the_price_that_holds_is_explained(api: httpx.Client, billed: object) -> None:
+    asked = {"account": "ACME", "charge": "dial-out", "subscription": "S-1", "date": "2026-03-01"}
+    told = api.get("/price-explanations", params=asked).json()
+    assert [(row["layer"], row["owner"], row["verdict"]) for row in told["layers"]] == [
+        ("subscription", "S-1", "none"),
+        ("account", "ACME", "none"),
+        ("list", None, "wins"),
+    ]
+    assert told["tiers"][0]["unit_amount"] == "0.22"
+    assert told["asked"]["day"] == "2026-03-01"
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "problem"),
+    [
+        ({"account": "ACME"}, 422, ("missing", "charge")),
+        ({"account": "ACME", "charge": "seat"}, 404, ("unknown_charge", "charge")),
+        ({"account": "ACME", "charge": "room", "date": "soon"}, 422, ("wrong_value", "date")),
+        ({"account": "ACME", "charge": "room", "day": "1"}, 422, ("unknown_parameter", "day")),
+    ],
+)
+def test_a_wrong_question_about_a_price_is_refused(
+    api: httpx.Client,
+    billed: object,
+    asked: dict[str, str],
+    status: int,
+    problem: tuple[str, str],
+) -> None:
+    answer = api.get("/price-explanations", params=asked)
+    assert answer.status_code == status
+    (told,) = answer.json()["errors"]
+    assert (told["code"], told["field"]) == problem

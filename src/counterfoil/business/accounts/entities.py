@@ -5,6 +5,7 @@ from counterfoil.platform.metadata.fields import (
     EXTERNAL_ID,
     boolean,
     choice,
+    date,
     integer,
     reference,
     text,
@@ -28,7 +29,13 @@ ACCOUNT = Entity(
         ),
         reference(
             "pricing_template",
-            help="Default price layer of this account and all accounts below it.",
+            help="Price layer of this account and all accounts below it that have none of their "
+            "own, on days without a template assignment.",
+        ),
+        reference(
+            "price_region",
+            help="Whose prices hold instead of the list's, here and in all accounts below that "
+            "have none of their own.",
         ),
         choice("status", ("active", "closed"), default="active"),
         boolean(
@@ -56,6 +63,9 @@ SITE = Entity(
         text("country", required=True, max_length=2, help="ISO 3166-1 alpha-2."),
         text("p_code", max_length=12, help="Tax jurisdiction code of the place."),
         text("time_zone", max_length=64, help="IANA name."),
+        reference(
+            "price_region", help="For services used here, in place of the account's price region."
+        ),
     ),
 )
 
@@ -107,8 +117,8 @@ BILLING_PROFILE = Entity(
     ),
 )
 
-# pricing_template belongs to the products room by meaning, but accounts point to it and rooms
-# import downwards only, so it is declared with the accounts that carry it.
+# Pricing templates and price regions belong to the products room by meaning, but accounts point to
+# them and rooms import downwards only, so they are declared with the accounts that carry them.
 PRICING_TEMPLATE = Entity(
     name="pricing_template",
     plural="pricing_templates",
@@ -116,7 +126,44 @@ PRICING_TEMPLATE = Entity(
     fields=(
         EXTERNAL_ID,
         text("name", required=True),
+        reference(
+            "pricing_template",
+            name="base_template_id",
+            indexed=True,
+            help="The template this one builds on: asked where this one has no price.",
+        ),
     ),
 )
 
-ENTITIES = (PRICING_TEMPLATE, ACCOUNT, SITE, CONTACT, BILLING_PROFILE)
+PRICE_REGION = Entity(
+    name="price_region",
+    plural="price_regions",
+    help="Where a price book of its own holds in place of the list, such as a continent.",
+    fields=(
+        EXTERNAL_ID,
+        text("name", required=True),
+    ),
+)
+
+TEMPLATE_ASSIGNMENT = Entity(
+    name="template_assignment",
+    plural="template_assignments",
+    help="The pricing template of an account from a day to a day; on other days the account's own "
+    "field pricing_template_id holds. One at a time.",
+    fields=(
+        reference("account", required=True, immutable=True, indexed=True),
+        reference("pricing_template", required=True),
+        date("valid_from", help="First day; empty: always."),
+        date("valid_to", help="First day no longer valid."),
+    ),
+)
+
+ENTITIES = (
+    PRICING_TEMPLATE,
+    PRICE_REGION,
+    ACCOUNT,
+    TEMPLATE_ASSIGNMENT,
+    SITE,
+    CONTACT,
+    BILLING_PROFILE,
+)

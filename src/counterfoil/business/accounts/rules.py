@@ -4,10 +4,12 @@ Set-based: one call for all rows of a write, a fixed number of queries.
 """
 
 from collections.abc import Iterable, Mapping
+from datetime import date
 from typing import cast
 
 from counterfoil.business.accounts.countries import country_codes, unknown_country
 from counterfoil.core.money.currencies import CURRENCIES, unknown_currency
+from counterfoil.core.periods.validity import Validity, describe_overlap, find_overlaps
 from counterfoil.core.periods.zones import known_time_zone, unknown_time_zone
 from counterfoil.core.problems import Problem
 from counterfoil.platform.metadata import Record
@@ -154,6 +156,70 @@ def check_billing_profiles(
     return problems
 
 
+def check_pricing_templates(
+    uow: UnitOfWork, rows: list[Record], old_rows: list[Record | None]
+) -> list[Problem]:
+    """No pricing template builds on itself, however many templates lie between."""
+    del old_rows
+    if all(row["base_template_id"] is None for row in rows):
+        return []
+    lock_layers(uow)
+    stored = uow.query("SELECT id, base_template_id FROM pricing_template")
+    bases: Parents = {int(row["id"]): row["base_template_id"] for row in stored}
+    bases.update({int(row["id"]): row["base_template_id"] for row in rows})
+    problems: list[Problem] = []
+    for place, row in enumerate(rows):
+        try:
+            find_root(int(row["id"]), bases, {})
+        except _Circle:
+            message = f"would make the template {row['external_id']!r} build on itself"
+            line = _line(rows, place)
+            problems.append(Problem("template_circle", message, "base_template_id", line=line))
+    return problems
+
+
+def check_template_assignments(
+    uow: UnitOfWork, rows: list[Record], old_rows: list[Record | None]
+) -> list[Problem]:
+    """An account has at most one assigned template on a day."""
+    del old_rows
+    lock_layers(uow)
+    problems: list[Problem] = []
+    validities: list[Validity] = []
+    for place, row in enumerate(rows):
+        starts, ends = cast("date | None", row["valid_from"]), cast("date | None", row["valid_to"])
+        if starts is not None and ends is not None and ends <= starts:
+            message = f"{ends} is not after valid_from, {starts}"
+            line = _line(rows, place)
+            problems.append(Problem("ends_before_start", message, "valid_to", line=line))
+        validities.append(Validity(row["account_id"], starts, ends, place))
+    stored = uow.query(
+        "SELECT account_id, valid_from, valid_to FROM template_assignment"
+        " WHERE account_id = ANY(:accounts) AND id <> ALL(:ids)",
+        accounts=sorted({row["account_id"] for row in rows}),
+        ids=[row["id"] for row in rows],
+    )
+    validities += [
+        Validity(row["account_id"], row["valid_from"], row["valid_to"], -1) for row in stored
+    ]
+    for earlier, later in find_overlaps(validities):
+        place = max(earlier.place, later.place)
+        if place >= 0:
+            said = describe_overlap(earlier, later, "template assignment")
+            line = _line(rows, place)
+            problems.append(Problem("overlapping_validity", said, "valid_from", line=line))
+    return problems
+
+
+def lock_layers(uow: UnitOfWork) -> None:
+    """Wait until no other unit of work is writing prices, templates or assignments.
+
+    Two that write at the same time do not see each other: each alone could be right and both
+    together wrong.
+    """
+    uow.query("SELECT pg_advisory_xact_lock(hashtextextended('price layers', 0))")
+
+
 def _find_country_problems(row: Record, line: int | None) -> list[Problem]:
     country = row["country"]
     if country is None or country in country_codes():
@@ -178,7 +244,9 @@ CONSEQUENCES: dict[str, RecordCheck] = {"account": move_descendants}
 """What a right write brings with it: to be run after the rules of all rooms."""
 
 CHECKS: dict[str, RecordCheck] = {
+    "pricing_template": check_pricing_templates,
     "account": check_accounts,
+    "template_assignment": check_template_assignments,
     "site": check_places,
     "contact": check_contacts,
     "billing_profile": check_billing_profiles,

@@ -17,10 +17,10 @@ from counterfoil.business.billing.loading import (
     load_charges,
     load_open_drafts,
     load_pool_members,
-    load_prices,
     load_profiles,
     new_usage_relation,
 )
+from counterfoil.business.billing.price_layers import load_prices
 from counterfoil.business.billing.rating import usage_span
 from counterfoil.business.billing.relations import (
     make_relation,
@@ -211,19 +211,17 @@ def compute_bills(
             "SELECT subscription_charge_id FROM charge WHERE billed_through > end_date"
         )
         billed = load_billed_charges(uow, [int(row[0]) for row in again])
-        load_terms(uow, engine, accounts, charges, billed)
+        load_terms(uow, engine, charges, billed)
         make_reversible(engine)
         make_charged(uow, engine, store, runner)
         return assemble(uow, engine, accounts, billing_date)
 
 
-def load_terms(
-    uow: UnitOfWork, engine: Engine, accounts: Sequence[int], charges: pa.Table, billed: pa.Table
-) -> None:
+def load_terms(uow: UnitOfWork, engine: Engine, charges: pa.Table, billed: pa.Table) -> None:
     """Put beside ``charge_item`` the prices of the charges, what was ``billed`` of them earlier,
     and what late usage among the items continues."""
     engine.register("billed_charge", billed)
-    prices, tiers, layers = load_prices(uow, accounts, charges, billed)
+    prices, tiers, layers = load_prices(uow, charges, billed)
     engine.register("price", prices)
     engine.register("price_tier", tiers)
     engine.register("price_layer", layers)

@@ -1,5 +1,6 @@
 """Declarations of the billing room."""
 
+from counterfoil.core.rating.layers import LAYER_NAMES
 from counterfoil.platform.metadata import Entity
 from counterfoil.platform.metadata.fields import (
     boolean,
@@ -135,7 +136,7 @@ RATED_CHARGE = Entity(
             name="reverses_id",
         ),
         reference("price"),
-        choice("layer", ("list", "template", "account", "subscription")),
+        choice("layer", LAYER_NAMES),
         decimal("quantity", 38, 15, required=True, help="Priced units of this rated charge."),
         decimal(
             "quantity_before",

@@ -11,6 +11,11 @@ from decimal import Decimal
 
 import pyarrow as pa
 
+from counterfoil.business.billing.price_explanation import (
+    PricedItem,
+    price_region_of,
+    weigh_prices,
+)
 from counterfoil.business.billing.relations import (
     make_relation,
     midnight_relation,
@@ -50,11 +55,14 @@ class Explanation:
     sentences: tuple[str, ...]
 
 
+_OWNERS = ("site_id", "contact_id", "contract_id", "subscription_id")
+
 _FACTS = """
 SELECT c.id AS charge_id, c.name, c.kind, c.unit, c.unit_size, c.event_minimum,
        c.event_increment, c.meter_id, m.external_id AS meter, m.unit AS meter_unit,
        coalesce(m.aggregation, 'sum') AS aggregation, s.id AS subscription_id,
-       s.external_id AS subscription, s.account_id, a.external_id AS account
+       s.external_id AS subscription, s.account_id, a.external_id AS account, s.site_id,
+       s.contact_id, s.contract_id
 FROM subscription_charge sc
 JOIN subscription s ON s.id = sc.subscription_id
 JOIN account a ON a.id = s.account_id
@@ -62,36 +70,6 @@ JOIN charge c ON c.id = sc.charge_id
 LEFT JOIN meter m ON m.id = c.meter_id
 JOIN rated_charge r ON r.subscription_charge_id = sc.id
 WHERE r.id = :rated_charge
-"""
-
-_LAYERS = """
-WITH RECURSIVE up AS (
-    SELECT id, parent_id, pricing_template_id, external_id, 0 AS distance
-    FROM account WHERE id = :account
-    UNION ALL
-    SELECT a.id, a.parent_id, a.pricing_template_id, a.external_id, up.distance + 1
-    FROM account a JOIN up ON a.id = up.parent_id
-), layer AS (
-    SELECT 'list' AS layer, 0::bigint AS owner_id, 'list' AS owner, 0 AS specificity
-    UNION ALL
-    (SELECT 'template', t.id, t.external_id, 1 FROM up
-     JOIN pricing_template t ON t.id = up.pricing_template_id ORDER BY up.distance LIMIT 1)
-    UNION ALL
-    SELECT 'account', id, external_id, 1000 - distance FROM up
-    UNION ALL
-    SELECT 'subscription', CAST(:subscription_id AS bigint), CAST(:subscription AS text), 1000000
-)
-SELECT p.id AS price_id, p.layer, l.owner, p.valid_from, p.valid_to, p.model,
-       p.id = CAST(:price AS bigint) AS wins
-FROM price p
-JOIN layer l ON l.layer = p.layer AND l.owner_id = CASE p.layer WHEN 'list' THEN 0
-     WHEN 'template' THEN p.pricing_template_id WHEN 'account' THEN p.account_id
-     ELSE CASE WHEN p.subscription_external_id = :subscription
-          THEN CAST(:subscription_id AS bigint) END END
-WHERE p.charge_id = :charge AND p.currency = :currency
-  AND coalesce(p.valid_from, CAST(:day AS date)) <= :day
-  AND (p.valid_to IS NULL OR p.valid_to > :day)
-ORDER BY l.specificity DESC
 """
 
 
@@ -104,16 +82,7 @@ def explain_line(
     rated = uow.get("rated_charge", int(line["rated_charge_id"]))
     facts = uow.query(_FACTS, rated_charge=rated["id"])[0]
     price = None if rated["price_id"] is None else uow.get("price", int(rated["price_id"]))
-    layers = uow.query(
-        _LAYERS,
-        account=facts["account_id"],
-        subscription_id=facts["subscription_id"],
-        subscription=facts["subscription"],
-        charge=facts["charge_id"],
-        currency=rated["currency"],
-        day=rated["service_start"],
-        price=rated["price_id"],
-    )
+    layers = _read_layers(uow, rated, facts)
     listed: list[Record] = []
     if rated["kind"] == "usage":
         itemised = itemise_usage(uow, store, [rated["id"]]).slice(0, events)
@@ -122,6 +91,26 @@ def explain_line(
     return Explanation(
         line, rated, facts, price, layers, listed, _sentences(rated, facts, price, layers)
     )
+
+
+def _read_layers(uow: UnitOfWork, rated: Record, facts: Record) -> list[Record]:
+    """The prices that could have applied on the first day, most specific first."""
+    item = PricedItem(
+        account_id=facts["account_id"],
+        charge_id=facts["charge_id"],
+        currency=rated["currency"],
+        day=rated["service_start"],
+        owners={
+            **{name: facts[name] for name in _OWNERS},
+            "price_region_id": price_region_of(uow, facts["account_id"], facts["site_id"]),
+        },
+    )
+    layers, _ = weigh_prices(uow, item)
+    return [
+        {**layer, "wins": layer["price_id"] == rated["price_id"]}
+        for layer in layers
+        if layer["verdict"] in ("wins", "passed_over") or layer["price_id"] == rated["price_id"]
+    ]
 
 
 # Late usage is itemised together with what its service period was billed for before.
@@ -227,7 +216,7 @@ def _sentences(
     owner = next((layer["owner"] for layer in layers if layer["wins"]), None)
     said.append(
         f"Price {rated['price_id']} of layer {rated['layer']}"
-        + (f" ({owner})" if owner and owner != "list" else "")
+        + (f" ({owner})" if owner else "")
         + f" applies{_passed_over(len(layers) - 1)}."
     )
     if rated["kind"] == "usage":

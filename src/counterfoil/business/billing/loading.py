@@ -10,6 +10,7 @@ from datetime import date, timedelta
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from counterfoil.business.billing.price_layers import layers_of, regions
 from counterfoil.business.usage.store import BUCKETS, UsageStore, parquet, visible_segments
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
@@ -24,7 +25,7 @@ WITH RECURSIVE billed AS (
 )
 """
 
-_CHARGES = f"""{_BILLED}, node AS (
+_CHARGES = f"""{_BILLED}, {regions("billed")}, node AS (
     SELECT id AS account_id, id AS subtree_id FROM account WHERE pool_node
     UNION ALL
     SELECT a.id, n.subtree_id FROM account a JOIN node n ON a.parent_id = n.account_id
@@ -37,7 +38,8 @@ SELECT sc.id AS subscription_charge_id, sc.subscription_id, b.account_id, b.bill
        c.meter_id, coalesce(m.aggregation, 'sum') AS aggregation,
        c.event_minimum, c.event_increment, c.unit_size, c.unit,
        c.name AS charge_name, pr.name AS product_name, a.name AS account_name,
-       st.name AS site_name, a.root_id,
+       st.name AS site_name, a.root_id, s.site_id, s.contact_id, s.contract_id,
+       coalesce(st.price_region_id, region.price_region_id) AS price_region_id,
        sc.quantity, sc.start_date, sc.end_date, sc.billed_through,
        EXISTS (SELECT 1 FROM subscription_charge e
                WHERE e.subscription_id = sc.subscription_id AND e.charge_id = sc.charge_id
@@ -58,6 +60,7 @@ JOIN product pr ON pr.id = rp.product_id
 LEFT JOIN meter m ON m.id = c.meter_id
 LEFT JOIN site st ON st.id = s.site_id
 LEFT JOIN node n ON n.account_id = b.account_id
+LEFT JOIN region ON region.account_id = b.account_id
 WHERE sc.start_date <= :billing_date
 """
 
@@ -76,41 +79,6 @@ _POOLED = """
 _BILLED_IN_TREES = """
 SELECT p.account_id FROM billing_profile p JOIN account a ON a.id = p.account_id
 WHERE a.root_id = ANY(:roots)
-"""
-
-_LAYERS = f"""{_BILLED}, up AS (
-    SELECT account_id, account_id AS ancestor_id, 0 AS distance FROM billed
-    UNION ALL
-    SELECT u.account_id, a.parent_id, u.distance + 1
-    FROM up u JOIN account a ON a.id = u.ancestor_id WHERE a.parent_id IS NOT NULL
-), template AS (
-    SELECT DISTINCT ON (u.account_id) u.account_id, a.pricing_template_id
-    FROM up u JOIN account a ON a.id = u.ancestor_id
-    WHERE a.pricing_template_id IS NOT NULL ORDER BY u.account_id, u.distance
-)
-SELECT account_id, 'list' AS layer, 0::bigint AS owner_id, 0 AS specificity FROM billed
-UNION ALL
-SELECT account_id, 'template', pricing_template_id, 1 FROM template
-UNION ALL
-SELECT account_id, 'account', ancestor_id, 1000 - distance FROM up
-WHERE EXISTS (SELECT 1 FROM price WHERE price.account_id = up.ancestor_id)
-"""
-
-_PRICES = """
-SELECT p.id AS price_id, p.charge_id, p.currency, p.layer,
-       coalesce(p.pricing_template_id, p.account_id, s.id, 0) AS owner_id,
-       p.valid_from, p.valid_to, p.model, p.package_size, p.included_quantity
-FROM price p
-LEFT JOIN subscription s ON s.external_id = p.subscription_external_id
-WHERE p.charge_id = ANY(:charges)
-  AND (p.layer IN ('list', 'template') OR p.id = ANY(:billed_at)
-       OR p.layer = 'account' AND p.account_id = ANY(:owners)
-       OR p.layer = 'subscription' AND s.account_id = ANY(:accounts))
-"""
-
-_TIERS = """
-SELECT price_id, from_quantity, up_to, unit_amount, flat_amount
-FROM price_tier WHERE price_id = ANY(:prices)
 """
 
 _BILLED_CHARGES = """
@@ -154,7 +122,7 @@ WHERE sc.id = ANY(:subscription_charges)
 _UNDER_TEMPLATE = f"""
 SELECT DISTINCT b.account_id, b.billed_account_id
 FROM ({_BILLED} SELECT account_id, billed_account_id FROM billed) b
-JOIN ({_LAYERS}) l ON l.account_id = b.account_id
+JOIN ({layers_of(f"{_BILLED} SELECT account_id FROM billed")}) l ON l.account_id = b.account_id
 WHERE l.layer = 'template' AND l.owner_id = :template
 """
 
@@ -219,24 +187,6 @@ def load_pool_members(uow: UnitOfWork, charges: pa.Table, billing_date: date) ->
         return pooled
     accounts = [row["account_id"] for row in uow.query(_BILLED_IN_TREES, roots=roots)]
     return uow.read_arrow(_CHARGES + _POOLED, accounts=accounts, billing_date=billing_date)
-
-
-def load_prices(
-    uow: UnitOfWork, accounts: Sequence[int], charges: pa.Table, billed: pa.Table
-) -> tuple[pa.Table, pa.Table, pa.Table]:
-    """``price``, ``price_tier``, ``price_layer`` (core.rating.relations) of the charges, with the
-    prices at which ``billed`` charges were billed."""
-    layers = uow.read_arrow(_LAYERS, accounts=list(accounts))
-    owners = sorted(set(layers.column("owner_id").to_pylist()))
-    prices = uow.read_arrow(
-        _PRICES,
-        charges=sorted(set(charges.column("charge_id").to_pylist())),
-        owners=owners,
-        accounts=sorted(set(charges.column("account_id").to_pylist())),
-        billed_at=sorted({price for price in billed.column("price_id").to_pylist() if price}),
-    )
-    tiers = uow.read_arrow(_TIERS, prices=prices.column("price_id").to_pylist())
-    return prices, tiers, layers
 
 
 def load_billed_charges(uow: UnitOfWork, subscription_charges: Sequence[int]) -> pa.Table:

@@ -98,6 +98,6 @@ def rate_window(
     engine.register("pool_member", load_pool_members(uow, charges, window.end))
     make_due_items(engine, today, condition=items.format_map(bounds))
     billed = load_billed_charges(uow, charges.column("subscription_charge_id").to_pylist())
-    load_terms(uow, engine, accounts, charges, billed)
+    load_terms(uow, engine, charges, billed)
     make_reversible(engine)
     make_charged(uow, engine, store)

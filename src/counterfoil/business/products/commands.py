@@ -5,9 +5,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
+from counterfoil.business.accounts.rules import lock_layers
+from counterfoil.business.products.assignments import save_assignments
 from counterfoil.business.products.drafts import make_way
+from counterfoil.business.products.owners import OWNER_OF, OWNERS
 from counterfoil.business.products.price_book_entries import (
     CatalogueEntry,
+    Place,
     Placed,
     PriceBook,
     PriceEntry,
@@ -19,15 +23,23 @@ from counterfoil.business.products.queries import (
     read_prices,
     read_used_prices,
 )
-from counterfoil.business.products.rules import OWNER_FIELDS, used_price_problem
-from counterfoil.business.products.validity import Validity, describe_overlap, find_overlaps
+from counterfoil.business.products.rules import used_price_problem
+from counterfoil.core.periods.validity import Validity, describe_overlap, find_overlaps
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
-_ORDER = ("product", "meter", "rate_plan", "charge", "pricing_template")
-_TARGETS = {"product_id": "product", "meter_id": "meter", "rate_plan_id": "rate_plan"}
-_OWNERS = {"template": "pricing_template", "account": "account"}
+_ORDER = ("product", "meter", "rate_plan", "charge", "price_region", "pricing_template")
+_BASE = "base_template_id"
+_TARGETS = {
+    "product_id": "product",
+    "meter_id": "meter",
+    "rate_plan_id": "rate_plan",
+    _BASE: "pricing_template",
+}
+_OWNING = tuple(dict.fromkeys(owner.entity for owner in OWNERS if owner.entity))
+_OPTIONAL = (("charge", "meter_id"), ("pricing_template", _BASE))
+_DONE = ("created", "changed", "unchanged")
 _LISTED_AT_MOST = 30
 
 Change = tuple[PriceEntry, StoredPrice]
@@ -60,6 +72,7 @@ def save_price_book(uow: UnitOfWork, book: PriceBook) -> dict[str, int]:
     replaced. Answers with counts such as ``prices_created``, ``prices_changed`` and
     ``prices_unchanged``. Refuses (422) with every problem, nothing saved.
     """
+    lock_layers(uow)
     stored = _read_stored(uow, book)
     problems = _find_problems(uow, book, stored)
     if problems:
@@ -75,8 +88,12 @@ def _save(uow: UnitOfWork, book: PriceBook, stored: _Stored) -> dict[str, int]:
         for entity, records in stored.records.items()
     }
     for entity in _ORDER:
-        _save_entries(uow, book.of_entity(entity), entity, stored, ids, counts)
+        counts.update({f"{uow.catalogue.entity(entity).plural}_{did}": 0 for did in _DONE})
+        for entries in _in_order(book.of_entity(entity)):
+            _save_entries(uow, entries, entity, stored, ids, counts)
     _save_prices(uow, book, stored, ids, counts)
+    with placed(book.assignments):
+        counts.update(save_assignments(uow, book.assignments, ids))
     return counts
 
 
@@ -98,18 +115,22 @@ def lay_price_book_over(uow: UnitOfWork, book: PriceBook) -> None:
 
 
 def _read_stored(uow: UnitOfWork, book: PriceBook) -> _Stored:
-    names: dict[str, set[str]] = {entity: set() for entity in (*_ORDER, "account")}
+    names: dict[str, set[str]] = {entity: set() for entity in (*_ORDER, *_OWNING)}
     for entry in book.entries:
         names[entry.entity].add(entry.external_id)
         for field, name in entry.references.items():
             names[_TARGETS[field]].add(name)
     for price in book.prices:
         names["charge"].add(price.charge)
-        if price.layer in _OWNERS:
-            names[_OWNERS[price.layer]].add(price.owner)
+        if owner := _owner_entity(price):
+            names[owner].add(price.owner)
+    for assignment in book.assignments:
+        names["account"].add(assignment.account)
+        names["pricing_template"].add(assignment.template)
     records = {entity: read_by_external_id(uow, entity, wanted) for entity, wanted in names.items()}
     owners = {price.owner for price in book.prices}
-    return _Stored(records, read_prices(uow, names["charge"], owners))
+    prices = read_prices(uow, names["charge"], owners)
+    return _Stored(records, prices)
 
 
 def _find_problems(uow: UnitOfWork, book: PriceBook, stored: _Stored) -> list[Problem]:
@@ -129,21 +150,40 @@ def _find_unknown_names(uow: UnitOfWork, book: PriceBook, stored: _Stored) -> li
         known[entry.entity].add(entry.external_id)
     problems: list[Problem] = []
     for entry in book.entries:
-        for field, name in entry.references.items():
-            target = _TARGETS[field]
-            if name not in known[target]:
-                message, allowed = describe_unknown(uow, target, name, known[target])
-                problems.append(entry.place.problem(f"unknown_{target}", message, field, allowed))
+        named = [(_TARGETS[field], field, name) for field, name in entry.references.items()]
+        problems += _find_unknown(uow, entry.place, named, known)
     for price in book.prices:
         named = [("charge", "charge_id", price.charge)]
-        if price.layer in _OWNERS:
-            target = _OWNERS[price.layer]
-            named.append((target, OWNER_FIELDS[price.layer] or "", price.owner))
-        for target, field, name in named:
-            if name not in known[target]:
-                message, allowed = describe_unknown(uow, target, name, known[target])
-                problems.append(price.place.problem(f"unknown_{target}", message, field, allowed))
+        if owner := _owner_entity(price):
+            named.append((owner, OWNER_OF[price.layer].field, price.owner))
+        problems += _find_unknown(uow, price.place, named, known)
+    for assignment in book.assignments:
+        named = [
+            ("account", "account_id", assignment.account),
+            ("pricing_template", "pricing_template_id", assignment.template),
+        ]
+        problems += _find_unknown(uow, assignment.place, named, known)
     return problems
+
+
+def _find_unknown(
+    uow: UnitOfWork,
+    place: Place,
+    named: list[tuple[str, str, str]],
+    known: Mapping[str, Collection[str]],
+) -> list[Problem]:
+    """Those of the names (entity, field, external id) that are not known."""
+    problems: list[Problem] = []
+    for target, field, name in named:
+        if name not in known[target]:
+            message, allowed = describe_unknown(uow, target, name, known[target])
+            problems.append(place.problem(f"unknown_{target}", message, field, allowed))
+    return problems
+
+
+def _owner_entity(price: PriceEntry) -> str:
+    """The entity of a price's owner; "" where it has none, or one of a room above."""
+    return OWNER_OF[price.layer].entity if price.layer in OWNER_OF else ""
 
 
 def describe_unknown(
@@ -190,9 +230,16 @@ def _values(entry: CatalogueEntry, records: Mapping[str, Mapping[str, Record]]) 
         if field in entry.references:
             found = records[target].get(entry.references[field])
             values[field] = None if found is None else found["id"]
-        elif entry.entity == "charge" and field == "meter_id":
-            values[field] = None
-    return values
+    return {**dict.fromkeys(_unnamed(entry)), **values}
+
+
+def _unnamed(entry: CatalogueEntry) -> list[str]:
+    """The references an entry could have and has not."""
+    return [
+        field
+        for entity, field in _OPTIONAL
+        if entity == entry.entity and field not in entry.references
+    ]
 
 
 def _find_used_prices(uow: UnitOfWork, book: PriceBook, stored: _Stored) -> list[Problem]:
@@ -249,6 +296,15 @@ def _find_rivals(book: PriceBook, stored: _Stored) -> list[Problem]:
     ]
 
 
+def _in_order(entries: list[CatalogueEntry]) -> Iterator[list[CatalogueEntry]]:
+    """The entries of one entity in parts, those that others of them build on first."""
+    waiting = entries
+    while waiting:
+        names = {entry.external_id for entry in waiting}
+        yield [entry for entry in waiting if entry.references.get(_BASE) not in names]
+        waiting = [entry for entry in waiting if entry.references.get(_BASE) in names]
+
+
 def _save_entries(
     uow: UnitOfWork,
     entries: list[CatalogueEntry],
@@ -261,9 +317,10 @@ def _save_entries(
     fresh: list[CatalogueEntry] = []
     rows: list[Record] = []
     changes: list[tuple[int, Record]] = []
+    changed: list[CatalogueEntry] = []
     for entry in entries:
         references = {field: ids[_TARGETS[field]][name] for field, name in entry.references.items()}
-        values = {**entry.values, **references}
+        values = {**dict.fromkeys(_unnamed(entry)), **entry.values, **references}
         record = stored.records[entity].get(entry.external_id)
         if record is None:
             fresh.append(entry)
@@ -272,17 +329,18 @@ def _save_entries(
         differing = {name: value for name, value in values.items() if value != record[name]}
         if differing:
             changes.append((ids[entity][entry.external_id], differing))
+            changed.append(entry)
     with placed(fresh):
         created = uow.create_many(entity, rows)
-    with placed(()):
+    with placed(changed):
         uow.update_many(entity, changes)
     ids[entity].update(
         (entry.external_id, record_id) for entry, record_id in zip(fresh, created, strict=True)
     )
     plural = uow.catalogue.entity(entity).plural
-    counts[f"{plural}_created"] = len(rows)
-    counts[f"{plural}_changed"] = len(changes)
-    counts[f"{plural}_unchanged"] = len(entries) - len(rows) - len(changes)
+    done = (len(rows), len(changes), len(entries) - len(rows) - len(changes))
+    for did, count in zip(_DONE, done, strict=True):
+        counts[f"{plural}_{did}"] += count
 
 
 def _save_prices(
@@ -333,7 +391,6 @@ def _price_terms(price: PriceEntry) -> Record:
 
 
 def _price_record(price: PriceEntry, ids: Mapping[str, Mapping[str, int]]) -> Record:
-    owner = OWNER_FIELDS[price.layer]
     record: Record = {
         **_price_terms(price),
         "charge_id": ids["charge"][price.charge],
@@ -341,9 +398,9 @@ def _price_record(price: PriceEntry, ids: Mapping[str, Mapping[str, int]]) -> Re
         "currency": price.currency,
         "valid_from": price.valid_from,
     }
-    if owner is not None:
-        named = _OWNERS.get(price.layer)
-        record[owner] = price.owner if named is None else ids[named][price.owner]
+    if price.layer in OWNER_OF:
+        owner = OWNER_OF[price.layer]
+        record[owner.field] = ids[owner.entity][price.owner] if owner.entity else price.owner
     return record
 
 

@@ -1,5 +1,6 @@
 """Declarations of the products room."""
 
+from counterfoil.core.rating.layers import LAYER_NAMES
 from counterfoil.platform.metadata import Entity
 from counterfoil.platform.metadata.fields import (
     EXTERNAL_ID,
@@ -134,15 +135,24 @@ CHARGE = Entity(
 PRICE = Entity(
     name="price",
     plural="prices",
-    help="The price of a charge in one layer, currency and validity. Layers are tried from the "
-    "most specific: subscription, account (nearest ancestor first), pricing template, list.",
+    help="The price of a charge in one layer, currency and validity. The most specific layer that "
+    "has one wins: list < region < pricing template < account (nearest first) < site < contact < "
+    "contract < subscription.",
     fields=(
         reference("charge", required=True, immutable=True, indexed=True),
-        choice(
-            "layer", ("list", "template", "account", "subscription"), required=True, immutable=True
-        ),
+        choice("layer", LAYER_NAMES, required=True, immutable=True),
+        reference("price_region", immutable=True, indexed=True),
         reference("pricing_template", immutable=True, indexed=True),
         reference("account", immutable=True, indexed=True),
+        reference("site", immutable=True, indexed=True),
+        reference("contact", immutable=True, indexed=True),
+        text(
+            "contract_external_id",
+            immutable=True,
+            indexed=True,
+            help="External id of the contract the price is for; may be set before the contract "
+            "exists. It holds while the contract runs.",
+        ),
         text(
             "subscription_external_id",
             immutable=True,

@@ -4,13 +4,18 @@ Everything that can be told from the text alone is checked here, with file and l
 on what is stored is checked when the book is saved.
 """
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 
 import yaml
 
-from counterfoil.business.accounts.entities import PRICING_TEMPLATE
+from counterfoil.business.accounts.entities import (
+    PRICE_REGION,
+    PRICING_TEMPLATE,
+    TEMPLATE_ASSIGNMENT,
+)
 from counterfoil.business.products.charges import find_charge_problems
 from counterfoil.business.products.entities import (
     CHARGE,
@@ -21,8 +26,10 @@ from counterfoil.business.products.entities import (
     RATE_PLAN,
 )
 from counterfoil.business.products.notation_rules import rules_of as _rules
+from counterfoil.business.products.owners import OWNERS
 from counterfoil.business.products.price_book_entries import (
     NOTATION,
+    AssignmentEntry,
     CatalogueEntry,
     Place,
     PriceBook,
@@ -35,9 +42,9 @@ from counterfoil.business.products.tiers import (
     find_model_faults,
     find_tier_faults,
 )
-from counterfoil.business.products.validity import Validity, describe_overlap, find_overlaps
 from counterfoil.core.money.currencies import CURRENCIES, unknown_currency
 from counterfoil.core.notation.located import Entry, Kind, Reader, Rule, Rules
+from counterfoil.core.periods.validity import Validity, describe_overlap, find_overlaps
 from counterfoil.core.problems import Problem
 from counterfoil.platform.metadata import Entity, FieldType, Record
 
@@ -58,7 +65,11 @@ ZERO = Decimal(0)
 _NAME = Rule(required=True, max_length=255)
 _LIST = Rule(kind=Kind.NODE)
 _BOOK: Rules = dict.fromkeys(
-    ("products", "meters", "rate_plans", "pricing_templates", "prices"), _LIST
+    (
+        *("products", "meters", "rate_plans", "price_regions", "pricing_templates"),
+        *("template_assignments", "prices"),
+    ),
+    _LIST,
 )
 _PRODUCT: Rules = _rules(PRODUCT, "external_id", "name")
 _METER: Rules = _rules(METER, "external_id", "name", "unit", "aggregation")
@@ -78,7 +89,17 @@ _CHARGE: Rules = {
     "every": Rule(kind=Kind.INTEGER, minimum=1, maximum=120, default=1),
     "prices": _LIST,
 }
-_TEMPLATE: Rules = {**_rules(PRICING_TEMPLATE, "external_id", "name"), "prices": _LIST}
+_REGION: Rules = {**_rules(PRICE_REGION, "external_id", "name"), "prices": _LIST}
+_TEMPLATE: Rules = {
+    **_rules(PRICING_TEMPLATE, "external_id", "name"),
+    "base": Rule(max_length=255),
+    "prices": _LIST,
+}
+_ASSIGNMENT: Rules = {
+    "account": _NAME,
+    "pricing_template": _NAME,
+    **_rules(TEMPLATE_ASSIGNMENT, "valid_from", "valid_to"),
+}
 _AMOUNTS: Rules = {
     name: replace(rule, default=None)
     for name, rule in _rules(PRICE_TIER, "unit_amount", "flat_amount").items()
@@ -95,11 +116,10 @@ _PRICE: Rules = {
     **_AMOUNTS,
     "tiers": _LIST,
 }
-_TEMPLATE_PRICE: Rules = {"charge": _NAME, **_PRICE}
+_CHARGE_PRICE: Rules = {"charge": _NAME, **_PRICE}
 _OWNED_PRICE: Rules = {
-    "account": Rule(max_length=255),
-    "subscription": Rule(max_length=255),
-    **_TEMPLATE_PRICE,
+    **{owner.key: Rule(max_length=255) for owner in OWNERS},
+    **_CHARGE_PRICE,
 }
 
 
@@ -113,8 +133,11 @@ def parse_price_book(text: str, file: str) -> tuple[PriceBook, list[Problem]]:
     root = reading.reader.document(text)
     if root is not None:
         reading.read_book(root)
-    book = PriceBook(file, tuple(reading.entries), tuple(reading.prices))
-    problems = [*reading.problems, *_find_doubles(book), *_find_overlapping_prices(book)]
+    book = PriceBook(
+        file, tuple(reading.entries), tuple(reading.prices), tuple(reading.assignments)
+    )
+    problems = [*reading.problems, *_find_doubles(book), *_find_circles(book)]
+    problems += _find_overlaps(book)
     return book, sorted(problems, key=lambda problem: problem.line or 0)
 
 
@@ -126,6 +149,7 @@ class _Reading:
         self.problems: list[Problem] = self.reader.problems
         self.entries: list[CatalogueEntry] = []
         self.prices: list[PriceEntry] = []
+        self.assignments: list[AssignmentEntry] = []
 
     def read_book(self, root: yaml.Node) -> None:
         """Read every section, in the order in which later ones refer to earlier ones."""
@@ -137,16 +161,20 @@ class _Reading:
                 self._add(entity, entry, path)
         for plan, path in self._entries(book["rate_plans"], _RATE_PLAN, "rate_plans"):
             self._read_rate_plan(plan, path)
-        for template, path in self._entries(
-            book["pricing_templates"], _TEMPLATE, "pricing_templates"
+        for section, rules, entity, layer in (
+            ("price_regions", _REGION, PRICE_REGION, "region"),
+            ("pricing_templates", _TEMPLATE, PRICING_TEMPLATE, "template"),
         ):
-            self._add(PRICING_TEMPLATE, template, path)
-            for price, place in self._entries(
-                template["prices"], _TEMPLATE_PRICE, f"{path}.prices"
-            ):
-                self._read_price(price, place, price["charge"], "template", template["id"])
+            for owner, path in self._entries(book[section], rules, section):
+                self._add(entity, owner, path, base_template_id=owner.values.get("base"))
+                for price, place in self._entries(owner["prices"], _CHARGE_PRICE, f"{path}.prices"):
+                    self._read_price(price, place, price["charge"], layer, owner["id"])
         for price, place in self._entries(book["prices"], _OWNED_PRICE, "prices"):
             self._read_owned_price(price, place)
+        for assignment, place in self._entries(
+            book["template_assignments"], _ASSIGNMENT, "template_assignments"
+        ):
+            self._read_assignment(assignment, place)
 
     def _entries(
         self, node: yaml.Node | None, rules: Rules, path: str
@@ -198,13 +226,35 @@ class _Reading:
             self.problems.append(place.problem("too_large", message, "period_count"))
 
     def _read_owned_price(self, price: Entry, path: str) -> None:
-        account, subscription = price["account"], price["subscription"]
-        if (account is None) == (subscription is None):
-            message = "needs either an account or a subscription"
+        named = [owner for owner in OWNERS if price[owner.key] is not None]
+        if len(named) != 1:
+            *others, last = (owner.key for owner in OWNERS)
+            message = f"needs one of {', '.join(others)} and {last}"
             self.problems.append(self._place(price, path).problem("wrong_owner", message))
             return
-        layer = "account" if subscription is None else "subscription"
-        self._read_price(price, path, price["charge"], layer, account or subscription)
+        owner = named[0]
+        self._read_price(price, path, price["charge"], owner.layer, price[owner.key])
+
+    def _read_assignment(self, assignment: Entry, path: str) -> None:
+        place = self._place(assignment, path)
+        starts, ends = assignment["valid_from"], assignment["valid_to"]
+        self._check_period(starts, ends, place)
+        if assignment["account"] is None or assignment["pricing_template"] is None:
+            return
+        self.assignments.append(
+            AssignmentEntry(
+                account=assignment["account"],
+                template=assignment["pricing_template"],
+                valid_from=starts,
+                valid_to=ends,
+                place=place,
+            )
+        )
+
+    def _check_period(self, starts: date | None, ends: date | None, place: Place) -> None:
+        if starts is not None and ends is not None and ends <= starts:
+            message = f"{ends} is not after valid_from, {starts}"
+            self.problems.append(place.problem("ends_before_start", message, "valid_to"))
 
     def _read_price(
         self, price: Entry, path: str, charge: str | None, layer: str, owner: str | None
@@ -218,9 +268,7 @@ class _Reading:
                 place.problem(unknown.code, unknown.message, "currency", unknown.allowed)
             )
         starts, ends = price["valid_from"], price["valid_to"]
-        if starts is not None and ends is not None and ends <= starts:
-            message = f"{ends} is not after valid_from, {starts}"
-            self.problems.append(place.problem("ends_before_start", message, "valid_to"))
+        self._check_period(starts, ends, place)
         if model is None:
             return
         tiers, tier_places = self._read_tiers(price, path, place)
@@ -329,17 +377,37 @@ def _find_doubles(book: PriceBook) -> list[Problem]:
     return problems
 
 
-def _find_overlapping_prices(book: PriceBook) -> list[Problem]:
-    """Prices of the book that are valid on the same days for the same."""
-    validities = [
-        Validity(price.key, price.valid_from, price.valid_to, place)
-        for place, price in enumerate(book.prices)
-    ]
-    return [
-        book.prices[later.place].place.problem(
-            "overlapping_validity",
-            f"{describe_overlap(earlier, later)} (line {book.prices[earlier.place].place.line})",
-            "valid_from",
-        )
-        for earlier, later in find_overlaps(validities)
-    ]
+def _find_circles(book: PriceBook) -> list[Problem]:
+    """Pricing templates of the book that build on themselves."""
+    entries = book.of_entity("pricing_template")
+    bases = {entry.external_id: entry.references.get("base_template_id") for entry in entries}
+    problems: list[Problem] = []
+    for entry in entries:
+        name, path = bases[entry.external_id], [entry.external_id]
+        while name is not None and name not in path:
+            path.append(name)
+            name = bases.get(name)
+        if name == entry.external_id:
+            message = f"makes the template build on itself: {' on '.join([*path, name])}"
+            problems.append(entry.place.problem("template_circle", message, "base_template_id"))
+    return problems
+
+
+def _find_overlaps(book: PriceBook) -> list[Problem]:
+    """Prices and assignments of the book that are valid on the same days for the same."""
+    problems: list[Problem] = []
+    noted: tuple[tuple[str, list[tuple[Hashable, PriceEntry | AssignmentEntry]]], ...] = (
+        ("price", [(each.key, each) for each in book.prices]),
+        ("template assignment", [(each.account, each) for each in book.assignments]),
+    )
+    for noun, entries in noted:
+        validities = [
+            Validity(key, entry.valid_from, entry.valid_to, place)
+            for place, (key, entry) in enumerate(entries)
+        ]
+        for earlier, later in find_overlaps(validities):
+            line = entries[earlier.place][1].place.line
+            said = f"{describe_overlap(earlier, later, noun)} (line {line})"
+            at = entries[later.place][1].place
+            problems.append(at.problem("overlapping_validity", said, "valid_from"))
+    return problems

@@ -6,6 +6,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Protocol
 
+from counterfoil.business.products.owners import OWNERS
 from counterfoil.business.products.tiers import Tier
 from counterfoil.core.problems import Problem
 from counterfoil.platform.metadata import Record
@@ -16,8 +17,8 @@ NOTATION = {
     "rate_plan_id": "rate_plan",
     "meter_id": "meter",
     "charge_id": "charge",
-    "account_id": "account",
-    "subscription_external_id": "subscription",
+    "base_template_id": "base",
+    **{owner.field: owner.key for owner in OWNERS},
     "period_unit": "period",
     "period_count": "every",
     "included_quantity": "included",
@@ -60,7 +61,7 @@ class Placed(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogueEntry:
-    """A product, meter, rate plan, charge or pricing template.
+    """A product, meter, rate plan, charge, price region or pricing template.
 
     ``values`` are the entity's fields without references; ``references`` name by field the
     external id of the record referred to.
@@ -79,7 +80,7 @@ class CatalogueEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceEntry:
-    """A price; ``owner`` is the external id of its template, account or subscription, or ""."""
+    """A price; ``owner`` is the external id of what its layer says it belongs to, or ""."""
 
     charge: str
     layer: str
@@ -100,6 +101,17 @@ class PriceEntry:
         return (self.charge, self.layer, self.owner, self.currency)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssignmentEntry:
+    """The pricing template of an account from a day to a day; both by external id."""
+
+    account: str
+    template: str
+    valid_from: date | None
+    valid_to: date | None
+    place: Place
+
+
 @dataclass(frozen=True, slots=True)
 class PriceBook:
     """Everything a price book says, in the order of the file."""
@@ -107,6 +119,7 @@ class PriceBook:
     file: str
     entries: tuple[CatalogueEntry, ...]
     prices: tuple[PriceEntry, ...]
+    assignments: tuple[AssignmentEntry, ...] = ()
 
     def of_entity(self, entity: str) -> list[CatalogueEntry]:
         """The entries of one entity."""

@@ -6,6 +6,7 @@ from datetime import date
 from decimal import Decimal
 from typing import cast
 
+from counterfoil.business.products.owners import OWNER_JOINS, OWNER_NAME
 from counterfoil.business.products.tiers import Tier
 from counterfoil.platform.metadata import FieldType, Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -69,11 +70,8 @@ def read_prices(
     """The prices of these charges for these owners (external ids; "" for list prices)."""
     rows = uow.query(
         "SELECT * FROM ("
-        "SELECT price.*, charge.external_id AS charge, coalesce(pricing_template.external_id,"
-        " account.external_id, price.subscription_external_id, '') AS owner"
-        " FROM price JOIN charge ON charge.id = price.charge_id"
-        " LEFT JOIN pricing_template ON pricing_template.id = price.pricing_template_id"
-        " LEFT JOIN account ON account.id = price.account_id"
+        f"SELECT price.*, charge.external_id AS charge, coalesce({OWNER_NAME}, '') AS owner"
+        f" FROM price JOIN charge ON charge.id = price.charge_id{OWNER_JOINS}"
         " WHERE charge.external_id = ANY(:charges)) AS priced WHERE owner = ANY(:owners)",
         charges=sorted(set(charges)),
         owners=sorted(set(owners)),
@@ -114,14 +112,11 @@ def list_prices(uow: UnitOfWork, *, charge: str | None = None) -> list[Record]:
     included_quantity, from_quantity, up_to, unit_amount, flat_amount.
     """
     return uow.query(
-        "SELECT charge.external_id AS charge, price.layer, coalesce(pricing_template.external_id,"
-        " account.external_id, price.subscription_external_id) AS owner, price.currency,"
+        f"SELECT charge.external_id AS charge, price.layer, {OWNER_NAME} AS owner, price.currency,"
         " price.valid_from, price.valid_to, price.model, price.package_size,"
         " price.included_quantity, tier.from_quantity, tier.up_to, tier.unit_amount,"
         " tier.flat_amount"
-        " FROM price JOIN charge ON charge.id = price.charge_id"
-        " LEFT JOIN pricing_template ON pricing_template.id = price.pricing_template_id"
-        " LEFT JOIN account ON account.id = price.account_id"
+        f" FROM price JOIN charge ON charge.id = price.charge_id{OWNER_JOINS}"
         " LEFT JOIN price_tier AS tier ON tier.price_id = price.id"
         " WHERE charge.external_id = coalesce(CAST(:charge AS text), charge.external_id)"
         " ORDER BY charge.id, price.layer, owner, price.currency, price.valid_from NULLS FIRST,"

@@ -8,7 +8,9 @@ from datetime import date
 from decimal import Decimal
 from typing import cast
 
+from counterfoil.business.accounts.rules import lock_layers
 from counterfoil.business.products.charges import find_charge_problems
+from counterfoil.business.products.owners import OWNER_FIELDS, OWNER_OF, OWNERS
 from counterfoil.business.products.queries import (
     read_tiers,
     read_used_prices,
@@ -20,21 +22,15 @@ from counterfoil.business.products.tiers import (
     find_model_faults,
     find_tier_faults,
 )
-from counterfoil.business.products.validity import Validity, describe_overlap, find_overlaps
 from counterfoil.core.money.currencies import CURRENCIES, unknown_currency
+from counterfoil.core.periods.validity import Validity, describe_overlap, find_overlaps
 from counterfoil.core.problems import Problem
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import RecordCheck, UnitOfWork
 
-OWNER_FIELDS = {
-    "list": None,
-    "template": "pricing_template_id",
-    "account": "account_id",
-    "subscription": "subscription_external_id",
-}
-"""The field that names the owner of a price, by layer."""
-
-_KEY = ("charge_id", "layer", "pricing_template_id", "account_id", "subscription_external_id")
+_KEY = ("charge_id", "layer", *OWNER_FIELDS)
+_OWNER_IDS = tuple(owner.field for owner in OWNERS if owner.entity)
+_OWNER_NAMES = tuple(owner.field for owner in OWNERS if not owner.entity)
 _PRICED = ("model", "package_size", "included_quantity", "valid_from")
 
 
@@ -57,6 +53,7 @@ def check_prices(
 
     A price that something was rated with keeps its terms; only its end may still be set.
     """
+    lock_layers(uow)
     problems: list[Problem] = []
     for place, row in enumerate(rows):
         problems.extend(_find_price_problems(row, _line(rows, place)))
@@ -139,8 +136,9 @@ def _find_price_problems(row: Record, line: int | None) -> list[Problem]:
         problems.append(
             Problem(unknown.code, unknown.message, unknown.field, unknown.allowed, line=line)
         )
-    owner = OWNER_FIELDS[str(row["layer"])]
-    for field in filter(None, OWNER_FIELDS.values()):
+    layer = str(row["layer"])
+    owner = OWNER_OF[layer].field if layer in OWNER_OF else None
+    for field in OWNER_FIELDS:
         if field == owner and row[field] is None:
             message = f"is required in the layer {row['layer']}"
             problems.append(Problem("missing_owner", message, field, line=line))
@@ -170,15 +168,14 @@ def _model_faults(price: Record, tiers: Sequence[Tier]) -> list[TierFault]:
 def _find_rivals(uow: UnitOfWork, rows: list[Record]) -> list[Problem]:
     """Prices for the same that would be valid on the same days, among the rows and the stored."""
     stored = uow.query(
-        "SELECT charge_id, layer, pricing_template_id, account_id, subscription_external_id,"
-        " currency, valid_from, valid_to FROM price"
+        f"SELECT {', '.join(_KEY)}, currency, valid_from, valid_to FROM price"
         " WHERE charge_id = ANY(:charges) AND id <> ALL(:ids)"
-        " AND coalesce(pricing_template_id, account_id, 0) = ANY(:owners)"
-        " AND coalesce(subscription_external_id, '') = ANY(:subscriptions)",
+        f" AND coalesce({', '.join(_OWNER_IDS)}, 0) = ANY(:owners)"
+        f" AND coalesce({', '.join(_OWNER_NAMES)}, '') = ANY(:names)",
         charges=_distinct(rows, "charge_id"),
         ids=_distinct(rows, "id"),
-        owners=sorted({_owner_id(row) for row in rows}),
-        subscriptions=sorted({str(row["subscription_external_id"] or "") for row in rows}),
+        owners=sorted({cast("int", _owner(row, _OWNER_IDS, 0)) for row in rows}),
+        names=sorted({str(_owner(row, _OWNER_NAMES, "")) for row in rows}),
     )
     validities = [_validity(row, place) for place, row in enumerate(rows)]
     validities += [_validity(row, -1 - place) for place, row in enumerate(stored)]
@@ -201,8 +198,9 @@ def _validity(row: Record, place: int) -> Validity:
     )
 
 
-def _owner_id(row: Record) -> int:
-    return cast("int", row["pricing_template_id"] or row["account_id"] or 0)
+def _owner(row: Record, fields: Sequence[str], nobody: object) -> object:
+    """The owner one of these fields names."""
+    return next((row[name] for name in fields if row[name] is not None), nobody)
 
 
 def _distinct(rows: list[Record], field: str) -> list[int]:

@@ -14,6 +14,15 @@ from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
+_NAMED = {
+    "account": "account",
+    "rate_plan": "rate_plan",
+    "site": "site",
+    "contact": "contact",
+    "contract": "contract",
+}
+"""The fields of an activation that name a record, and of which entity."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activation:
@@ -22,7 +31,7 @@ class Activation:
     ``end_date`` is the first day no longer served. ``anchor_date`` is the first day of a cycle of
     anniversary-aligned charges and defaults to the start date. ``quantities`` by charge; charges
     that are not named have the quantity 1. ``identifiers`` are the tokens by which usage records
-    name the subscription.
+    name the subscription. ``site``, ``contact`` and ``contract`` may own prices.
     """
 
     external_id: str
@@ -30,6 +39,8 @@ class Activation:
     rate_plan: str
     start_date: date
     site: str | None = None
+    contact: str | None = None
+    contract: str | None = None
     end_date: date | None = None
     anchor_date: date | None = None
     quantities: Mapping[str, Decimal] = field(default_factory=dict)
@@ -38,12 +49,20 @@ class Activation:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """Ids of everything the activations name, and the charges of each rate plan."""
+    """Ids by external id of everything the activations name, by the field that names it, and the
+    charges of each rate plan."""
 
-    accounts: dict[object, int]
-    rate_plans: dict[object, int]
-    sites: dict[object, int]
+    ids: dict[str, dict[object, int]]
     charges: dict[int, dict[str, int]]
+
+    def id_of(self, activation: "Activation", name: str) -> int | None:
+        """The id of what a field of the activation names, None where it names nothing."""
+        external_id = getattr(activation, name)
+        return None if external_id is None else self.ids[name][external_id]
+
+    def charges_of(self, activation: "Activation") -> dict[str, int]:
+        """The charges of the activation's rate plan."""
+        return self.charges[self.ids["rate_plan"][activation.rate_plan]]
 
 
 def activate_subscriptions(uow: UnitOfWork, activations: Sequence[Activation]) -> list[int]:
@@ -72,7 +91,7 @@ def activate_subscriptions(uow: UnitOfWork, activations: Sequence[Activation]) -
                 "end_date": activation.end_date,
             }
             for subscription_id, activation in pairs
-            for charge, charge_id in known.charges[known.rate_plans[activation.rate_plan]].items()
+            for charge, charge_id in known.charges_of(activation).items()
         ],
     )
     uow.create_many(
@@ -189,8 +208,15 @@ def _end(row: Record, end_date: date) -> date:
 
 
 def _read_known(uow: UnitOfWork, activations: Sequence[Activation]) -> _Known:
-    rate_plans = uow.ids_by("rate_plan", "external_id", {each.rate_plan for each in activations})
-    charges: dict[int, dict[str, int]] = {plan: {} for plan in rate_plans.values()}
+    ids = {
+        name: uow.ids_by(
+            entity,
+            "external_id",
+            {getattr(each, name) for each in activations if getattr(each, name) is not None},
+        )
+        for name, entity in _NAMED.items()
+    }
+    charges: dict[int, dict[str, int]] = {plan: {} for plan in ids["rate_plan"].values()}
     for row in uow.query(
         "SELECT id, external_id, rate_plan_id FROM charge WHERE rate_plan_id = ANY(:plans)"
         " ORDER BY id",
@@ -198,13 +224,7 @@ def _read_known(uow: UnitOfWork, activations: Sequence[Activation]) -> _Known:
     ):
         of_plan = charges[cast("int", row["rate_plan_id"])]
         of_plan[str(row["external_id"])] = cast("int", row["id"])
-    sites = {each.site for each in activations if each.site is not None}
-    return _Known(
-        accounts=uow.ids_by("account", "external_id", {each.account for each in activations}),
-        rate_plans=rate_plans,
-        sites=uow.ids_by("site", "external_id", sites),
-        charges=charges,
-    )
+    return _Known(ids, charges)
 
 
 def _find_problems(activations: Sequence[Activation], known: _Known) -> list[Problem]:
@@ -222,14 +242,12 @@ def _find_activation_problems(activation: Activation, known: _Known) -> list[Pro
         said = f"subscription {activation.external_id}: {message}"
         problems.append(Problem(code, said, name, tuple(allowed)))
 
-    for name, value, ids in (
-        ("account", activation.account, known.accounts),
-        ("rate_plan", activation.rate_plan, known.rate_plans),
-        ("site", activation.site, known.sites),
-    ):
-        if value is not None and value not in ids:
-            refuse(f"unknown_{name}", f"there is no {name.replace('_', ' ')} {value!r}", name)
-    plan = known.rate_plans.get(activation.rate_plan)
+    for name, entity in _NAMED.items():
+        value = getattr(activation, name)
+        if value is not None and value not in known.ids[name]:
+            noun = entity.replace("_", " ")
+            refuse(f"unknown_{entity}", f"there is no {noun} {value!r}", name)
+    plan = known.ids["rate_plan"].get(activation.rate_plan)
     for charge, quantity in activation.quantities.items():
         if plan is not None and charge not in known.charges[plan]:
             message = f"the rate plan has no charge {charge!r}"
@@ -259,9 +277,7 @@ def _find_taken_ids(uow: UnitOfWork, activations: Sequence[Activation]) -> list[
 def _subscription(activation: Activation, known: _Known) -> Record:
     return {
         "external_id": activation.external_id,
-        "account_id": known.accounts[activation.account],
-        "rate_plan_id": known.rate_plans[activation.rate_plan],
-        "site_id": None if activation.site is None else known.sites[activation.site],
+        **{f"{name}_id": known.id_of(activation, name) for name in _NAMED},
         "start_date": activation.start_date,
         "end_date": activation.end_date,
         "anchor_date": activation.anchor_date,

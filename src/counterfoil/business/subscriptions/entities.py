@@ -5,7 +5,29 @@ half-open, so ``end_date`` is the first day no longer served.
 """
 
 from counterfoil.platform.metadata import Entity
-from counterfoil.platform.metadata.fields import EXTERNAL_ID, date, decimal, reference, text
+from counterfoil.platform.metadata.fields import (
+    EXTERNAL_ID,
+    date,
+    decimal,
+    integer,
+    reference,
+    text,
+)
+
+CONTRACT = Entity(
+    name="contract",
+    plural="contracts",
+    help="What was agreed with an account for some time, over its subscriptions and those of the "
+    "accounts below it: the owner of prices.",
+    fields=(
+        EXTERNAL_ID,
+        reference("account", required=True, immutable=True, indexed=True),
+        text("name", required=True),
+        date("start_date", required=True),
+        date("end_date", help="First day it no longer runs; empty: it runs on."),
+        integer("months", minimum=1, maximum=1200, help="Agreed duration."),
+    ),
+)
 
 SUBSCRIPTION = Entity(
     name="subscription",
@@ -17,6 +39,8 @@ SUBSCRIPTION = Entity(
         reference("account", required=True, immutable=True, indexed=True),
         reference("rate_plan", required=True, immutable=True),
         reference("site", indexed=True, help="Where the service is used; invoices group by it."),
+        reference("contact", indexed=True, help="Who uses it or answers for it; may own prices."),
+        reference("contract", indexed=True, help="Under which contract; may own prices."),
         date("start_date", required=True, immutable=True),
         date("end_date"),
         date(
@@ -60,4 +84,4 @@ USAGE_IDENTIFIER = Entity(
     ),
 )
 
-ENTITIES = (SUBSCRIPTION, SUBSCRIPTION_CHARGE, USAGE_IDENTIFIER)
+ENTITIES = (CONTRACT, SUBSCRIPTION, SUBSCRIPTION_CHARGE, USAGE_IDENTIFIER)

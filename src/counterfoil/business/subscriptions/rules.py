@@ -56,7 +56,26 @@ def check_subscriptions(
             problems.append(
                 Problem("ends_before_start", message, "end_date", line=_line(rows, place))
             )
-    return problems + _find_foreign_sites(uow, rows)
+    for field, entity in (("site_id", "site"), ("contact_id", "contact")):
+        problems += _find_foreign(uow, rows, field, entity)
+    return problems + _find_foreign_contracts(uow, rows)
+
+
+def check_contracts(
+    uow: UnitOfWork, rows: list[Record], old_rows: list[Record | None]
+) -> list[Problem]:
+    """A contract ends after it starts."""
+    del uow, old_rows
+    return [
+        Problem(
+            "ends_before_start",
+            f"{row['end_date']} is not after the start date, {row['start_date']}",
+            "end_date",
+            line=_line(rows, place),
+        )
+        for place, row in enumerate(rows)
+        if row["end_date"] is not None and row["end_date"] <= row["start_date"]
+    ]
 
 
 def check_subscription_charges(
@@ -77,28 +96,46 @@ def check_subscription_charges(
     return problems
 
 
-def _find_foreign_sites(uow: UnitOfWork, rows: list[Record]) -> list[Problem]:
-    """Sites that belong neither to the account nor to one above or below it."""
-    owners = {
-        site["id"]: cast("int", site["account_id"])
-        for site in uow.query(
-            "SELECT id, account_id FROM site WHERE id = ANY(:sites)",
-            sites=[row["site_id"] for row in rows if row["site_id"] is not None],
-        )
-    }
-    accounts = {cast("int", row["account_id"]) for row in rows if row["site_id"] in owners}
-    if all(owners.get(row["site_id"]) in (None, row["account_id"]) for row in rows):
+def _find_foreign(uow: UnitOfWork, rows: list[Record], field: str, entity: str) -> list[Problem]:
+    """Sites or contacts that belong neither to the account nor to one above or below it."""
+    owners = _read_owners(uow, rows, field, entity)
+    accounts = {cast("int", row["account_id"]) for row in rows if row[field] in owners}
+    if all(owners.get(row[field]) in (None, row["account_id"]) for row in rows):
         return []
     parents = read_parents(uow, accounts | set(owners.values()))
     problems: list[Problem] = []
     for place, row in enumerate(rows):
-        owner, account = owners.get(row["site_id"]), cast("int", row["account_id"])
+        owner, account = owners.get(row[field]), cast("int", row["account_id"])
         if owner is None or _is_above(owner, account, parents):
             continue
         if not _is_above(account, owner, parents):
             message = "belongs neither to the account nor to one above or below it"
-            problems.append(Problem("wrong_site", message, "site_id", line=_line(rows, place)))
+            problems.append(Problem(f"wrong_{entity}", message, field, line=_line(rows, place)))
     return problems
+
+
+def _find_foreign_contracts(uow: UnitOfWork, rows: list[Record]) -> list[Problem]:
+    """Contracts that are made neither with the account nor with one above it."""
+    owners = _read_owners(uow, rows, "contract_id", "contract")
+    if all(owners.get(row["contract_id"]) in (None, row["account_id"]) for row in rows):
+        return []
+    parents = read_parents(uow, {cast("int", row["account_id"]) for row in rows})
+    message = "is a contract neither with the account nor with one above it"
+    return [
+        Problem("wrong_contract", message, "contract_id", line=_line(rows, place))
+        for place, row in enumerate(rows)
+        if row["contract_id"] in owners
+        and not _is_above(owners[row["contract_id"]], cast("int", row["account_id"]), parents)
+    ]
+
+
+def _read_owners(uow: UnitOfWork, rows: list[Record], field: str, entity: str) -> dict[object, int]:
+    """The account of each site, contact or contract the rows name."""
+    named = [row[field] for row in rows if row[field] is not None]
+    if not named:
+        return {}
+    found = uow.query(f'SELECT id, account_id FROM "{entity}" WHERE id = ANY(:ids)', ids=named)
+    return {row["id"]: cast("int", row["account_id"]) for row in found}
 
 
 def _is_above(upper: int, lower: int, parents: Mapping[int, int | None]) -> bool:
@@ -116,6 +153,7 @@ def _line(rows: list[Record], place: int) -> int | None:
 
 CHECKS: dict[str, RecordCheck] = {
     "account": check_moved_accounts,
+    "contract": check_contracts,
     "subscription": check_subscriptions,
     "subscription_charge": check_subscription_charges,
 }

@@ -1,30 +1,38 @@
 """Which price holds when: the most specific layer that has one, cut where the winner changes."""
 
+from counterfoil.core.rating.layers import BILLED, LAYERS
 from counterfoil.core.rating.relations import Statement
+
+_ITEM_LAYERS = tuple(layer for layer in LAYERS if layer.column)
+
+# One branch per layer: without a price of a layer its branch costs nothing.
+_OF_THE_ITEM = "".join(
+    f"""
+    UNION ALL
+    SELECT i.item_id, p.price_id, p.layer, {layer.specificity},
+           greatest(p.valid_from, i.service_start), least(p.valid_to, i.pricing_end)
+    FROM charge_item i
+    JOIN price p ON p.charge_id = i.charge_id AND p.currency = i.currency
+     AND p.layer = '{layer.name}' AND p.owner_id = i.{layer.column}
+"""
+    for layer in _ITEM_LAYERS
+)
 
 # The last branch: service that was billed keeps the price it was billed at, whatever was entered
 # since, so that late usage never prices anything again.
-_CANDIDATE = """
-SELECT i.item_id, p.price_id, p.layer, l.specificity,
-       greatest(coalesce(p.valid_from, i.service_start), i.service_start) AS from_day,
-       least(coalesce(p.valid_to, i.pricing_end), i.pricing_end) AS to_day
-FROM charge_item i
-JOIN price p ON p.charge_id = i.charge_id AND p.currency = i.currency
-JOIN price_layer l
-  ON l.account_id = i.account_id AND l.layer = p.layer AND l.owner_id = p.owner_id
-WHERE coalesce(p.valid_from, i.service_start) < i.pricing_end
-  AND coalesce(p.valid_to, i.pricing_end) > i.service_start
+_CANDIDATE = f"""
+SELECT * FROM (
+    SELECT i.item_id, p.price_id, p.layer, l.specificity,
+           greatest(p.valid_from, l.valid_from, i.service_start) AS from_day,
+           least(p.valid_to, l.valid_to, i.pricing_end) AS to_day
+    FROM charge_item i
+    JOIN price p ON p.charge_id = i.charge_id AND p.currency = i.currency
+    JOIN price_layer l
+      ON l.account_id = i.account_id AND l.layer = p.layer AND l.owner_id = p.owner_id
+    {_OF_THE_ITEM}
+) WHERE from_day < to_day
 UNION ALL
-SELECT i.item_id, p.price_id, p.layer, 1000000,
-       greatest(coalesce(p.valid_from, i.service_start), i.service_start),
-       least(coalesce(p.valid_to, i.pricing_end), i.pricing_end)
-FROM charge_item i
-JOIN price p ON p.charge_id = i.charge_id AND p.currency = i.currency
- AND p.layer = 'subscription' AND p.owner_id = i.subscription_id
-WHERE coalesce(p.valid_from, i.service_start) < i.pricing_end
-  AND coalesce(p.valid_to, i.pricing_end) > i.service_start
-UNION ALL
-SELECT i.item_id, b.price_id, b.layer, 2000000, greatest(b.service_start, i.service_start),
+SELECT i.item_id, b.price_id, b.layer, {BILLED}, greatest(b.service_start, i.service_start),
        least(b.service_end, i.pricing_end)
 FROM charge_item i
 JOIN (SELECT DISTINCT item_id, service_start, service_end, price_id, layer FROM billed_usage) b
@@ -81,3 +89,19 @@ null where no layer has a price.
 
 And ``terms_tier``: terms_id, cell_no, from_quantity, up_to, unit_amount, flat_amount, price_id (the
 price the tier was taken from): the tiers in force under the terms of an epoch."""
+
+_LOOKED_INTO = """
+SELECT i.item_id, l.layer, l.owner_id, l.specificity, l.valid_from, l.valid_to
+FROM charge_item i JOIN price_layer l USING (account_id)
+""" + "".join(
+    f"""
+UNION ALL
+SELECT item_id, '{layer.name}', {layer.column}, {layer.specificity}, NULL, NULL
+FROM charge_item WHERE {layer.column} IS NOT NULL
+"""
+    for layer in _ITEM_LAYERS
+)
+
+LOOKED_INTO = Statement("looked_into", _LOOKED_INTO)
+"""For explanations, ``looked_into``: item_id, layer, owner_id, specificity, valid_from, valid_to
+of every owner whose prices are looked at for an item, whether it has any or not."""

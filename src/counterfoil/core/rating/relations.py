@@ -52,12 +52,17 @@ CHARGE_ITEM = Relation(
         "by_event": "BOOLEAN",
         "pool_id": "BIGINT",
         "counted_only": "BOOLEAN",
+        "price_region_id": "BIGINT",
+        "site_id": "BIGINT",
+        "contact_id": "BIGINT",
+        "contract_id": "BIGINT",
     },
     "One subscription charge in one cycle. service_start..service_end is the part of the cycle "
     "that is served; price changes are looked for up to pricing_end only (the day after "
     "service_start where one price holds for the whole period). kind is one_time, recurring or "
     "usage. Items by_event count event by event with the others of their pool; what is "
-    "counted_only is there for the sake of its pool and is not rated.",
+    "counted_only is there for the sake of its pool and is not rated. The last four, and "
+    "subscription_id, own the prices of the layers of their names.",
 )
 
 PRICE = Relation(
@@ -74,8 +79,8 @@ PRICE = Relation(
         "package_size": "DECIMAL(28,6)",
         "included_quantity": QUANTITY,
     },
-    "Prices of all layers. owner_id is the pricing template, account or subscription the price "
-    "belongs to, 0 in the list.",
+    "Prices of all layers. owner_id is what the price belongs to, by its layer: a price region, "
+    "pricing template, account, site, contact, contract or subscription; 0 in the list.",
 )
 
 PRICE_TIER = Relation(
@@ -97,9 +102,12 @@ PRICE_LAYER = Relation(
         "layer": "VARCHAR",
         "owner_id": "BIGINT",
         "specificity": "INTEGER",
+        "valid_from": "DATE",
+        "valid_to": "DATE",
     },
-    "Which layers an account looks into; the highest specificity that has a price wins. The "
-    "subscription layer needs no row, it always wins.",
+    "Which list, pricing templates and accounts an account looks into, and from when to when; the "
+    "highest specificity that has a price wins (core.rating.layers). The owners of the other "
+    "layers stand in charge_item.",
 )
 
 MIDNIGHT = Relation(

@@ -1,19 +1,26 @@
-"""``counterfoil prices``: load and check price books, list prices."""
+"""``counterfoil prices``: load and check price books, list prices, explain which one holds."""
 
+from dataclasses import asdict
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from counterfoil.business.billing.price_explanation import (
+    PriceExplanation,
+    PriceQuestion,
+    explain_price,
+)
 from counterfoil.business.products.commands import find_price_book_problems, save_price_book
 from counterfoil.business.products.price_book import PriceBook, parse_price_book
 from counterfoil.business.products.queries import list_prices
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.cli.organisation import opened_records
-from counterfoil.interfaces.cli.output import print_table
+from counterfoil.interfaces.cli.output import print_json, print_table
 
-app = typer.Typer(no_args_is_help=True, help="Load and check price books, list prices.")
+app = typer.Typer(no_args_is_help=True, help="Load and check price books, list and explain prices.")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")]
 File = Annotated[Path, typer.Argument(help="A price book in YAML, see docs/price-books.md.")]
@@ -22,7 +29,10 @@ LISTED = (
     *("charge", "layer", "owner", "currency", "valid_from", "valid_to", "model", "package_size"),
     *("included_quantity", "from_quantity", "up_to", "unit_amount", "flat_amount"),
 )
-COUNTED = ("products", "meters", "rate_plans", "charges", "pricing_templates", "prices")
+COUNTED = (
+    *("products", "meters", "rate_plans", "charges", "price_regions", "pricing_templates"),
+    *("prices", "template_assignments"),
+)
 
 
 @app.command()
@@ -45,7 +55,8 @@ def check(file: File, as_json: AsJson = False) -> None:
         plurals = [uow.catalogue.entity(entry.entity).plural for entry in book.entries]
     if problems:
         raise Refused(problems)
-    counts = {name: plurals.count(name) for name in COUNTED} | {"prices": len(book.prices)}
+    counts = {name: plurals.count(name) for name in COUNTED}
+    counts.update(prices=len(book.prices), template_assignments=len(book.assignments))
     print_table(
         f"{file.name} can be saved", ("records", "entries"), counts.items(), as_json=as_json
     )
@@ -61,6 +72,62 @@ def list_command(
         prices = list_prices(uow, charge=charge)
     rows = [[without_zeros(price[name]) for name in LISTED] for price in prices]
     print_table("Prices", LISTED, rows, as_json=as_json)
+
+
+@app.command()
+def explain(
+    account: Annotated[str, typer.Argument(help="External id of the account.")],
+    charge: Annotated[str, typer.Argument(help="External id of the charge.")],
+    site: Annotated[str | None, typer.Option(help="External id of a site.")] = None,
+    contact: Annotated[str | None, typer.Option(help="External id of a contact.")] = None,
+    contract: Annotated[str | None, typer.Option(help="External id of a contract.")] = None,
+    subscription: Annotated[
+        str | None, typer.Option(help="External id; its site, contact and contract count.")
+    ] = None,
+    day: Annotated[
+        datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="Default: today.")
+    ] = None,
+    currency: Annotated[
+        str | None, typer.Option(help="ISO 4217 code; default: whoever bills the account's.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Which price holds on a day: every layer that is asked, which one won, and why.
+
+    Example: counterfoil prices explain ACME premier-dial-out --date 2026-03-01
+    """
+    with opened_records() as uow:
+        question = PriceQuestion(
+            account=account,
+            charge=charge,
+            day=day.date() if day else uow.now.date(),
+            site=site,
+            contact=contact,
+            contract=contract,
+            subscription=subscription,
+            currency=currency,
+        )
+        explanation = explain_price(uow, question)
+    if as_json:
+        print_json(asdict(explanation))
+    else:
+        _print_explanation(explanation)
+
+
+LAYER_COLUMNS = ("layer", "owner", "price_id", "model", "valid_from", "valid_to", "verdict")
+TIER_COLUMNS = ("from_quantity", "up_to", "unit_amount", "flat_amount", "price_id")
+
+
+def _print_explanation(explanation: PriceExplanation) -> None:
+    asked = explanation.asked
+    typer.echo(f"{asked['charge']} for {asked['account']} in {asked['currency']}, {asked['day']}")
+    for sentence in explanation.sentences:
+        typer.echo(f"  {sentence}")
+    rows = [[row[name] for name in LAYER_COLUMNS] for row in explanation.layers]
+    print_table("Layers, most specific first", LAYER_COLUMNS, rows, as_json=False)
+    if explanation.price is not None:
+        tiers = [[without_zeros(row[name]) for name in TIER_COLUMNS] for row in explanation.tiers]
+        print_table("Terms in force", TIER_COLUMNS, tiers, as_json=False)
 
 
 def without_zeros(value: object) -> object:

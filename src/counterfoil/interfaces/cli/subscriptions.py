@@ -41,6 +41,8 @@ def activate(
     rate_plan: Annotated[str, typer.Option(help="External id of the rate plan.")],
     start: Annotated[datetime, typer.Option(formats=DAY, help="First day of service.")],
     site: Annotated[str | None, typer.Option(help="External id of the site.")] = None,
+    contact: Annotated[str | None, typer.Option(help="External id of a contact.")] = None,
+    contract: Annotated[str | None, typer.Option(help="External id of the contract.")] = None,
     end: Annotated[
         datetime | None, typer.Option(formats=DAY, help="First day no longer served.")
     ] = None,
@@ -62,6 +64,8 @@ def activate(
         rate_plan=rate_plan,
         start_date=start.date(),
         site=site,
+        contact=contact,
+        contract=contract,
         end_date=end.date() if end else None,
         anchor_date=anchor.date() if anchor else None,
         quantities=dict(_read_pair(pair) for pair in quantity or ()),

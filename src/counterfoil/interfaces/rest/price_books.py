@@ -1,11 +1,17 @@
-"""Saving a price book: products, meters, rate plans, charges and prices in one document."""
+"""Saving a price book, and explaining which price holds for an account on a day."""
 
+from datetime import date
+from typing import cast
+
+from counterfoil.business.billing.price_explanation import PriceQuestion, explain_price
 from counterfoil.business.products.commands import save_price_book
 from counterfoil.business.products.price_book import parse_price_book
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.interfaces.rest.exchange import JSON, Answer, Call, Endpoint
-from counterfoil.interfaces.rest.idempotency import in_transaction
+from counterfoil.interfaces.rest.exchange import JSON, Answer, Call, Endpoint, Parameter
+from counterfoil.interfaces.rest.idempotency import in_transaction, reading
 from counterfoil.interfaces.rest.notation import decode_json, json_answer
+from counterfoil.platform.metadata import Field, FieldType
+from counterfoil.platform.metadata.validation import read_value
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 YAML = ("application/yaml", "application/x-yaml", "text/yaml", "text/plain")
@@ -48,7 +54,59 @@ def price_book_text(call: Call) -> str:
     return text.replace("\t", " ") if is_json else text
 
 
+DAY = Field(name="date", type=FieldType.DATE)
+ASKED = (
+    Parameter(name="account", required=True, help="External id of the account."),
+    Parameter(name="charge", required=True, help="External id of the charge."),
+    Parameter(name="date", format="date", help="Local to whoever bills the account; today."),
+    Parameter(name="site", help="External id of a site."),
+    Parameter(name="contact", help="External id of a contact."),
+    Parameter(name="contract", help="External id of a contract."),
+    Parameter(
+        name="subscription",
+        help="External id of a subscription of the account; its site, contact and contract count.",
+    ),
+    Parameter(name="currency", help="ISO 4217 code; that of whoever bills the account."),
+)
+
+
+def get_price_explanation(uow: UnitOfWork, call: Call) -> Answer:
+    """Which price a charge has for an account on a day, and what every layer says."""
+    given = dict(call.query)
+    names = tuple(parameter.name for parameter in ASKED)
+    problems = [
+        Problem("unknown_parameter", "there is no such parameter", name, names)
+        for name in given
+        if name not in names
+    ]
+    problems += [
+        Problem("missing", "is missing", parameter.name)
+        for parameter in ASKED
+        if parameter.required and not given.get(parameter.name)
+    ]
+    day = uow.now.date()
+    if given.get("date"):
+        try:
+            day = cast("date", read_value(DAY, given["date"]))
+        except ValueError as error:
+            problems.append(Problem("wrong_value", str(error), "date"))
+    if problems:
+        raise Refused(problems)
+    chosen = {name: given[name] for name in names if name != "date" and given.get(name)}
+    return json_answer(explain_price(uow, PriceQuestion(day=day, **chosen)))
+
+
 ENDPOINTS = (
+    Endpoint(
+        method="GET",
+        path="/price-explanations",
+        handler=reading(get_price_explanation),
+        summary="Which price holds on a day, and why",
+        help="Every layer that is asked, most specific first, with its prices, which one won and "
+        "why, and the tiers in force; by the rules that rate.",
+        parameters=ASKED,
+        answers={JSON: {"type": "object"}},
+    ),
     Endpoint(
         method="POST",
         path="/price-books",

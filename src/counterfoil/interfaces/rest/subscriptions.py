@@ -38,6 +38,8 @@ ACTIVATION = Entity(
         Field(name="end_date", type=FieldType.DATE, help="First day no longer served."),
         Field(name="anchor_date", type=FieldType.DATE, help="Defaults to the start date."),
         Field(name="site", help="External id of a site of the account."),
+        Field(name="contact", help="External id of a contact of the account."),
+        Field(name="contract", help="External id of a contract with the account or one above."),
         Field(
             name="quantities",
             type=FieldType.DOCUMENT,
@@ -119,6 +121,8 @@ def activation(row: Record, number: int, problems: list[Problem]) -> Activation:
         rate_plan=cast("str", row["rate_plan"]),
         start_date=cast("date", row["start_date"]),
         site=cast("str | None", row["site"]),
+        contact=cast("str | None", row["contact"]),
+        contract=cast("str | None", row["contract"]),
         end_date=cast("date | None", row["end_date"]),
         anchor_date=cast("date | None", row["anchor_date"]),
         quantities=amounts,

@@ -7,17 +7,33 @@ from counterfoil.business.incentives.notation import parse_incentives
 from counterfoil.business.products.commands import save_price_book
 from counterfoil.business.products.price_book import parse_price_book
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.interfaces.scenarios.scenario import AccountEntry, LocatedText, Scenario
+from counterfoil.interfaces.scenarios.scenario import (
+    AccountEntry,
+    LocatedText,
+    Scenario,
+    SiteEntry,
+)
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 
 def set_scene(uow: UnitOfWork, scenario: Scenario) -> None:
-    """Save accounts, then prices (which may name accounts), templates and incentives."""
+    """Save accounts, prices (which may name accounts), what accounts have of them, incentives."""
     ids = _create_accounts(uow, scenario.accounts)
     if scenario.price_book is not None:
         load_price_book(uow, scenario.price_book)
-    _assign_templates(uow, scenario, ids)
+    sites = uow.ids_by(
+        "site",
+        "external_id",
+        [site.external_id for entry in scenario.accounts for site in entry.sites],
+    )
+    of_accounts = [(ids[entry.external_id], entry) for entry in scenario.accounts]
+    of_sites = [
+        (sites[site.external_id], site) for entry in scenario.accounts for site in entry.sites
+    ]
+    _point(uow, scenario, "account", "pricing_template", of_accounts)
+    _point(uow, scenario, "account", "price_region", of_accounts)
+    _point(uow, scenario, "site", "price_region", of_sites)
     if scenario.incentives is not None:
         load_incentives(uow, scenario.incentives)
 
@@ -60,6 +76,33 @@ def _create_accounts(uow: UnitOfWork, accounts: Sequence[AccountEntry]) -> dict[
             for site in entry.sites
         ],
     )
+    uow.create_many(
+        "contact",
+        [
+            {
+                "external_id": contact.external_id,
+                "name": contact.name,
+                "account_id": ids[entry.external_id],
+            }
+            for entry in accounts
+            for contact in entry.contacts
+        ],
+    )
+    uow.create_many(
+        "contract",
+        [
+            {
+                "external_id": contract.external_id,
+                "name": contract.name,
+                "account_id": ids[entry.external_id],
+                "start_date": contract.start,
+                "end_date": contract.end,
+                "months": contract.months,
+            }
+            for entry in accounts
+            for contract in entry.contracts
+        ],
+    )
     return ids
 
 
@@ -83,26 +126,29 @@ def _profile(entry: AccountEntry, ids: dict[str, int]) -> Record:
     }
 
 
-def _assign_templates(uow: UnitOfWork, scenario: Scenario, ids: dict[str, int]) -> None:
-    entries = [entry for entry in scenario.accounts if entry.pricing_template is not None]
-    names = {entry.pricing_template for entry in entries}
-    templates = uow.ids_by("pricing_template", "external_id", names)
+def _point(
+    uow: UnitOfWork,
+    scenario: Scenario,
+    entity: str,
+    target: str,
+    entries: Sequence[tuple[int, AccountEntry | SiteEntry]],
+) -> None:
+    """Give accounts or sites the pricing template or price region they name."""
+    named = [(record, entry, getattr(entry, target)) for record, entry in entries]
+    named = [each for each in named if each[2] is not None]
+    known = uow.ids_by(target, "external_id", {name for _, _, name in named})
     problems = [
         Problem(
-            "unknown_pricing_template",
-            f"there is no pricing template {entry.pricing_template!r} in the price book",
-            f"accounts.{entry.external_id}.pricing_template",
-            tuple(str(name) for name in templates),
+            f"unknown_{target}",
+            f"there is no {target.replace('_', ' ')} {name!r} in the price book",
+            f"{entity}s.{entry.external_id}.{target}",
+            tuple(str(each) for each in known),
             scenario.file,
             entry.line,
         )
-        for entry in entries
-        if entry.pricing_template not in templates
+        for _, entry, name in named
+        if name not in known
     ]
     if problems:
         raise Refused(problems)
-    changes: list[tuple[int, Record]] = [
-        (ids[entry.external_id], {"pricing_template_id": templates[entry.pricing_template]})
-        for entry in entries
-    ]
-    uow.update_many("account", changes)
+    uow.update_many(entity, [(record, {f"{target}_id": known[name]}) for record, _, name in named])

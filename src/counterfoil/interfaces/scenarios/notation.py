@@ -16,7 +16,13 @@ from counterfoil.interfaces.scenarios.price_books import (
     read_part,
     read_text,
 )
-from counterfoil.interfaces.scenarios.scenario import AccountEntry, Scenario, SiteEntry
+from counterfoil.interfaces.scenarios.scenario import (
+    AccountEntry,
+    ContactEntry,
+    ContractEntry,
+    Scenario,
+    SiteEntry,
+)
 from counterfoil.interfaces.scenarios.timeline import TimelineReader
 
 SCENARIO: Rules = {
@@ -38,9 +44,25 @@ ACCOUNT: Rules = {
     "payment_terms_days": Rule(kind=Kind.INTEGER, default=30, minimum=0, maximum=365),
     "pricing_template": Rule(),
     "pool_node": Rule(kind=Kind.BOOLEAN, default=False),
+    "price_region": Rule(),
     "sites": Rule(kind=Kind.NODE),
+    "contacts": Rule(kind=Kind.NODE),
+    "contracts": Rule(kind=Kind.NODE),
 }
-SITE: Rules = {"id": Rule(required=True), "name": Rule(), "country": Rule(default="US")}
+SITE: Rules = {
+    "id": Rule(required=True),
+    "name": Rule(),
+    "country": Rule(default="US"),
+    "price_region": Rule(),
+}
+CONTACT: Rules = {"id": Rule(required=True), "name": Rule()}
+CONTRACT: Rules = {
+    "id": Rule(required=True),
+    "name": Rule(),
+    "start": Rule(kind=Kind.DATE, required=True),
+    "end": Rule(kind=Kind.DATE),
+    "months": Rule(kind=Kind.INTEGER, minimum=1, maximum=1200),
+}
 BILLING_FIELDS = ("time_zone", "cycle_day", "payment_terms_days")
 
 
@@ -104,7 +126,10 @@ def _read_accounts(reader: Reader, node: yaml.Node | None) -> tuple[AccountEntry
             payment_terms_days=entry["payment_terms_days"],
             pricing_template=entry["pricing_template"],
             pool_node=entry["pool_node"],
+            price_region=entry["price_region"],
             sites=_read_sites(reader, entry["sites"], place),
+            contacts=_read_contacts(reader, entry["contacts"], place),
+            contracts=_read_contracts(reader, entry["contracts"], place),
         )
     return tuple(accounts.values())
 
@@ -151,8 +176,38 @@ def _read_sites(reader: Reader, node: yaml.Node | None, place: str) -> tuple[Sit
             problem = unknown_country(entry["country"], line)
             field = f"{place}.sites[{position}].country"
             reader.refuse(problem.code, problem.message, line, field, problem.allowed)
-        sites.append(SiteEntry(entry["id"], entry["name"] or entry["id"], entry["country"]))
+        name = entry["name"] or entry["id"]
+        site = SiteEntry(entry["id"], name, entry["country"], entry["price_region"], entry.line)
+        sites.append(site)
     return tuple(sites)
+
+
+def _read_contacts(reader: Reader, node: yaml.Node | None, place: str) -> tuple[ContactEntry, ...]:
+    return tuple(
+        ContactEntry(entry["id"], entry["name"] or entry["id"])
+        for entry in _entries(reader, node, CONTACT, f"{place}.contacts")
+    )
+
+
+def _read_contracts(
+    reader: Reader, node: yaml.Node | None, place: str
+) -> tuple[ContractEntry, ...]:
+    return tuple(
+        ContractEntry(
+            entry["id"], entry["name"] or entry["id"], entry["start"], entry["end"], entry["months"]
+        )
+        for entry in _entries(reader, node, CONTRACT, f"{place}.contracts")
+        if entry["start"] is not None
+    )
+
+
+def _entries(reader: Reader, node: yaml.Node | None, rules: Rules, place: str) -> list[Entry]:
+    """The mappings of a list that have an id."""
+    found = [
+        reader.entry(item, rules, f"{place}[{position}]")
+        for position, item in enumerate(reader.items(node, place))
+    ]
+    return [entry for entry in found if entry is not None and entry["id"] is not None]
 
 
 def _billing_zones(accounts: Sequence[AccountEntry]) -> dict[str, ZoneInfo]:

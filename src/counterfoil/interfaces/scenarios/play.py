@@ -147,6 +147,8 @@ class Player:
             rate_plan=step.plan,
             start_date=step.start,
             site=step.site,
+            contact=step.contact,
+            contract=step.contract,
             end_date=step.end,
             anchor_date=step.anchor,
             quantities=step.quantities,

@@ -26,6 +26,27 @@ class SiteEntry:
     external_id: str
     name: str
     country: str
+    price_region: str | None
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class ContactEntry:
+    """A contact of an account."""
+
+    external_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContractEntry:
+    """A contract of an account; ``end`` is the first day it no longer runs."""
+
+    external_id: str
+    name: str
+    start: date
+    end: date | None
+    months: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +63,10 @@ class AccountEntry:
     payment_terms_days: int
     pricing_template: str | None
     pool_node: bool
+    price_region: str | None
     sites: tuple[SiteEntry, ...]
+    contacts: tuple[ContactEntry, ...]
+    contracts: tuple[ContractEntry, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +85,8 @@ class Subscribe(Step):
     account: str
     plan: str
     site: str | None
+    contact: str | None
+    contract: str | None
     start: date
     end: date | None
     anchor: date | None

@@ -18,6 +18,7 @@ from counterfoil.core.notation.located import (
     Rules,
     line_of,
 )
+from counterfoil.core.rating.layers import LAYER_NAMES
 from counterfoil.interfaces.scenarios.price_books import INCENTIVES, PRICE_BOOK, read_part
 from counterfoil.interfaces.scenarios.scenario import (
     AccountEntry,
@@ -58,6 +59,8 @@ STEPS: Mapping[str, Rules] = {
         "account": Rule(required=True),
         "plan": Rule(required=True),
         "site": Rule(),
+        "contact": Rule(),
+        "contract": Rule(),
         "start": Rule(kind=Kind.DATE),
         "end": Rule(kind=Kind.DATE),
         "anchor": Rule(kind=Kind.DATE),
@@ -106,7 +109,7 @@ LINE: Rules = {
     "included": Rule(kind=Kind.DECIMAL),
     "unit": Rule(),
     "unit_amount": Rule(kind=Kind.DECIMAL),
-    "layer": Rule(choices=("list", "template", "account", "subscription")),
+    "layer": Rule(choices=LAYER_NAMES),
     "events": Rule(kind=Kind.DECIMAL),
     "exact_amount": Rule(kind=Kind.DECIMAL),
     "amount": Rule(kind=Kind.DECIMAL, required=True),
@@ -139,6 +142,16 @@ class TimelineReader:
         self.zones = zones
         self.sites = {
             site.external_id: account.external_id for account in accounts for site in account.sites
+        }
+        self.contacts = {
+            contact.external_id: account.external_id
+            for account in accounts
+            for contact in account.contacts
+        }
+        self.contracts = {
+            contract.external_id: account.external_id
+            for account in accounts
+            for contract in account.contracts
         }
         self.subscriptions: dict[str, KnownSubscription] = {}
         self.identifiers: dict[str, str] = {}
@@ -197,9 +210,13 @@ class TimelineReader:
             return None
         if name in self.subscriptions:
             self._refuse("double_subscription", f"{name} exists already", entry, place, "id")
-        site = entry["site"]
-        if site is not None and site not in self.sites:
-            self._known("site", site, self.sites, entry, place)
+        for field, among in (
+            ("site", self.sites),
+            ("contact", self.contacts),
+            ("contract", self.contracts),
+        ):
+            if entry[field] is not None:
+                self._known(field, entry[field], among, entry, place)
         start = entry["start"] or day_of(entry["on"], self.zones[account])
         identifiers = entry["identifiers"] or (name,)
         self.subscriptions[name] = KnownSubscription(account, identifiers[0])
@@ -210,7 +227,9 @@ class TimelineReader:
             external_id=name,
             account=account,
             plan=entry["plan"],
-            site=site,
+            site=entry["site"],
+            contact=entry["contact"],
+            contract=entry["contract"],
             start=start,
             end=entry["end"],
             anchor=entry["anchor"],

@@ -1,4 +1,4 @@
-"""Validity of prices: for one charge, layer, owner and currency no day has two prices."""
+"""Validity: of two things for the same, such as prices, no day has both."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable
@@ -9,10 +9,10 @@ from itertools import pairwise
 
 @dataclass(frozen=True, slots=True)
 class Validity:
-    """The days [valid_from, valid_to) of a price; None means without that bound.
+    """The days [valid_from, valid_to) of something; None means without that bound.
 
-    ``key`` is what the price is for (charge, layer, owner, currency); ``place`` is what the
-    caller knows the price by.
+    ``key`` is what it is for (of a price: charge, layer, owner, currency); ``place`` is what the
+    caller knows it by.
     """
 
     key: Hashable
@@ -26,7 +26,7 @@ class Validity:
 
 
 def find_overlaps(validities: Iterable[Validity]) -> list[tuple[Validity, Validity]]:
-    """Pairs (earlier, later) of prices for the same key that have a day in common."""
+    """Pairs (earlier, later) for the same key that have a day in common."""
     by_key: dict[Hashable, list[Validity]] = defaultdict(list)
     for validity in validities:
         by_key[validity.key].append(validity)
@@ -41,11 +41,11 @@ def find_overlaps(validities: Iterable[Validity]) -> list[tuple[Validity, Validi
     return overlaps
 
 
-def describe_overlap(earlier: Validity, later: Validity) -> str:
-    """Why two prices cannot both be, and what mends it."""
+def describe_overlap(earlier: Validity, later: Validity, noun: str = "price") -> str:
+    """Why two of them cannot both be, and what mends it."""
     since = f"from {earlier.valid_from}" if earlier.valid_from else "from the beginning"
     until = f"to {earlier.valid_to}" if earlier.valid_to else "without end"
-    said = f"is valid on days on which another price for the same is valid ({since} {until})"
+    said = f"is valid on days on which another {noun} for the same is valid ({since} {until})"
     if later.valid_from is not None and later.begins() > earlier.begins():
         said += f"; give the earlier one valid_to: {later.valid_from}"
     return said

@@ -1,0 +1,284 @@
+"""Which price a charge has on a day, and why: every layer that is asked, in order, with its answer.
+
+The relations are loaded and the winner is found by the statements that rate: an explanation of its
+own could be wrong.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import cast
+
+import pyarrow as pa
+
+from counterfoil.business.accounts.queries import find_account
+from counterfoil.business.billing.price_layers import load_prices, regions
+from counterfoil.business.billing.queries import billed_account
+from counterfoil.business.billing.relations import make_relation
+from counterfoil.core.problems import Problem, Refused
+from counterfoil.core.rating.layers import LAYERS
+from counterfoil.core.rating.prices import LOOKED_INTO
+from counterfoil.core.rating.relations import BILLED_USAGE
+from counterfoil.core.rating.statements import PRICE_EPOCHS
+from counterfoil.platform.engine.duck import Engine, open_engine
+from counterfoil.platform.metadata import Record
+from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceQuestion:
+    """What the price is asked for; all names are external ids.
+
+    Site, contact and contract are taken from the subscription where one is named. ``currency``
+    is that of whoever bills the account unless it is given. ``day`` is local to them.
+    """
+
+    account: str
+    charge: str
+    day: date
+    site: str | None = None
+    contact: str | None = None
+    contract: str | None = None
+    subscription: str | None = None
+    currency: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PriceExplanation:
+    """The price of a charge on a day and how it was found.
+
+    ``layers``, most specific first, is one row per price of every owner asked, and one for an
+    owner that has none: layer, owner (external id), price_id, model, valid_from, valid_to, verdict
+    (``wins``, ``passed_over``, ``not_valid``, ``none``) and reason. ``price`` is the winner's
+    record, None where no layer has a price; ``tiers`` are the terms in force: from_quantity,
+    up_to, unit_amount, flat_amount, price_id (the price the tier comes from).
+    """
+
+    asked: Record
+    layers: list[Record]
+    price: Record | None
+    tiers: list[Record]
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PricedItem:
+    """Ids of what a price is asked for, as ``charge_item`` names them."""
+
+    account_id: int
+    charge_id: int
+    currency: str
+    day: date
+    owners: Mapping[str, int | None] = field(default_factory=dict)
+
+
+_OWNING = {layer.name: layer.column for layer in LAYERS if layer.column}
+_ENTITIES = {
+    "region": "price_region",
+    "template": "pricing_template",
+    **{name: name for name in ("account", "site", "contact", "contract", "subscription")},
+}
+
+_REGION = f"""
+WITH RECURSIVE asked AS (SELECT CAST(:account AS bigint) AS account_id), {regions("asked")}
+SELECT coalesce((SELECT price_region_id FROM site WHERE id = :site),
+                (SELECT price_region_id FROM region)) AS id
+"""
+
+_ANSWERS = """
+SELECT l.layer, l.owner_id, p.price_id, p.model, p.valid_from, p.valid_to,
+       l.valid_from AS asked_from, l.valid_to AS asked_to, c.price_id IS NOT NULL AS holds,
+       coalesce(c.price_id = e.price_id, false) AS wins
+FROM looked_into l
+LEFT JOIN (SELECT * FROM price JOIN charge_item USING (charge_id, currency)) p
+  ON p.layer = l.layer AND p.owner_id = l.owner_id
+LEFT JOIN price_candidate c ON c.price_id = p.price_id AND c.specificity = l.specificity
+LEFT JOIN price_epoch e ON e.price_id = c.price_id
+ORDER BY l.specificity DESC, l.valid_from NULLS FIRST, p.valid_from NULLS FIRST
+"""
+
+_TIERS = """
+SELECT t.from_quantity, t.up_to, t.unit_amount, t.flat_amount, t.price_id
+FROM price_epoch e JOIN terms_tier t USING (terms_id) ORDER BY t.from_quantity
+"""
+
+
+def explain_price(uow: UnitOfWork, question: PriceQuestion) -> PriceExplanation:
+    """The price a charge has for an account on a day, and what every layer says to it.
+
+    Refuses (404) names there are none of, and (422) a subscription of another account or an
+    account that nobody is billed for when no currency is given.
+    """
+    item, names = _find_item(uow, question)
+    layers, tiers = weigh_prices(uow, item)
+    winner = next((row["price_id"] for row in layers if row["verdict"] == "wins"), None)
+    price = None if winner is None else uow.get("price", cast("int", winner))
+    asked: Record = {
+        "account": question.account,
+        "charge": question.charge,
+        "currency": item.currency,
+        "day": question.day,
+        **names,
+    }
+    return PriceExplanation(asked, layers, price, tiers, _sentences(asked, layers))
+
+
+def weigh_prices(uow: UnitOfWork, item: PricedItem) -> tuple[list[Record], list[Record]]:
+    """What every layer says about the price of an item, and the tiers in force; see
+    :class:`PriceExplanation`."""
+    charges = pa.table(
+        {
+            name: pa.array([value], pa.int64())
+            for name, value in (
+                *(("item_id", 1), ("account_id", item.account_id), ("charge_id", item.charge_id)),
+                *((column, item.owners.get(column)) for column in _OWNING.values()),
+            )
+        }
+    )
+    with open_engine(threads=1) as engine:
+        _register(engine, charges, item)
+        nothing = pa.table({"price_id": pa.array([], pa.int64())})
+        prices, price_tiers, layers = load_prices(uow, charges, nothing)
+        engine.register("price", prices)
+        engine.register("price_tier", price_tiers)
+        engine.register("price_layer", layers)
+        make_relation(engine, "billed_usage", BILLED_USAGE, None)
+        for statement in (*PRICE_EPOCHS, LOOKED_INTO):
+            engine.run(statement.create)
+        answers = engine.arrow(_ANSWERS).to_pylist()
+        tiers = engine.arrow(_TIERS).to_pylist()
+    owners = _names_of(uow, answers)
+    return [_judged(row, owners, item) for row in answers], tiers
+
+
+def _register(engine: Engine, charges: pa.Table, item: PricedItem) -> None:
+    """The item as ``charge_item``: one day of service."""
+    day = pa.array([item.day], pa.date32())
+    end = pa.array([item.day + timedelta(days=1)], pa.date32())
+    table = charges.append_column("currency", pa.array([item.currency]))
+    for name, value in (("service_start", day), ("service_end", end), ("pricing_end", end)):
+        table = table.append_column(name, value)
+    engine.register("charge_item", table)
+
+
+def _find_item(uow: UnitOfWork, question: PriceQuestion) -> tuple[PricedItem, Record]:
+    """The ids behind the names of a question, and the external ids of the owners in it."""
+    account = find_account(uow, question.account)
+    owners: dict[str, int | None] = dict.fromkeys(_OWNING.values())
+    names: Record = {}
+    if question.subscription is not None:
+        subscription = _find(uow, "subscription", question.subscription)
+        if subscription["account_id"] != account["id"]:
+            message = f"is not a subscription of account {question.account!r}"
+            raise Refused(Problem("wrong_account", message, "subscription"))
+        owners.update({column: subscription.get(column) for column in owners})
+        owners["subscription_id"] = subscription["id"]
+    for name in ("site", "contact", "contract"):
+        external_id = getattr(question, name)
+        if external_id is not None:
+            owners[f"{name}_id"] = _find(uow, name, external_id)["id"]
+        elif owners[f"{name}_id"] is not None:
+            names[name] = uow.get(name, cast("int", owners[f"{name}_id"]))["external_id"]
+        names.setdefault(name, external_id)
+    names["subscription"] = question.subscription
+    return (
+        PricedItem(
+            account_id=account["id"],
+            charge_id=_find(uow, "charge", question.charge)["id"],
+            currency=question.currency or _currency_of(uow, question.account),
+            day=question.day,
+            owners={
+                **owners,
+                "price_region_id": price_region_of(uow, account["id"], owners["site_id"]),
+            },
+        ),
+        names,
+    )
+
+
+def price_region_of(uow: UnitOfWork, account_id: int, site_id: int | None) -> int | None:
+    """The price region of a site, else of its account or the nearest one above that has one."""
+    return cast("int | None", uow.query(_REGION, account=account_id, site=site_id)[0]["id"])
+
+
+def _currency_of(uow: UnitOfWork, account: str) -> str:
+    profile = uow.find("billing_profile", account_id=billed_account(uow, account))
+    return str(profile["currency"]) if profile else ""
+
+
+def _find(uow: UnitOfWork, entity: str, external_id: str) -> Record:
+    record = uow.find(entity, external_id=external_id)
+    if record is None:
+        message = f"there is no {entity} {external_id!r}"
+        raise Refused(Problem(f"unknown_{entity}", message, entity), status=404)
+    return record
+
+
+def _names_of(uow: UnitOfWork, answers: list[Record]) -> dict[tuple[str, int], str]:
+    """External ids of the owners, by layer and id."""
+    asked: dict[str, list[int]] = {layer: [] for layer in _ENTITIES}
+    for row in answers:
+        if row["layer"] in asked:
+            asked[row["layer"]].append(row["owner_id"])
+    rows = uow.query(
+        " UNION ALL ".join(
+            f"SELECT '{layer}' AS layer, id, external_id FROM {entity} WHERE id = ANY(:{layer})"
+            for layer, entity in _ENTITIES.items()
+        ),
+        **asked,
+    )
+    return {(row["layer"], row["id"]): row["external_id"] for row in rows}
+
+
+def _judged(row: Record, owners: Mapping[tuple[str, int], str], item: PricedItem) -> Record:
+    """One answer with its verdict and the reason in words."""
+    verdict, reason = _verdict(row, item)
+    return {
+        "layer": row["layer"],
+        "owner": owners.get((row["layer"], row["owner_id"])),
+        "price_id": row["price_id"],
+        "model": row["model"],
+        "valid_from": row["valid_from"],
+        "valid_to": row["valid_to"],
+        "verdict": verdict,
+        "reason": reason,
+    }
+
+
+def _verdict(row: Record, item: PricedItem) -> tuple[str, str]:
+    day = item.day
+    if row["asked_from"] is not None and row["asked_from"] > day:
+        return "not_valid", f"is assigned from {row['asked_from']} only"
+    if row["asked_to"] is not None and row["asked_to"] <= day:
+        return "not_valid", f"was assigned until {row['asked_to'] - timedelta(days=1)} only"
+    if row["price_id"] is None:
+        return "none", f"has no price for this charge in {item.currency}"
+    if row["wins"]:
+        return "wins", f"has a price {_period(row)}, the most specific on this day"
+    if row["holds"]:
+        return "passed_over", f"has a price {_period(row)}, but a more specific one holds"
+    if row["valid_from"] is not None and row["valid_from"] > day:
+        return "not_valid", f"has a price from {row['valid_from']} only"
+    return "not_valid", f"had a price until {row['valid_to'] - timedelta(days=1)} only"
+
+
+def _period(row: Record) -> str:
+    first, end = row["valid_from"], row["valid_to"]
+    parts = [f"from {first}"] if first is not None else []
+    if end is not None:
+        parts.append(f"until {end - timedelta(days=1)}")
+    return " ".join(parts) or "without bounds"
+
+
+def _sentences(asked: Record, layers: list[Record]) -> tuple[str, ...]:
+    said = [f"{_who(row)} {row['reason']}." for row in layers]
+    if not any(row["verdict"] == "wins" for row in layers):
+        said.append(f"So {asked['charge']} has no price on {asked['day']}: it cannot be billed.")
+    return tuple(said)
+
+
+def _who(row: Record) -> str:
+    """``Account ACME``, ``Template RESELLER``, ``The list``."""
+    if row["owner"] is None:
+        return f"The {row['layer']}"
+    return f"{str(row['layer']).capitalize()} {row['owner']}"

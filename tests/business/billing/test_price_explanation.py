@@ -1,0 +1,133 @@
+"""Which price holds on a day: every layer is asked, and says why it won or did not."""
+
+from datetime import date
+
+import pytest
+from tests.business.billing.conftest import NOW, Company
+
+from counterfoil.business.billing.price_explanation import (
+    PriceExplanation,
+    PriceQuestion,
+    explain_price,
+)
+from counterfoil.core.problems import Refused
+
+BOOK = """
+products: [{id: p, name: P}]
+rate_plans:
+  - id: plan
+    product: p
+    name: Plan
+    charges:
+      - id: seat
+        name: Seat
+        kind: recurring
+        prices: [{currency: USD, model: per_unit, amount: 10}]
+price_regions:
+  - id: asia
+    name: Asia
+    prices: [{charge: seat, currency: EUR, model: per_unit, amount: 9}]
+pricing_templates:
+  - id: base
+    name: Base
+    prices: [{charge: seat, currency: USD, model: per_unit, amount: 8, valid_to: 2024-03-01}]
+  - {id: reseller, name: Reseller, base: base}
+prices:
+  - {account: GROUP, charge: seat, currency: USD, model: flat, amount: 7, valid_from: 2024-03-01}
+  - {site: TOKYO, charge: seat, currency: USD, model: flat, amount: 6, valid_from: 2024-04-01}
+template_assignments:
+  - {account: GROUP, pricing_template: reseller, valid_from: 2024-02-01}
+"""
+
+
+@pytest.fixture
+def group(company: Company) -> Company:
+    """GROUP in Asia, with the account OFFICE below it and a site in Tokyo."""
+    group = company.open_account("GROUP")
+    with company.database.transaction(now=NOW) as uow:
+        office = uow.create("account", {"external_id": "OFFICE", "name": "O", "parent_id": group})
+        site = {"external_id": "TOKYO", "name": "Tokyo", "country": "JP"}
+        uow.create("site", {**site, "account_id": office["id"]})
+    company.load_prices(BOOK)
+    with company.database.transaction(now=NOW) as uow:
+        region = uow.ids_by("price_region", "external_id", ["asia"])["asia"]
+        uow.update("account", group, {"price_region_id": region})
+    return company
+
+
+def explain(company: Company, day: date, **more: str) -> PriceExplanation:
+    question = PriceQuestion(account="OFFICE", charge="seat", day=day, **more)
+    with company.database.transaction(now=NOW) as uow:
+        return explain_price(uow, question)
+
+
+def test_every_layer_is_asked_and_answers(group: Company) -> None:
+    told = explain(group, date(2024, 3, 15), site="TOKYO")
+    assert [(row["layer"], row["owner"], row["verdict"]) for row in told.layers] == [
+        ("site", "TOKYO", "not_valid"),
+        ("account", "OFFICE", "none"),
+        ("account", "GROUP", "wins"),
+        ("template", "reseller", "none"),
+        ("template", "base", "not_valid"),
+        ("region", "asia", "none"),
+        ("list", None, "passed_over"),
+    ]
+    assert told.sentences == (
+        "Site TOKYO has a price from 2024-04-01 only.",
+        "Account OFFICE has no price for this charge in USD.",
+        "Account GROUP has a price from 2024-03-01, the most specific on this day.",
+        "Template reseller has no price for this charge in USD.",
+        "Template base had a price until 2024-02-29 only.",
+        "Region asia has no price for this charge in USD.",
+        "The list has a price without bounds, but a more specific one holds.",
+    )
+    assert [str(tier["flat_amount"]) for tier in told.tiers] == ["7.0000000000"]
+
+
+@pytest.mark.parametrize(
+    ("day", "site", "layer", "owner"),
+    [
+        (date(2024, 1, 31), None, "list", None),
+        (date(2024, 2, 1), None, "template", "base"),
+        (date(2024, 2, 29), "TOKYO", "template", "base"),
+        (date(2024, 3, 1), None, "account", "GROUP"),
+        (date(2024, 4, 1), None, "account", "GROUP"),
+        (date(2024, 4, 1), "TOKYO", "site", "TOKYO"),
+    ],
+)
+def test_the_winner_changes_with_day_and_site(
+    group: Company, day: date, site: str | None, layer: str, owner: str | None
+) -> None:
+    told = explain(group, day, **({} if site is None else {"site": site}))
+    winner = next(row for row in told.layers if row["verdict"] == "wins")
+    assert (winner["layer"], winner["owner"]) == (layer, owner)
+
+
+def test_a_subscription_brings_its_site(group: Company) -> None:
+    group.subscribe("S", "OFFICE", "plan", date(2024, 4, 1), site="TOKYO")
+    told = explain(group, date(2024, 4, 1), subscription="S")
+    assert [(row["layer"], row["owner"]) for row in told.layers[:2]] == [
+        ("subscription", "S"),
+        ("site", "TOKYO"),
+    ]
+    assert told.asked["site"] == "TOKYO"
+
+
+def test_without_any_price_it_says_that_nothing_can_be_billed(group: Company) -> None:
+    told = explain(group, date(2024, 4, 1), currency="GBP")
+    assert told.price is None
+    assert told.sentences[-1] == ("So seat has no price on 2024-04-01: it cannot be billed.")
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ({"site": "OSAKA"}, "unknown_site"),
+        ({"contract": "FRAME"}, "unknown_contract"),
+        ({"subscription": "S-9"}, "unknown_subscription"),
+    ],
+)
+def test_unknown_names_are_refused(group: Company, more: dict[str, str], code: str) -> None:
+    with pytest.raises(Refused) as answer:
+        explain(group, date(2024, 4, 1), **more)
+    assert [problem.code for problem in answer.value.problems] == [code]
