@@ -182,7 +182,7 @@ def test_a_receiver_that_fails_holds_up_nobody_else(post: Post, receiver: Receiv
     post.subscribe(receiver.url)
     post.tell("1", "2", "3")
     made = post.courier.deliver_due()
-    assert [attempt.subscriber for attempt in made].count("webhook/1") == 1
+    assert [attempt.subscriber for attempt in made].count("webhooks/1") == 1
     assert [json.loads(one.body)["subject"] for one in receiver.received] == [
         f"invoices/{n}" for n in (1, 2, 3)
     ]
