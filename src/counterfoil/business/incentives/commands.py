@@ -14,7 +14,10 @@ from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
-PARTS = {"discount": ("discount_target", "discount_tier", "discount_holder")}
+PARTS = {
+    "discount": ("discount_target", "discount_tier", "discount_holder"),
+    "entitlement": ("entitlement_target", "entitlement_threshold"),
+}
 """What an entry consists of besides itself; holders are added to, the others replaced."""
 
 _ADDED_TO = ("discount_holder",)

@@ -209,6 +209,85 @@ PREPAID_VOID = Entity(
     ),
 )
 
+ENTITLEMENT = Entity(
+    name="entitlement",
+    plural="entitlements",
+    help="A quantity of usage per cycle that costs nothing, drawn down in order of time. Every "
+    "subscription of a rate plan, one subscription, or an account has it.",
+    fields=(
+        EXTERNAL_ID,
+        text("name", required=True),
+        decimal("quantity", 38, 15, required=True, minimum=0, help="Priced units per cycle."),
+        reference("rate_plan", immutable=True, indexed=True),
+        text("subscription_external_id", immutable=True, max_length=255, indexed=True),
+        reference("account", immutable=True, indexed=True),
+        reference(
+            "charge",
+            name="per_charge_id",
+            immutable=True,
+            help="A recurring charge: the quantity is for each unit of it that is held.",
+        ),
+        choice(
+            "pooled_over",
+            ("subscription", "site", "account", "subtree", "root"),
+            required=True,
+            default="subscription",
+            immutable=True,
+            help="Who may draw on it, counted from the subscription that has it. Of an account: "
+            "account, or subtree for it and all accounts below.",
+        ),
+        integer("priority", required=True, default=100, help="Lower ones are drawn first."),
+        integer(
+            "rollover_cycles",
+            required=True,
+            default=0,
+            minimum=0,
+            maximum=120,
+            help="For how many further cycles what is left stays; the oldest is drawn first.",
+        ),
+        choice(
+            "proration",
+            ("by_day", "none"),
+            required=True,
+            default="none",
+            help="What a cycle that is served in part gets: its share of days, or all.",
+        ),
+        choice(
+            "overuse",
+            ("charged", "refused"),
+            required=True,
+            default="charged",
+            help="refused: whoever asks is told not to go on. What is used all the same is priced "
+            "like any usage.",
+        ),
+        date("valid_from", help="First day of cycles that have it."),
+        date("valid_to", help="First day without it."),
+    ),
+)
+
+ENTITLEMENT_TARGET = Entity(
+    name="entitlement_target",
+    plural="entitlement_targets",
+    help="A usage charge, or all usage charges of a rate plan or product, that draw on it.",
+    fields=(
+        reference("entitlement", required=True, immutable=True, indexed=True, on_delete="cascade"),
+        reference("product", immutable=True),
+        reference("rate_plan", immutable=True),
+        reference("charge", immutable=True),
+    ),
+)
+
+ENTITLEMENT_THRESHOLD = Entity(
+    name="entitlement_threshold",
+    plural="entitlement_thresholds",
+    help="A share of an entitlement at which an event is emitted as usage arrives.",
+    unique=(("entitlement_id", "percent"),),
+    fields=(
+        reference("entitlement", required=True, immutable=True, on_delete="cascade"),
+        decimal("percent", 9, 4, required=True, minimum=0, immutable=True),
+    ),
+)
+
 ENTITIES = (
     DISCOUNT,
     DISCOUNT_TARGET,
@@ -217,4 +296,7 @@ ENTITIES = (
     COMMITMENT,
     PREPAID_GRANT,
     PREPAID_VOID,
+    ENTITLEMENT,
+    ENTITLEMENT_TARGET,
+    ENTITLEMENT_THRESHOLD,
 )

@@ -15,6 +15,8 @@ from counterfoil.business.incentives.entities import (
     DISCOUNT,
     DISCOUNT_TARGET,
     DISCOUNT_TIER,
+    ENTITLEMENT,
+    ENTITLEMENT_THRESHOLD,
     PREPAID_GRANT,
 )
 from counterfoil.business.incentives.entries import (
@@ -26,6 +28,7 @@ from counterfoil.business.incentives.entries import (
 from counterfoil.business.incentives.terms import (
     find_commitment_problems,
     find_discount_problems,
+    find_entitlement_problems,
     find_grant_problems,
     find_target_problems,
     find_tier_problems,
@@ -82,6 +85,20 @@ _GRANT: Rules = {
     # Read with all digits somebody may have computed; rounded once, below.
     "amount": Rule(kind=Kind.DECIMAL, required=True, minimum=0, places=22),
 }
+_ENTITLEMENT: Rules = {
+    **rules_of(ENTITLEMENT, "external_id", "name", "quantity", "subscription_external_id"),
+    **rules_of(ENTITLEMENT, "priority", "rollover_cycles", "proration", "overuse"),
+    **rules_of(ENTITLEMENT, "valid_from", "valid_to"),
+    "pooled_over": replace(rules_of(ENTITLEMENT, "pooled_over")["pooled_over"], default=None),
+    "rate_plan": _NAME,
+    "account": _NAME,
+    "per": _NAME,
+    "products": _TEXTS,
+    "rate_plans": _TEXTS,
+    "charges": _TEXTS,
+    "thresholds": _TEXTS,
+}
+_PERCENT = rules_of(ENTITLEMENT_THRESHOLD, "percent")["percent"]
 _TARGETS = {"products": "product", "rate_plans": "rate_plan", "charges": "charge"}
 _VALUES = {
     "percent": "percentage",
@@ -234,12 +251,39 @@ def _read_grant(reading: _Reading, entry: Entry, path: str) -> IncentiveEntry | 
     )
 
 
+def _read_entitlement(reading: _Reading, entry: Entry, path: str) -> IncentiveEntry | None:
+    place = reading.place(entry, path)
+    references = _references(entry, "account", "rate_plan")
+    if entry["per"] is not None:
+        references["per_charge_id"] = ("charge", entry["per"])
+    whole = "subtree" if entry["account"] is not None else "subscription"
+    values = {**_values(ENTITLEMENT, entry), "pooled_over": entry["pooled_over"] or whole}
+    absent = dict.fromkeys(("account_id", "rate_plan_id", "per_charge_id"))
+    reading.note(place, find_entitlement_problems({**values, **absent, **references}))
+    parts = [
+        _part("entitlement_target", {}, {f"{target}_id": (target, name)}, place)
+        for field, target in _TARGETS.items()
+        for name in dict.fromkeys(entry[field] or ())
+    ]
+    if not parts:
+        message = "name charges, rate plans or products whose usage draws on it"
+        reading.note(place, [Problem("missing_target", message, "charges")])
+    for text in dict.fromkeys(entry["thresholds"] or ()):
+        percent = reading.reader.scalar(text, _PERCENT, entry.line_of("thresholds"), path)
+        if percent is not None:
+            parts.append(_part("entitlement_threshold", {"percent": percent}, {}, place))
+    return IncentiveEntry(
+        entity="entitlement", values=values, references=references, place=place, parts=tuple(parts)
+    )
+
+
 _Read = Callable[[_Reading, Entry, str], IncentiveEntry | None]
 
 _SECTIONS: Mapping[str, tuple[Rules, _Read]] = {
     "discounts": (_DISCOUNT, _read_discount),
     "commitments": (_COMMITMENT, _read_commitment),
     "grants": (_GRANT, _read_grant),
+    "entitlements": (_ENTITLEMENT, _read_entitlement),
 }
 
 

@@ -20,11 +20,16 @@ UNION ALL
 SELECT 'prepaid_grant', g.external_id, g.name, g.kind, g.amount, g.currency, NULL,
        a.external_id, g.start_date, g.expiry_date
 FROM prepaid_grant g JOIN account a ON a.id = g.account_id
+UNION ALL
+SELECT 'entitlement', e.external_id, e.name, e.pooled_over, e.quantity, NULL, NULL,
+       coalesce(e.subscription_external_id, a.external_id, p.external_id), e.valid_from, e.valid_to
+FROM entitlement e
+LEFT JOIN account a ON a.id = e.account_id LEFT JOIN rate_plan p ON p.id = e.rate_plan_id
 ORDER BY 1, 2
 """
 
 
 def list_incentives(uow: UnitOfWork) -> list[Record]:
-    """All discounts, commitments and grants: entity, external_id, name, kind, value (percent or
+    """All discounts, commitments, grants and entitlements: entity, external_id, name, kind, value (percent or
     amount), currency, code, owner (external ids), starts, ends."""
     return uow.query(_LISTED)

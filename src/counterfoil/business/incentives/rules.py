@@ -6,6 +6,8 @@ from dataclasses import replace
 from counterfoil.business.incentives.terms import (
     find_commitment_problems,
     find_discount_problems,
+    find_drawing_problems,
+    find_entitlement_problems,
     find_grant_problems,
     find_target_problems,
 )
@@ -33,4 +35,6 @@ CHECKS: dict[str, RecordCheck] = {
     "discount_target": _each(find_target_problems),
     "commitment": _each(find_commitment_problems),
     "prepaid_grant": _each(find_grant_problems),
+    "entitlement": _each(find_entitlement_problems),
+    "entitlement_target": _each(find_drawing_problems),
 }

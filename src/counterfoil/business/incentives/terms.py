@@ -1,4 +1,4 @@
-"""What makes a discount, a commitment or a grant right, told from its own fields alone."""
+"""What makes a discount, a commitment, a grant or an entitlement right, told from its own fields alone."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -47,6 +47,34 @@ def find_commitment_problems(row: Record) -> list[Problem]:
         if row["start_date"] is None:
             problems.append(Problem("missing", "is missing", "start_date"))
     return problems + _period_problems(row, "start_date", "end_date")
+
+
+def find_entitlement_problems(row: Record) -> list[Problem]:
+    """Contradictions among the fields of an entitlement."""
+    owners = [
+        field
+        for field in ("rate_plan_id", "subscription_external_id", "account_id")
+        if row[field] is not None
+    ]
+    problems: list[Problem] = []
+    if len(owners) != 1:
+        message = "name one of rate_plan, subscription and account: who has it"
+        problems.append(Problem("missing_owner", message, owners[1] if owners else "rate_plan_id"))
+    elif owners == ["account_id"]:
+        if row["pooled_over"] not in ("account", "subtree"):
+            message = "of an account's entitlement must be account or subtree"
+            problems.append(
+                Problem("wrong_pool", message, "pooled_over", ("account", "subtree"))
+            )
+        if row["per_charge_id"] is not None:
+            message = "belongs to the entitlement of a rate plan or subscription"
+            problems.append(Problem("not_for_this_kind", message, "per_charge_id"))
+    return problems + _period_problems(row, "valid_from", "valid_to")
+
+
+def find_drawing_problems(row: Record) -> list[Problem]:
+    """What draws on an entitlement is one product, rate plan or charge."""
+    return find_target_problems({**row, "role": "target"})
 
 
 def find_grant_problems(row: Record) -> list[Problem]:

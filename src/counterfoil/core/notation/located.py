@@ -163,7 +163,7 @@ class Reader:
         if not isinstance(node, yaml.ScalarNode):
             self.refuse("no_scalar", f"must be a {rule.kind}", line_of(node), field)
             return None
-        return self._scalar(str(node.value), rule, line_of(node), field)
+        return self.scalar(str(node.value), rule, line_of(node), field)
 
     def _decimals(self, node: yaml.Node, field: str) -> dict[str, Decimal] | None:
         if not isinstance(node, yaml.MappingNode):
@@ -177,7 +177,8 @@ class Reader:
                 read[str(key.value)] = amount
         return read
 
-    def _scalar(self, text: str, rule: Rule, line: int, field: str) -> Any:
+    def scalar(self, text: str, rule: Rule, line: int, field: str) -> Any:
+        """The value of a text by its rule; None, with a problem noted, when it does not fit."""
         if rule.choices and text not in rule.choices:
             self.refuse("unknown_value", f"unknown value {text!r}", line, field, rule.choices)
             return None
