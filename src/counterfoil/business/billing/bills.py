@@ -10,6 +10,7 @@ from datetime import date
 
 import pyarrow as pa
 
+from counterfoil.business.billing.allowances import DRAWS, load_entitled, make_allowances
 from counterfoil.business.billing.buckets import rate_on
 from counterfoil.business.billing.due import make_cycles, make_due_items, make_reversible
 from counterfoil.business.billing.loading import (
@@ -29,7 +30,7 @@ from counterfoil.business.billing.relations import (
 )
 from counterfoil.business.usage.store import BUCKETS, UsageStore, visible_segments
 from counterfoil.core.money.exact_sql import half_up, minor_units, power_of_ten, raw
-from counterfoil.core.rating.relations import ALLOWANCE, ALLOWANCE_ITEM, QUANTITY, USAGE
+from counterfoil.core.rating.relations import QUANTITY, USAGE
 from counterfoil.platform.engine.duck import Engine, open_engine
 from counterfoil.platform.engine.runner import IN_THIS_PROCESS, Runner
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -43,6 +44,7 @@ class Bills:
     ``rated_charges``: charge_no, invoice_no and the fields of the entity rated_charge.
     ``lines``: charge_no, invoice_no, position and the fields of the entity invoice_line.
     ``billed_through``: subscription_charge_id, billed_through.
+    ``draws``: charge_no and the fields of the entity allowance_draw.
     ``problems``: account_id, code, message; these accounts have no invoice in here.
     """
 
@@ -50,6 +52,7 @@ class Bills:
     rated_charges: pa.Table
     lines: pa.Table
     billed_through: pa.Table
+    draws: pa.Table
     problems: pa.Table
 
 
@@ -203,7 +206,7 @@ def compute_bills(
                 uow, store, newer_than=usage_seen, buckets=_buckets(engine)
             )
         make_relation(engine, "new_usage", USAGE, new_usage)
-        engine.register("pool_member", load_pool_members(uow, charges, billing_date))
+        load_line(uow, engine, charges, billing_date)
         make_cycles(engine, billing_date)
         make_due_items(engine, billing_date)
         again = engine.rows(
@@ -215,6 +218,13 @@ def compute_bills(
         make_reversible(engine)
         make_charged(uow, engine, store, runner)
         return assemble(uow, engine, accounts, billing_date)
+
+
+def load_line(uow: UnitOfWork, engine: Engine, charges: pa.Table, billing_date: date) -> None:
+    """Put beside ``charge`` what goes by event: ``entitled`` and ``pool_member``."""
+    entitled = load_entitled(uow, charges)
+    engine.register("entitled", entitled)
+    engine.register("pool_member", load_pool_members(uow, charges, entitled, billing_date))
 
 
 def load_terms(uow: UnitOfWork, engine: Engine, charges: pa.Table, billed: pa.Table) -> None:
@@ -243,8 +253,7 @@ def make_charged(
 ) -> None:
     """Rate ``charge_item`` and give back ``reversible``: make ``charged``, one row per rated charge
     to be, and ``problem``, whose accounts are not in it."""
-    make_relation(engine, "allowance", ALLOWANCE, None)
-    make_relation(engine, "allowance_item", ALLOWANCE_ITEM, None)
+    make_allowances(uow, engine)
     span = midnight_relation(usage_span(engine))
     manifest = visible_segments(uow)
     rate_on(runner, engine, lambda buckets: usage_between(manifest, store, span, buckets=buckets))
@@ -272,5 +281,6 @@ def assemble(uow: UnitOfWork, engine: Engine, accounts: Sequence[int], billing_d
         rated_charges=engine.arrow(_RATED_CHARGES),
         lines=engine.arrow(_LINES),
         billed_through=engine.arrow(_BILLED_THROUGH),
+        draws=engine.arrow(DRAWS),
         problems=engine.arrow("SELECT * FROM problem ORDER BY account_id"),
     )

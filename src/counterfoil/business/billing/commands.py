@@ -308,6 +308,12 @@ def _save(uow: UnitOfWork, bills: Bills, order: BatchOrder) -> BillRunSummary:
     uow.copy_in("rated_charge", _numbered(bills.rated_charges, invoice_ids, charge_ids, "id"))
     lines = _numbered(bills.lines, invoice_ids, charge_ids, "rated_charge_id")
     uow.copy_in("invoice_line", lines)
+    draws = bills.draws
+    if draws.num_rows:
+        numbers = bills.rated_charges.column("charge_no").to_pylist()
+        uow.copy_in(
+            "allowance_draw", _of_rated_charges(draws, dict(zip(numbers, charge_ids, strict=True)))
+        )
     uow.execute(
         "UPDATE subscription_charge sc SET billed_through = v.day, "
         "row_version = sc.row_version + 1, updated_at = :now "
@@ -355,6 +361,13 @@ def _numbered(
         "invoice_id", pa.array([invoice_ids[no - 1] for no in invoice_no], pa.int64())
     )
     return rows.append_column(charge_column, pa.array(charge_ids, pa.int64()))
+
+
+def _of_rated_charges(table: pa.Table, charge_ids: Mapping[int, int]) -> pa.Table:
+    """Replace charge_no by the record id of the rated charge."""
+    ids = [charge_ids[no] for no in table.column("charge_no").to_pylist()]
+    rows = table.drop_columns(["charge_no"])
+    return rows.append_column("rated_charge_id", pa.array(ids, pa.int64()))
 
 
 def _save_problems(uow: UnitOfWork, problems: Sequence[tuple[int, str, str]], run_id: int) -> None:

@@ -50,6 +50,8 @@ _IN_CADENCE = """
          OR d.alignment = 'anniversary' AND c.anchor_date = d.anchor_date)
 """
 
+_SAME_CADENCE = _IN_CADENCE.replace("c.", "m.")
+
 # One day of margin on each side, because the day here is UTC's: a cycle in which nothing is late
 # after all comes out of rating with no difference. So does a cycle that was billed and then cut
 # short by a cancellation, but for what was used after its new end.
@@ -70,12 +72,11 @@ UNION
 SELECT DISTINCT d.subscription_charge_id, c.cycle_start, c.cycle_end
 FROM charge d
 JOIN cycle c ON {_IN_CADENCE}
-JOIN pool_member m
-  ON m.charge_id = d.charge_id AND m.pool_owner_id = d.pool_owner_id AND m.cycle_day = d.cycle_day
+JOIN pool_member m ON m.root_id = d.root_id AND {_SAME_CADENCE}
 JOIN (SELECT DISTINCT subscription_id, meter_id, CAST(time AS DATE) AS day FROM new_usage) u
   ON u.subscription_id = m.subscription_id AND u.meter_id = m.meter_id
  AND c.cycle_start <= u.day + 1 AND c.cycle_end >= u.day
-WHERE d.pooled_over <> 'subscription'
+WHERE d.subscription_charge_id IN (SELECT subscription_charge_id FROM pool_member)
   AND least(c.cycle_end, coalesce(d.end_date, c.cycle_end)) <= d.billed_through
 """
 
@@ -97,7 +98,8 @@ WITH span AS (
     FROM charge d WHERE d.kind = 'one_time' AND d.billed_through IS NULL
 )
 SELECT row_number() OVER (ORDER BY subscription_charge_id, service_start) AS item_id, s.*,
-       m.minor_digits, s.pooled_over <> 'subscription' AS by_event, false AS counted_only,
+       m.minor_digits, false AS counted_only,
+       s.subscription_charge_id IN (SELECT subscription_charge_id FROM pool_member) AS by_event,
        CASE WHEN s.kind = 'one_time' OR s.kind = 'recurring' AND s.proration = 'none'
             THEN s.service_start + 1 ELSE s.service_end END AS pricing_end,
        s.kind = 'recurring' AND s.proration = 'by_day' AS prorated
@@ -110,23 +112,25 @@ WHERE s.service_start < s.service_end
            ELSE s.service_end <= DATE '{{billing_date}}' END
 """
 
-# Those in a pool with something due that are not due themselves count all the same.
-_COUNTED_ONLY = """
+# Those whose events stand in line with something due, and are not due themselves, count all the
+# same: what goes by event in the same tree and cycle.
+_COUNTED_ONLY = f"""
 SELECT (SELECT max(item_id) FROM due_item)
-           + row_number() OVER (ORDER BY m.subscription_charge_id, p.cycle_start) AS item_id,
-       m.*, p.cycle_start, p.cycle_end, false AS late,
-       greatest(p.cycle_start, m.start_date) AS service_start,
-       least(p.cycle_end, coalesce(m.end_date, p.cycle_end)) AS service_end,
-       p.minor_digits, true AS by_event, true AS counted_only,
-       least(p.cycle_end, coalesce(m.end_date, p.cycle_end)) AS pricing_end, false AS prorated
+           + row_number() OVER (ORDER BY m.subscription_charge_id, d.cycle_start) AS item_id,
+       m.*, d.cycle_start, d.cycle_end, false AS late,
+       greatest(d.cycle_start, m.start_date) AS service_start,
+       least(d.cycle_end, coalesce(m.end_date, d.cycle_end)) AS service_end,
+       0 AS minor_digits, true AS by_event, true AS counted_only,
+       least(d.cycle_end, coalesce(m.end_date, d.cycle_end)) AS pricing_end, false AS prorated
 FROM pool_member m
-JOIN (SELECT DISTINCT charge_id, pool_owner_id, cycle_day, cycle_start, cycle_end, minor_digits
-      FROM due_item WHERE pooled_over <> 'subscription') p
-  ON p.charge_id = m.charge_id AND p.pool_owner_id = m.pool_owner_id AND p.cycle_day = m.cycle_day
-WHERE greatest(p.cycle_start, m.start_date) < least(p.cycle_end, coalesce(m.end_date, p.cycle_end))
-  AND NOT EXISTS (SELECT 1 FROM due_item d
-                  WHERE d.subscription_charge_id = m.subscription_charge_id
-                    AND d.cycle_start = p.cycle_start)
+JOIN (SELECT DISTINCT root_id, alignment, period_unit, period_count, cycle_day, anchor_date,
+             cycle_start, cycle_end
+      FROM due_item WHERE by_event) d
+  ON d.root_id = m.root_id AND {_SAME_CADENCE}
+WHERE greatest(d.cycle_start, m.start_date) < least(d.cycle_end, coalesce(m.end_date, d.cycle_end))
+  AND NOT EXISTS (SELECT 1 FROM due_item i
+                  WHERE i.subscription_charge_id = m.subscription_charge_id
+                    AND i.cycle_start = d.cycle_start)
 """
 
 _CHARGE_ITEM = """

@@ -185,6 +185,27 @@ RATED_CHARGE = Entity(
     ),
 )
 
+ALLOWANCE_DRAW = Entity(
+    name="allowance_draw",
+    plural="allowance_draws",
+    help="What a rated charge drew from the allowance that an entitlement granted for a cycle.",
+    created_by_command=True,
+    history=False,
+    indexes=(("entitlement_id", "owner_id"),),
+    fields=(
+        reference("rated_charge", required=True, indexed=True, on_delete="cascade"),
+        reference("entitlement", required=True),
+        integer(
+            "owner_id",
+            required=True,
+            help="Whose allowance it is: id of the subscription, site or account that the "
+            "entitlement is pooled over.",
+        ),
+        date("granted_cycle_start", required=True, help="First day of the cycle that granted it."),
+        decimal("quantity", 38, 15, required=True, help="Priced units; negative when given back."),
+    ),
+)
+
 INVOICE_LINE = Entity(
     name="invoice_line",
     plural="invoice_lines",
@@ -211,4 +232,4 @@ INVOICE_LINE = Entity(
     ),
 )
 
-ENTITIES = (SELLER, BILL_RUN, BILLING_PROBLEM, INVOICE, RATED_CHARGE, INVOICE_LINE)
+ENTITIES = (SELLER, BILL_RUN, BILLING_PROBLEM, INVOICE, RATED_CHARGE, ALLOWANCE_DRAW, INVOICE_LINE)

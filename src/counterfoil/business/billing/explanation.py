@@ -73,6 +73,13 @@ WHERE r.id = :rated_charge
 """
 
 
+_DRAWS = """
+SELECT e.name, d.granted_cycle_start, d.quantity
+FROM allowance_draw d JOIN entitlement e ON e.id = d.entitlement_id
+WHERE d.rated_charge_id = :rated_charge ORDER BY d.id
+"""
+
+
 def explain_line(
     uow: UnitOfWork, store: UsageStore, line_id: int, *, events: int = EVENTS_SHOWN
 ) -> Explanation:
@@ -88,9 +95,9 @@ def explain_line(
         itemised = itemise_usage(uow, store, [rated["id"]]).slice(0, events)
         listed = itemised.drop_columns(["rated_charge_id"]).to_pylist()
         _name_files(uow, listed)
-    return Explanation(
-        line, rated, facts, price, layers, listed, _sentences(rated, facts, price, layers)
-    )
+    draws = uow.query(_DRAWS, rated_charge=rated["id"])
+    sentences = _sentences(rated, facts, price, layers, draws)
+    return Explanation(line, rated, facts, price, layers, listed, sentences)
 
 
 def _read_layers(uow: UnitOfWork, rated: Record, facts: Record) -> list[Record]:
@@ -201,7 +208,7 @@ def _plain(value: object) -> str:
 
 
 def _sentences(
-    rated: Record, facts: Record, price: Record | None, layers: list[Record]
+    rated: Record, facts: Record, price: Record | None, layers: list[Record], draws: list[Record]
 ) -> tuple[str, ...]:
     currency = rated["currency"]
     if rated["kind"] == "reversal":
@@ -221,6 +228,7 @@ def _sentences(
     )
     if rated["kind"] == "usage":
         said.append(_usage_sentence(rated, facts))
+    said += [_draw_sentence(draw, facts) for draw in draws]
     if price is not None and Decimal(str(price["included_quantity"])) > 0:
         said.append(
             f"{_plain(rated['included_quantity'])} {facts['unit']}s are included; without them "
@@ -253,6 +261,15 @@ def _usage_sentence(rated: Record, facts: Record) -> str:
     if Decimal(str(rated["quantity_before"])) > 0:
         text += f", after {_plain(rated['quantity_before'])} earlier in the cycle"
     return text + "."
+
+
+def _draw_sentence(draw: Record, facts: Record) -> str:
+    quantity = Decimal(str(draw["quantity"]))
+    verb = "are covered by" if quantity > 0 else "are given back to"
+    return (
+        f"{_plain(abs(quantity))} {facts['unit']}s {verb} {draw['name']}, granted for the cycle "
+        f"from {draw['granted_cycle_start']}."
+    )
 
 
 def _step_sentence(step: Record, facts: Record, currency: object) -> str:

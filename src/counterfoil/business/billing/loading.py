@@ -48,7 +48,7 @@ SELECT sc.id AS subscription_charge_id, sc.subscription_id, b.account_id, b.bill
            WHEN 'site' THEN coalesce(s.site_id, -b.account_id) WHEN 'account' THEN b.account_id
            WHEN 'subtree' THEN coalesce(n.subtree_id, b.account_id) WHEN 'root' THEN a.root_id
            ELSE s.id END AS pool_owner_id,
-       p.currency, p.time_zone
+       EXISTS (SELECT 1 FROM entitlement) AS any_entitlement, p.currency, p.time_zone
 FROM billed b
 JOIN account a ON a.id = b.account_id
 JOIN billing_profile p ON p.account_id = b.billed_account_id
@@ -72,8 +72,9 @@ _UNBILLED = """
        OR c.kind = 'usage')
 """
 
-_POOLED = """
-  AND c.pooled_over <> 'subscription' AND (sc.end_date IS NULL OR sc.end_date > sc.start_date)
+_BY_EVENT = """
+  AND (c.pooled_over <> 'subscription' OR sc.id = ANY(:entitled))
+  AND (sc.end_date IS NULL OR sc.end_date > sc.start_date)
 """
 
 _BILLED_IN_TREES = """
@@ -175,18 +176,27 @@ def load_served_charges(uow: UnitOfWork, accounts: Sequence[int], until: date) -
     return uow.read_arrow(_CHARGES, accounts=list(accounts), billing_date=until - timedelta(days=1))
 
 
-def load_pool_members(uow: UnitOfWork, charges: pa.Table, billing_date: date) -> pa.Table:
-    """All charges that may count together with a pooled one of ``charges``, these included.
+def load_pool_members(
+    uow: UnitOfWork, charges: pa.Table, entitled: pa.Table, billing_date: date
+) -> pa.Table:
+    """All charges whose events may stand in line with those of ``charges``, these included: what is
+    pooled, or draws on an entitlement, in the same trees.
 
     Whoever they are billed to: a pool may reach over the whole tree. Columns as of
-    :func:`load_charges`; none when nothing is pooled.
+    :func:`load_charges`; none when nothing goes by event.
     """
-    pooled = charges.filter(pc.field("pooled_over") != "subscription")
-    roots = sorted(set(pooled.column("root_id").to_pylist()))
+    drawing = entitled.column("subscription_charge_id").to_pylist()
+    by_event = charges.filter(
+        (pc.field("pooled_over") != "subscription")
+        | pc.field("subscription_charge_id").isin(pa.array(drawing, pa.int64()))
+    )
+    roots = sorted(set(by_event.column("root_id").to_pylist()))
     if not roots:
-        return pooled
+        return by_event
     accounts = [row["account_id"] for row in uow.query(_BILLED_IN_TREES, roots=roots)]
-    return uow.read_arrow(_CHARGES + _POOLED, accounts=accounts, billing_date=billing_date)
+    return uow.read_arrow(
+        _CHARGES + _BY_EVENT, accounts=accounts, billing_date=billing_date, entitled=drawing
+    )
 
 
 def load_billed_charges(uow: UnitOfWork, subscription_charges: Sequence[int]) -> pa.Table:

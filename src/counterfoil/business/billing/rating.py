@@ -17,7 +17,7 @@ INPUTS = (
 )
 """The relations that must be on the engine; core.rating.relations says their columns."""
 
-RESULTS = ("price_epoch", "rated", "priced_epoch", "uncovered")
+RESULTS = ("price_epoch", "rated", "priced_epoch", "uncovered", "drawn")
 """The relations that are made and that somebody reads."""
 
 # Every zone and day at which an epoch of a usage charge begins or ends.

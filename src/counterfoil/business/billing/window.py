@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from counterfoil.business.billing.bills import load_terms, make_charged
+from counterfoil.business.billing.bills import load_line, load_terms, make_charged
 from counterfoil.business.billing.due import make_cycles, make_due_items, make_reversible
 from counterfoil.business.billing.loading import (
     load_billed_charges,
-    load_pool_members,
     load_served_charges,
 )
 from counterfoil.business.billing.relations import make_relation
@@ -95,7 +94,7 @@ def rate_window(
     make_relation(engine, "new_usage", USAGE, None)
     make_cycles(engine, until, since=window.start)
     bounds = {"start": window.start.isoformat(), "end": window.end.isoformat()}
-    engine.register("pool_member", load_pool_members(uow, charges, window.end))
+    load_line(uow, engine, charges, window.end)
     make_due_items(engine, today, condition=items.format_map(bounds))
     billed = load_billed_charges(uow, charges.column("subscription_charge_id").to_pylist())
     load_terms(uow, engine, charges, billed)

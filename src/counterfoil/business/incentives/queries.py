@@ -30,6 +30,6 @@ ORDER BY 1, 2
 
 
 def list_incentives(uow: UnitOfWork) -> list[Record]:
-    """All discounts, commitments, grants and entitlements: entity, external_id, name, kind, value (percent or
-    amount), currency, code, owner (external ids), starts, ends."""
+    """All discounts, commitments, grants and entitlements: entity, external_id, name, kind, value
+    (percent, amount or quantity), currency, code, owner (external ids), starts, ends."""
     return uow.query(_LISTED)

@@ -1,4 +1,4 @@
-"""What makes a discount, a commitment, a grant or an entitlement right, told from its own fields alone."""
+"""What makes an incentive right, told from its own fields alone."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -63,9 +63,7 @@ def find_entitlement_problems(row: Record) -> list[Problem]:
     elif owners == ["account_id"]:
         if row["pooled_over"] not in ("account", "subtree"):
             message = "of an account's entitlement must be account or subtree"
-            problems.append(
-                Problem("wrong_pool", message, "pooled_over", ("account", "subtree"))
-            )
+            problems.append(Problem("wrong_pool", message, "pooled_over", ("account", "subtree")))
         if row["per_charge_id"] is not None:
             message = "belongs to the entitlement of a rate plan or subscription"
             problems.append(Problem("not_for_this_kind", message, "per_charge_id"))

@@ -54,15 +54,20 @@ FROM {before} e LEFT JOIN taken_{rank} t USING (event_no)
     return Statement(f"taken_{rank}", taken), Statement(f"undrawn_{rank}", left)
 
 
-def _drawn(ranks: int) -> Statement:
+def drawn(ranks: int) -> Statement:
+    """Make ``drawn``: allowance_id, item_id, epoch_no, quantity in priced units."""
     parts = [
         f"SELECT allowance_id, item_id, epoch_no, taken FROM taken_{rank}"
         for rank in range(1, ranks + 1)
     ]
+    columns = ("allowance_id", "item_id", "epoch_no", "taken")
+    nothing = ", ".join(f"NULL::BIGINT AS {name}" for name in columns)
+    rows = " UNION ALL ".join(parts) if parts else f"SELECT {nothing} WHERE false"
     return Statement(
         "drawn",
         f"SELECT allowance_id, item_id, epoch_no, CAST(sum(taken) AS {QUANTITY}) AS quantity "
-        f"FROM ({' UNION ALL '.join(parts)}) GROUP BY ALL",
+        f"FROM ({rows}) GROUP BY ALL",
+        view=not parts,
     )
 
 
@@ -104,9 +109,8 @@ SELECT NULL, item_id, 1, cell_no, 0, 0, 0, false, true, 0, 0, reach, list_reach 
 
 
 def event_positions(ranks: int) -> tuple[Statement, ...]:
-    """Make ``event_position``: event_no (null for an opening) and the columns of ``position``; and,
-    with ``ranks`` of allowances, ``drawn``: allowance_id, item_id, epoch_no, quantity in priced
-    units.
+    """Make ``event_position``: event_no (null for an opening) and the columns of ``position``, with
+    ``ranks`` of allowances drawn before.
 
     Needs ``allowance`` (allowance_id, draw_rank from 1, capacity) and ``allowance_item``
     (allowance_id, item_id): of one rank at most one allowance per item.
@@ -116,6 +120,5 @@ def event_positions(ranks: int) -> tuple[Statement, ...]:
         Statement("counted_event", _COUNTED),
         Statement("event_unit", _EVENT_UNIT),
         *drawing,
-        *((_drawn(ranks),) if ranks else ()),
         _event_position(ranks),
     )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from counterfoil.core.rating.charges import rated_charges
-from counterfoil.core.rating.events import event_positions
+from counterfoil.core.rating.events import drawn, event_positions
 from counterfoil.core.rating.prices import PRICE_EPOCHS
 from counterfoil.core.rating.quantities import METERED, position
 from counterfoil.core.rating.relations import Statement
@@ -33,6 +33,7 @@ def rating_statements(needs: Needs) -> tuple[Statement, ...]:
     return (
         *METERED,
         *(event_positions(needs.allowance_ranks) if needs.by_event else ()),
+        drawn(needs.allowance_ranks),
         position(by_event=needs.by_event),
         *tier_steps(by_event=needs.by_event),
         UNCOVERED,
