@@ -42,6 +42,8 @@ def test_addresses_of_the_public_network(address: str) -> None:
         "::1",
         "fe80::1",
         "fd00::1",
+        "fec0::1",
+        "::127.0.0.1",
         "ff02::1",
         "::ffff:127.0.0.1",
         "::ffff:10.0.0.1",
