@@ -81,7 +81,7 @@ _ROWS = {
     "account": """
         SELECT n AS id, printf('A%07d', n) AS external_id, 'Customer ' || n AS name,
                CASE WHEN n % 3 <> 1 THEN n - (n + 2) % 3 END AS parent_id,
-               n - (n + 2) % 3 AS root_id, 'active' AS status,
+               n - (n + 2) % 3 AS root_id, 'active' AS status, false AS pool_node,
                CASE WHEN n % 3 = 0 THEN {template}::BIGINT END AS pricing_template_id
         FROM number""",
     "billing_profile": """

@@ -36,8 +36,9 @@ from tests.core.rating.reference import cost, half_up
 
 from counterfoil.bootstrap import Settings, scratch_organisation
 from counterfoil.business.billing.commands import discard_drafts, finalize_invoices
+from counterfoil.business.billing.current import current_charges
 from counterfoil.business.billing.explanation import explain_line
-from counterfoil.business.billing.queries import preview_invoice
+from counterfoil.business.billing.queries import Preview, preview_invoice
 from counterfoil.business.subscriptions.commands import cancel_subscriptions, change_quantity
 from counterfoil.business.usage.store import EVENT_SCHEMA, save_events
 from counterfoil.core.money.currencies import CURRENCIES
@@ -354,6 +355,8 @@ class BillRuns(RuleBasedStateMachine):
             )
             for name in ACCOUNTS
         }
+        one = sorted(ACCOUNTS)[self.today.day % len(ACCOUNTS)]
+        self._check_current(one, preview[one])
         assert self.company.counts() == before
         run = self.company.bill(self.today)
         assert run.problems == []
@@ -363,6 +366,25 @@ class BillRuns(RuleBasedStateMachine):
         before = self.company.counts()
         assert self.company.bill(self.today).lines == 0
         assert self.company.counts() == before
+
+    def _check_current(self, account: str, preview: Preview) -> None:
+        """What is due now is the invoice of today; what runs is what its cycle's end will bill."""
+        noon = local(account, self.today, 12 * 3600)
+        found = current_charges(self.company.database, self.company.store, account, now=noon)
+        assert found.today == self.today
+        assert found.problems == ()
+        assert found.due == (preview.invoice["total"] if preview.invoice else 0)
+        running = [charge for charge in found.charges if charge.state == "running"]
+        for end in {charge.cycle_end for charge in running[:1]}:
+            then = preview_invoice(self.company.database, self.company.store, account, end, now=NOW)
+            billed: defaultdict[tuple[object, ...], Decimal] = defaultdict(Decimal)
+            for charge in then.rated_charges:
+                key = (charge["subscription_charge_id"], charge["kind"], charge["cycle_start"])
+                billed[key] += charge["amount"]
+            for one in running:
+                if one.cycle_end == end:
+                    key = (one.subscription_charge_id, one.kind, one.cycle_start)
+                    assert one.amount == billed[key], one
 
     @precondition(lambda self: not self.drafts)
     @rule(chosen=st.sets(st.sampled_from(sorted(ACCOUNTS)), min_size=1, max_size=2))

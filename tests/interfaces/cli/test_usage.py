@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -171,3 +172,24 @@ def test_a_server_lets_watchers_look_within_two_seconds(
         imported = time.monotonic()
         assert seen.wait(30)
         assert time.monotonic() - imported < 2
+
+
+def test_current_charges_are_shown_with_the_tier_reached(run):
+    Path("tiers.yaml").write_text(
+        "prices: [{account: ACME, charge: calls, currency: USD, model: graduated, included: 100,"
+        " tiers: [{up_to: 100, amount: 0.5}, {amount: 0.2}]}]",
+        encoding="utf-8",
+    )
+    today = datetime.now(UTC).isoformat()
+    Path("today.csv").write_text(f"id,at,who,seconds\n9,{today},4711,150\n", encoding="utf-8")
+    assert run("prices", "load", "tiers.yaml").exit_code == 0
+    assert run("usage", "import", "today.csv", "--collector", "bridge").exit_code == 0
+    found = printed(run("usage", "current", "ACME", "--json"))
+    charges = [charge for charge in found["charges"] if charge["state"] == "running"]
+    assert [(c["charge"], c["amount"], c["events"]) for c in charges] == [("calls", "25.00", 1)]
+    shown = run("usage", "current", "ACME").output
+    assert "██████████ 100 of 100" in shown
+    assert "█████░░░░░ 0 to 100" in shown
+    assert "running 25.00" in shown
+    refused = run("usage", "current", "NOBODY")
+    assert (refused.exit_code, "there is no account" in refused.output) == (2, True)

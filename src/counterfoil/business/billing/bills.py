@@ -194,30 +194,45 @@ def compute_bills(
     ``usage_seen`` is the highest usage segment earlier bill runs considered: usage of newer ones
     for cycles already billed is late and billed as its own line. ``runner`` says where it is rated.
     """
-    charges = load_charges(uow, accounts, billing_date)
     with open_engine(threads=threads) as engine:
-        engine.register("charge", charges)
-        billed_before = engine.row(
-            "SELECT count(*) FROM charge WHERE kind = 'usage' AND billed_through IS NOT NULL"
-        )
-        new_usage = None
-        if billed_before[0]:
-            new_usage = new_usage_relation(
-                uow, store, newer_than=usage_seen, buckets=_buckets(engine)
-            )
-        make_relation(engine, "new_usage", USAGE, new_usage)
-        load_line(uow, engine, charges, billing_date)
-        make_cycles(engine, billing_date)
-        make_due_items(engine, billing_date)
-        again = engine.rows(
-            "SELECT subscription_charge_id FROM late_cycle UNION "
-            "SELECT subscription_charge_id FROM charge WHERE billed_through > end_date"
-        )
-        billed = load_billed_charges(uow, [int(row[0]) for row in again])
-        load_terms(uow, engine, charges, billed)
-        make_reversible(engine)
+        make_items(uow, engine, store, accounts, billing_date, usage_seen=usage_seen)
         make_charged(uow, engine, store, runner)
         return assemble(uow, engine, accounts, billing_date)
+
+
+def make_items(
+    uow: UnitOfWork,
+    engine: Engine,
+    store: UsageStore,
+    accounts: Sequence[int],
+    day: date,
+    *,
+    usage_seen: int,
+    running: bool = False,
+) -> None:
+    """Make all that ``make_charged`` needs of what is due by ``day``.
+
+    With ``running`` the rest of the cycles that have begun by then is taken for due as well.
+    """
+    charges = load_charges(uow, accounts, day)
+    engine.register("charge", charges)
+    billed_before = engine.row(
+        "SELECT count(*) FROM charge WHERE kind = 'usage' AND billed_through IS NOT NULL"
+    )
+    new_usage = None
+    if billed_before[0]:
+        new_usage = new_usage_relation(uow, store, newer_than=usage_seen, buckets=_buckets(engine))
+    make_relation(engine, "new_usage", USAGE, new_usage)
+    load_line(uow, engine, charges, day)
+    make_cycles(engine, day)
+    make_due_items(engine, date.max if running else day)
+    again = engine.rows(
+        "SELECT subscription_charge_id FROM late_cycle UNION "
+        "SELECT subscription_charge_id FROM charge WHERE billed_through > end_date"
+    )
+    billed = load_billed_charges(uow, [int(row[0]) for row in again])
+    load_terms(uow, engine, charges, billed)
+    make_reversible(engine)
 
 
 def load_line(uow: UnitOfWork, engine: Engine, charges: pa.Table, billing_date: date) -> None:

@@ -110,13 +110,15 @@ WHERE p.account_id = ANY(:accounts)
 
 _LINE_NAMES = """
 SELECT sc.id AS subscription_charge_id, a.external_id AS account, a.name AS account_name,
-       s.external_id AS subscription, pr.external_id AS product, c.external_id AS charge
+       s.external_id AS subscription, pr.external_id AS product, c.external_id AS charge,
+       m.external_id AS meter, m.unit AS meter_unit
 FROM subscription_charge sc
 JOIN subscription s ON s.id = sc.subscription_id
 JOIN account a ON a.id = s.account_id
 JOIN charge c ON c.id = sc.charge_id
 JOIN rate_plan rp ON rp.id = c.rate_plan_id
 JOIN product pr ON pr.id = rp.product_id
+LEFT JOIN meter m ON m.id = c.meter_id
 WHERE sc.id = ANY(:subscription_charges)
 """
 
@@ -211,7 +213,7 @@ def load_profiles(uow: UnitOfWork, accounts: Sequence[int]) -> pa.Table:
 
 def load_line_names(uow: UnitOfWork, subscription_charges: Sequence[int]) -> pa.Table:
     """How people call subscription charges: subscription_charge_id, and external ids in account,
-    subscription, product and charge, with account_name beside."""
+    subscription, product, charge and meter, with account_name and meter_unit beside."""
     return uow.read_arrow(_LINE_NAMES, subscription_charges=list(subscription_charges))
 
 

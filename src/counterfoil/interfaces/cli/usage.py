@@ -1,4 +1,4 @@
-"""``counterfoil usage``: collectors, imports, rejected records, compaction."""
+"""``counterfoil usage``: collectors, imports, rejected records, compaction, current charges."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,14 +27,16 @@ from counterfoil.business.usage.presets import BUILT_IN
 from counterfoil.business.usage.queries import list_batches, list_rejected
 from counterfoil.business.usage.watching import watch_usage_by_all
 from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.cli.current import current_command
 from counterfoil.interfaces.cli.organisation import AsJson, opened_organisation, opened_records
 from counterfoil.interfaces.cli.output import print_json, print_properties, print_table
 
-app = typer.Typer(no_args_is_help=True, help="Import usage files; mend what was rejected.")
+app = typer.Typer(no_args_is_help=True, help="Import usage; mend what was rejected; show it.")
 collectors = typer.Typer(no_args_is_help=True, help="How the records of each source are read.")
 rejected = typer.Typer(no_args_is_help=True, help="Records that could not be accepted.")
 app.add_typer(collectors, name="collectors")
 app.add_typer(rejected, name="rejected")
+app.command("current")(current_command)
 
 Ids = Annotated[list[int] | None, typer.Argument(help="Ids of rejected records.")]
 Reason = Annotated[str | None, typer.Option(help="Only records rejected for this reason.")]

@@ -1,10 +1,11 @@
-"""Bill runs, previews, finalization, explanations and the documents of invoices."""
+"""Bill runs, previews, current charges, finalization, explanations, documents of invoices."""
 
 from collections.abc import Callable, Sequence
 from datetime import date
 from typing import cast
 
 from counterfoil.business.billing.commands import finalize_invoices, run_bills
+from counterfoil.business.billing.current import current_charges
 from counterfoil.business.billing.explanation import explain_line
 from counterfoil.business.billing.queries import preview_invoice
 from counterfoil.business.documents.export import invoice_csv, invoice_json
@@ -16,6 +17,7 @@ from counterfoil.interfaces.rest.exchange import JSON, Answer, Call, Desk, Endpo
 from counterfoil.interfaces.rest.idempotency import once, reading
 from counterfoil.interfaces.rest.notation import json_answer
 from counterfoil.interfaces.rest.records import record_id
+from counterfoil.interfaces.rest.schemas import Schema
 from counterfoil.platform.metadata import Entity, Field, FieldType, Record
 from counterfoil.platform.metadata.validation import read_value
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -55,6 +57,34 @@ BILLING_DATE = Field(name="billing_date", type=FieldType.DATE, required=True)
 PREVIEW_DATE = Parameter(
     name="billing_date", required=True, format="date", help="As of which day to preview."
 )
+
+
+_AMOUNT: Schema = {"type": ["string", "null"], "format": "decimal"}
+CURRENT: Schema = {
+    "type": "object",
+    "properties": {
+        "account": {"type": "string"},
+        "billed_account": {"type": "string"},
+        "currency": {"type": "string"},
+        "today": {"type": "string", "format": "date"},
+        "charges": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "state": {"enum": ["running", "due", "late"]},
+                    "quantity": _AMOUNT,
+                    "included_quantity": _AMOUNT,
+                    "amount": _AMOUNT,
+                    "last_event_at": {"type": ["string", "null"], "format": "date-time"},
+                },
+            },
+        },
+        "meters": {"type": "array", "items": {"type": "object"}},
+        **dict.fromkeys(("due", "running", "total"), _AMOUNT),
+        "problems": {"type": "array", "items": {"type": "object"}},
+    },
+}
 
 
 def post_bill_run(desk: Desk, call: Call) -> Answer:
@@ -100,6 +130,18 @@ def get_preview(desk: Desk, call: Call) -> Answer:
         now=organisation.clock(),
     )
     return json_answer(preview)
+
+
+def get_current_charges(desk: Desk, call: Call) -> Answer:
+    """Usage and charges of an account up to now; stores nothing."""
+    organisation = desk.organisation
+    found = current_charges(
+        organisation.database,
+        organisation.usage_store,
+        call.variables["external_id"],
+        now=organisation.clock(),
+    )
+    return json_answer(found)
 
 
 def get_explanation(desk: Desk, call: Call) -> Answer:
@@ -170,6 +212,15 @@ ENDPOINTS = (
         summary="The next invoice of an account as it would be",
         parameters=(PREVIEW_DATE,),
         answers={JSON: {"type": "object"}},
+    ),
+    Endpoint(
+        method="GET",
+        path="/accounts/{external_id}/current-charges",
+        handler=get_current_charges,
+        summary="Usage and charges of an account that are not billed yet",
+        help="Usage is in it as soon as it was answered. Cycles that run are priced as if they "
+        "ended now; what is due and late usage stand beside them. Nothing is stored.",
+        answers={JSON: CURRENT},
     ),
     Endpoint(
         method="GET",

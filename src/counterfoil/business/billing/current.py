@@ -1,0 +1,318 @@
+"""Current usage and charges: what an account has come to and is not billed for yet.
+
+The computation of bills, asked before the end: the cycles that run are rated as if they ended
+now, with all usage there is, next to what is due already. Nothing is stored.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+from counterfoil.business.billing.bills import make_charged, make_items
+from counterfoil.business.billing.loading import load_line_names, usage_seen
+from counterfoil.business.billing.queries import BilledAccount, who_is_billed
+from counterfoil.business.usage.store import UsageStore
+from counterfoil.core.money.currencies import exponent
+from counterfoil.core.money.rounding import round_half_up
+from counterfoil.core.periods.zones import local_date
+from counterfoil.core.problems import Problem
+from counterfoil.core.rating.quantities import events_in_epochs
+from counterfoil.core.rating.relations import QUANTITY
+from counterfoil.platform.engine.duck import Engine, NotComputable, open_engine
+from counterfoil.platform.metadata import Record
+from counterfoil.platform.records.database import Database
+from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurrentCharge:
+    """One charge in one cycle, or one thing that is given back, added or taken off.
+
+    Ids are external ids; ``meter`` belongs to usage. ``state`` is ``running`` (the cycle goes on
+    and is billed at its end), ``due`` (a bill run of today bills it) or ``late`` (usage of a cycle
+    that was billed before; it is due too). ``quantity`` and ``included_quantity`` (how much of it
+    was included) are priced units of the whole service in the cycle, for late usage what is new.
+    ``included_limit`` is how much the price and the entitlements include (a pooled one to all of
+    its members together), ``tier_from`` and ``tier_up_to`` bound the tier that was reached (after
+    what is included; up_to is None in the last tier). ``amount`` is None where a problem of the
+    account keeps it from being computed, ``quantity`` where a usage charge has no price.
+    """
+
+    account: str
+    account_name: str
+    site_name: str | None
+    subscription: str | None
+    product_name: str | None
+    charge: str | None
+    charge_name: str
+    meter: str | None
+    kind: str
+    state: str
+    subscription_charge_id: int | None
+    cycle_start: date
+    cycle_end: date
+    service_start: date
+    service_end: date
+    quantity: Decimal | None
+    unit: str
+    events: int
+    last_event_at: datetime | None
+    included_quantity: Decimal
+    included_limit: Decimal
+    tier_from: Decimal | None
+    tier_up_to: Decimal | None
+    unit_amount: Decimal | None
+    amount: Decimal | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurrentMeter:
+    """What came in on a meter in the cycles listed: events and the plain sum of their quantities,
+    in the meter's unit. An event that two charges count is counted once per cycle."""
+
+    meter: str
+    unit: str
+    cycle_start: date
+    cycle_end: date
+    events: int
+    quantity: Decimal
+    last_event_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurrentCharges:
+    """Current usage and charges of an account, and of those below that are billed with it.
+
+    ``due`` is the total of what a bill run of ``today`` (local to the billed account) would bill,
+    ``running`` that of the cycles that go on, in major units of ``currency``; both are None where
+    a problem keeps the account from being billed.
+    """
+
+    account: str
+    billed_account: str
+    currency: str
+    at: datetime
+    today: date
+    charges: tuple[CurrentCharge, ...]
+    meters: tuple[CurrentMeter, ...]
+    due: Decimal | None
+    running: Decimal | None
+    total: Decimal | None
+    problems: tuple[Problem, ...]
+
+
+# Several epochs of a cycle are one charge here; what is not an item of its own (given back, added,
+# taken off) is a row of its own.
+_CHARGES = f"""
+WITH item AS (
+    SELECT *, CASE WHEN late THEN 'late'
+                   WHEN CASE WHEN kind = 'one_time' OR kind = 'recurring' AND timing = 'in_advance'
+                             THEN service_start ELSE service_end END <= DATE '{{today}}'
+                   THEN 'due' ELSE 'running' END AS state
+    FROM due_item
+), amount AS (
+    SELECT subscription_charge_id, cycle_start, kind, charge_name,
+           any_value(account_name) AS account_name, any_value(site_name) AS site_name,
+           any_value(product_name) AS product_name, any_value(unit) AS unit,
+           any_value(cycle_end) AS cycle_end, min(service_start) AS service_start,
+           max(service_end) AS service_end,
+           CASE WHEN count(DISTINCT unit_amount) = 1 AND count(unit_amount) = count(*)
+                THEN max(unit_amount) END AS unit_amount, sum(amount) AS amount
+    FROM charged GROUP BY subscription_charge_id, cycle_start, kind, charge_name
+), priced AS (
+    SELECT r.item_id, CAST(coalesce(CASE WHEN any_value(i.kind) = 'usage' THEN sum(e.quantity)
+                                         ELSE max(e.quantity) END, 0) AS {QUANTITY}) AS quantity,
+           sum(e.included_quantity) AS included_quantity,
+           arg_max(p.included_quantity, r.epoch_no) FILTER (r.begun) AS included_in_price,
+           arg_max(e.steps[-1], r.epoch_no) FILTER (r.begun) AS reached
+    FROM (SELECT *, epoch_start <= DATE '{{today}}' OR epoch_no = 1 AS begun FROM price_epoch) r
+    JOIN item i USING (item_id)
+    JOIN price p USING (price_id)
+    LEFT JOIN priced_epoch e USING (item_id, epoch_no)
+    GROUP BY r.item_id
+), allowed AS (
+    SELECT item_id, sum(capacity) AS capacity
+    FROM allowance_item JOIN allowance USING (allowance_id) GROUP BY item_id
+)
+SELECT i.item_id, coalesce(i.subscription_charge_id, c.subscription_charge_id)
+           AS subscription_charge_id, i.account_id,
+       coalesce(i.account_name, c.account_name) AS account_name,
+       coalesce(i.site_name, c.site_name) AS site_name,
+       coalesce(i.product_name, c.product_name) AS product_name,
+       coalesce(i.charge_name, c.charge_name) AS charge_name, coalesce(i.kind, c.kind) AS kind,
+       coalesce(i.state, CASE WHEN c.kind <> 'reversal' THEN s.state END,
+                CASE WHEN c.service_end > DATE '{{today}}' AND c.kind <> 'reversal'
+                     THEN 'running' ELSE 'due' END) AS state,
+       coalesce(i.cycle_start, c.cycle_start) AS cycle_start,
+       coalesce(i.cycle_end, c.cycle_end) AS cycle_end,
+       coalesce(i.service_start, c.service_start) AS service_start,
+       coalesce(i.service_end, c.service_end) AS service_end,
+       p.quantity, coalesce(i.unit, c.unit) AS unit,
+       coalesce(p.included_quantity, 0) AS included_quantity,
+       coalesce(p.included_in_price, 0) + coalesce(a.capacity, 0) AS included_limit,
+       p.reached['from'] AS tier_from, p.reached['up_to'] AS tier_up_to, c.unit_amount,
+       CASE WHEN problems.number = 0 THEN coalesce(c.amount, 0) END AS amount
+FROM item i
+FULL JOIN amount c ON c.subscription_charge_id = i.subscription_charge_id
+ AND c.cycle_start = i.cycle_start AND c.kind = i.kind
+LEFT JOIN item s ON i.item_id IS NULL
+ AND s.subscription_charge_id = c.subscription_charge_id AND s.cycle_start = c.cycle_start
+LEFT JOIN priced p ON p.item_id = i.item_id
+LEFT JOIN allowed a ON a.item_id = i.item_id
+CROSS JOIN (SELECT count(*) AS number FROM problem) problems
+ORDER BY account_name, site_name NULLS FIRST, product_name, charge_name, cycle_start,
+         subscription_charge_id, kind
+"""
+
+_USED = f"""
+SELECT e.item_id, count(*) AS events, sum(u.quantity) AS quantity, max(u.time) AS last_event_at
+FROM {events_in_epochs()} GROUP BY e.item_id
+"""
+
+_BELOW = """
+WITH RECURSIVE below AS (
+    SELECT id FROM account WHERE external_id = :external_id
+    UNION ALL
+    SELECT a.id FROM account a JOIN below b ON a.parent_id = b.id
+)
+SELECT id FROM below
+"""
+
+
+def current_charges(
+    database: Database, store: UsageStore, account_external_id: str, *, now: datetime
+) -> CurrentCharges:
+    """What an account has come to by ``now`` and is not billed for yet.
+
+    Of an account that is billed through another, the part of it and of those below it. Refuses
+    (404) an unknown account and (422) one that nobody is billed for.
+    """
+    with database.transaction(now=now) as uow:
+        billed = who_is_billed(uow, account_external_id)
+        today = local_date(now, billed.time_zone)
+        rows, used, problems = _compute(uow, store, billed.id, today)
+        if billed.external_id != account_external_id:
+            own = {row["id"] for row in uow.query(_BELOW, external_id=account_external_id)}
+            rows = [row for row in rows if row["account_id"] in own]
+        ids = sorted({row["subscription_charge_id"] for row in rows} - {None})
+        names = load_line_names(uow, ids).to_pylist() if ids else []
+    named = {row["subscription_charge_id"]: row for row in names}
+    return _shown(account_external_id, billed, now, rows, used, named, problems)
+
+
+def _compute(
+    uow: UnitOfWork, store: UsageStore, account: int, today: date
+) -> tuple[list[Record], dict[int, Record], tuple[Problem, ...]]:
+    """Charges (columns of ``_CHARGES``), by item what was used of them, and problems."""
+    seen = usage_seen(uow, [account])[account]
+    with open_engine(threads=1) as engine:
+        try:
+            make_items(uow, engine, store, [account], today, usage_seen=seen, running=True)
+            make_charged(uow, engine, store)
+            charges = _records(engine, _CHARGES.format(today=today.isoformat()))
+            used = {int(row["item_id"]): row for row in _records(engine, _USED)}
+            found = _records(engine, "SELECT code, message FROM problem")
+        except NotComputable as fault:
+            message = str(fault).splitlines()[0][:1000]
+            return [], {}, (Problem("not_computable", message, "account"),)
+    problems = tuple(Problem(row["code"], row["message"], "account") for row in found)
+    return charges, used, problems
+
+
+def _records(engine: Engine, sql: str) -> list[Record]:
+    rows: list[Record] = engine.arrow(sql).to_pylist()
+    return rows
+
+
+def _shown(
+    account: str,
+    billed: BilledAccount,
+    now: datetime,
+    rows: Sequence[Record],
+    used: Mapping[int, Record],
+    named: Mapping[int, Record],
+    problems: tuple[Problem, ...],
+) -> CurrentCharges:
+    charges = tuple(
+        _charge(
+            row,
+            used.get(row["item_id"], _UNUSED),
+            named.get(row["subscription_charge_id"], _UNNAMED),
+            exponent(billed.currency),
+        )
+        for row in rows
+    )
+    sums = {False: Decimal(0), True: Decimal(0)}
+    for charge in charges:
+        sums[charge.state == "running"] += charge.amount or 0
+    due, running = (None, None) if problems else (sums[False], sums[True])
+    return CurrentCharges(
+        account=account,
+        billed_account=billed.external_id,
+        currency=billed.currency,
+        at=now,
+        today=local_date(now, billed.time_zone),
+        charges=charges,
+        meters=_meters(rows, used, named),
+        due=due,
+        running=running,
+        total=None if due is None or running is None else due + running,
+        problems=problems,
+    )
+
+
+_UNUSED: Record = {"events": 0, "last_event_at": None}
+_UNNAMED: Record = dict.fromkeys(("account", "subscription", "charge", "meter"))
+
+
+def _charge(row: Record, used: Record, names: Record, digits: int) -> CurrentCharge:
+    amount = row["amount"]
+    shown = {field: row[field] for field in _SHOWN}
+    return CurrentCharge(
+        **shown,
+        account=names["account"],
+        subscription=names["subscription"],
+        charge=names["charge"],
+        meter=names["meter"] if row["kind"] == "usage" else None,
+        events=used["events"],
+        last_event_at=_instant(used["last_event_at"]),
+        amount=None if amount is None else round_half_up(amount, digits),
+    )
+
+
+_SHOWN = (
+    *("account_name", "site_name", "product_name", "charge_name", "kind", "state"),
+    "subscription_charge_id",
+    *("cycle_start", "cycle_end", "service_start", "service_end", "quantity", "unit"),
+    *("included_quantity", "included_limit", "tier_from", "tier_up_to", "unit_amount"),
+)
+
+
+def _instant(time: datetime | None) -> datetime | None:
+    return None if time is None else time.replace(tzinfo=UTC)
+
+
+def _meters(
+    rows: Sequence[Record], used: Mapping[int, Record], named: Mapping[int, Record]
+) -> tuple[CurrentMeter, ...]:
+    """The charges' usage by meter and cycle; of several charges of one subscription the first."""
+    found: dict[tuple[str, date, date], dict[str, Record]] = {}
+    for row in rows:
+        if row["item_id"] in used:
+            names = named[row["subscription_charge_id"]]
+            cycle = (names["meter"], row["cycle_start"], row["cycle_end"])
+            of_subscriptions = found.setdefault(cycle, {})
+            of_subscriptions.setdefault(names["subscription"], {**names, **used[row["item_id"]]})
+    return tuple(
+        CurrentMeter(
+            meter=meter,
+            unit=next(iter(parts.values()))["meter_unit"],
+            cycle_start=start,
+            cycle_end=end,
+            events=sum(part["events"] for part in parts.values()),
+            quantity=sum((part["quantity"] for part in parts.values()), Decimal(0)),
+            last_event_at=_instant(max(part["last_event_at"] for part in parts.values())),
+        )
+        for (meter, start, end), parts in sorted(found.items())
+    )
