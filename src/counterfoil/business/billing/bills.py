@@ -45,6 +45,8 @@ class Bills:
     ``lines``: charge_no, invoice_no, position and the fields of the entity invoice_line.
     ``billed_through``: subscription_charge_id, billed_through.
     ``draws``: charge_no and the fields of the entity allowance_draw.
+    ``adjustments``: invoice_no, adjustment_no and the fields of the entity adjustment; only a
+    re-rating makes them.
     ``problems``: account_id, code, message; these accounts have no invoice in here.
     """
 
@@ -54,6 +56,7 @@ class Bills:
     billed_through: pa.Table
     draws: pa.Table
     problems: pa.Table
+    adjustments: pa.Table | None = None
 
 
 _NO_PRICE = """
@@ -116,16 +119,32 @@ WITH charged AS (
            CAST(-b.back AS DECIMAL(20,4)), '[]', false
     FROM reversed b WHERE b.back <> 0
 )
+SELECT *, NULL::BIGINT AS adjustment_no FROM charged
+WHERE billed_account_id NOT IN (SELECT account_id FROM problem)
+"""
+
+_NUMBERED = """
 SELECT c.*, coalesce(p.parts, 0) + row_number() OVER (PARTITION BY c.subscription_charge_id,
-           c.cycle_start, c.service_start ORDER BY c.kind) - 1 AS part,
+           c.cycle_start, c.service_start ORDER BY c.kind, c.reverses_id) - 1 AS part,
        row_number() OVER (ORDER BY c.billed_account_id, c.account_name, c.site_name NULLS FIRST,
            c.product_name, c.charge_name, c.subscription_id, c.service_start, c.kind,
            c.subscription_charge_id) AS charge_no
 FROM charged c
-LEFT JOIN (SELECT subscription_charge_id, cycle_start, count(*) AS parts FROM billed_charge
+LEFT JOIN (SELECT subscription_charge_id, cycle_start, count(*) AS parts FROM earlier_charge
            GROUP BY ALL) p
   ON p.subscription_charge_id = c.subscription_charge_id AND p.cycle_start = c.cycle_start
 WHERE c.billed_account_id NOT IN (SELECT account_id FROM problem)
+"""
+
+# What an adjustment took back no longer counts, nor what was given back of it before; what stands
+# in its place does.
+_IN_FORCE = """
+SELECT r.* FROM earlier_charge r
+WHERE r.kind <> 'adjustment'
+  AND NOT EXISTS (SELECT 1 FROM earlier_charge a
+                  WHERE a.kind = 'adjustment' AND a.reverses_id = r.rated_charge_id)
+  AND NOT EXISTS (SELECT 1 FROM earlier_charge a
+                  WHERE a.kind = 'adjustment' AND a.reverses_id = r.reverses_id)
 """
 
 _INVOICE = """
@@ -135,7 +154,7 @@ SELECT row_number() OVER (ORDER BY c.billed_account_id) AS invoice_no,
        any_value(p.currency) AS currency, DATE '{billing_date}' AS invoice_date,
        DATE '{billing_date}' + CAST(any_value(p.terms_days) AS INTEGER) AS due_date,
        CAST(sum(c.amount) AS DECIMAL(20,4)) AS total, any_value(p.snapshot) AS snapshot
-FROM charged c JOIN profile p USING (billed_account_id)
+FROM numbered c JOIN profile p USING (billed_account_id)
 GROUP BY c.billed_account_id
 """
 
@@ -149,21 +168,22 @@ SELECT c.charge_no, i.invoice_no, c.subscription_charge_id, c.kind, c.cycle_star
        CAST(c.cycle_days AS BIGINT) AS cycle_days,
        CAST(c.list_amount AS DECIMAL(38,15)) AS list_amount,
        CAST(c.exact_amount AS DECIMAL(38,15)) AS exact_amount,
-       CAST(c.amount AS DECIMAL(20,4)) AS amount, c.currency, c.steps
-FROM charged c JOIN invoice i ON i.account_id = c.billed_account_id ORDER BY c.charge_no
+       CAST(c.amount AS DECIMAL(20,4)) AS amount, c.currency, c.steps, c.adjustment_no
+FROM numbered c JOIN invoice i ON i.account_id = c.billed_account_id ORDER BY c.charge_no
 """
 
 _LINES = """
 SELECT c.charge_no, i.invoice_no,
        row_number() OVER (PARTITION BY i.invoice_no ORDER BY c.charge_no) AS position,
        c.account_name, c.site_name, c.product_name,
-       CASE WHEN c.kind = 'reversal' OR c.late AND c.quantity < 0
+       CASE WHEN c.kind IN ('reversal', 'adjustment') OR c.late AND c.quantity < 0
             THEN 'Credit: ' || c.charge_name
+            WHEN c.adjustment_no IS NOT NULL THEN c.charge_name || ' (rated again)'
             WHEN c.late AND c.part > 0 THEN c.charge_name || ' (late usage)'
             ELSE c.charge_name END AS description,
        c.service_start, c.service_end, CAST(c.quantity AS DECIMAL(38,15)) AS quantity, c.unit,
        c.unit_amount, CAST(c.amount AS DECIMAL(20,4)) AS amount
-FROM charged c JOIN invoice i ON i.account_id = c.billed_account_id ORDER BY c.charge_no
+FROM numbered c JOIN invoice i ON i.account_id = c.billed_account_id ORDER BY c.charge_no
 """
 
 # Also what came to nothing is billed: a month without usage is not looked at again.
@@ -245,7 +265,8 @@ def load_line(uow: UnitOfWork, engine: Engine, charges: pa.Table, billing_date: 
 def load_terms(uow: UnitOfWork, engine: Engine, charges: pa.Table, billed: pa.Table) -> None:
     """Put beside ``charge_item`` the prices of the charges, what was ``billed`` of them earlier,
     and what late usage among the items continues."""
-    engine.register("billed_charge", billed)
+    engine.register("earlier_charge", billed)
+    engine.run(f"CREATE TABLE billed_charge AS {_IN_FORCE}")
     prices, tiers, layers = load_prices(uow, charges, billed)
     engine.register("price", prices)
     engine.register("price_tier", tiers)
@@ -288,7 +309,7 @@ def assemble(uow: UnitOfWork, engine: Engine, accounts: Sequence[int], billing_d
     engine.register("profile", load_profiles(uow, accounts))
     engine.register("open_draft", load_open_drafts(uow, accounts))
     engine.run(f"INSERT INTO problem {_OPEN_DRAFT}")
-    engine.run("DELETE FROM charged WHERE billed_account_id IN (SELECT account_id FROM problem)")
+    engine.run(f"CREATE TABLE numbered AS {_NUMBERED}")
     invoice = _INVOICE.format(billing_date=billing_date.isoformat())
     engine.run(f"CREATE TABLE invoice AS {invoice}")
     return Bills(

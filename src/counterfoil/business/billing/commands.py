@@ -87,7 +87,7 @@ def run_bills(
     Refuses (409) while another bill run of this organisation is going on.
     """
     with database.transaction(now=now, source="job") as guard:
-        _lock_billing(guard)
+        lock_billing(guard)
         run_id, todo, unbilled = _begin(database, billing_date, now, accounts, finalize=finalize)
         threads = 1 if workers > 1 else None
         orders = [
@@ -130,10 +130,11 @@ def discard_drafts(database: Database, *, now: datetime) -> int:
     Refuses (409) while a bill run of this organisation is going on.
     """
     with database.transaction(now=now, source="job") as uow:
-        _lock_billing(uow)
+        lock_billing(uow)
         charges = uow.query(
             "SELECT DISTINCT r.subscription_charge_id AS id FROM rated_charge r "
-            "JOIN invoice i ON i.id = r.invoice_id WHERE i.state = 'draft'"
+            "JOIN invoice i ON i.id = r.invoice_id "
+            "WHERE i.state = 'draft' AND r.adjustment_id IS NULL"
         )
         uow.execute(_FORGET_USAGE_SEEN)
         deleted = uow.execute("DELETE FROM invoice WHERE state = 'draft'")
@@ -159,7 +160,7 @@ WHERE id >= (SELECT min(bill_run_id) FROM invoice WHERE state = 'draft')
 """
 
 
-def _lock_billing(uow: UnitOfWork) -> None:
+def lock_billing(uow: UnitOfWork) -> None:
     """Keep bill runs and the discarding of drafts apart, until the unit of work ends."""
     if not uow.lock(_LOCK):
         raise Refused(Problem("bill_run_in_progress", "another bill run is going on"), 409)
@@ -185,7 +186,8 @@ def _begin(
         lock_publishing(uow)
         newest = uow.query("SELECT coalesce(max(id), 0) AS id FROM usage_segment")[0]["id"]
         back = uow.query(
-            "SELECT coalesce(max(billing_date) > :day, false) AS back FROM bill_run",
+            "SELECT coalesce(max(billing_date) > :day, false) AS back FROM bill_run "
+            "WHERE purpose = 'billing'",
             day=billing_date,
         )[0]["back"]
         run = uow.create(
@@ -203,7 +205,7 @@ def _begin(
                 unbilled_accounts(uow, billing_date) if accounts is None else ()
             )
         ]
-        _save_problems(uow, unbilled, int(run["id"]))
+        save_problems(uow, unbilled, int(run["id"]))
         return int(run["id"]), usage_seen(uow, todo), unbilled
 
 
@@ -281,7 +283,7 @@ def _bill_batch(
                 threads=order.threads,
                 runner=runner,
             )
-            return _save(uow, bills, order)
+            return save_bills(uow, bills, order)
     except NotComputable as fault:
         if len(order.accounts) == 1:
             return _give_up(database, order, str(fault))
@@ -296,16 +298,18 @@ def _give_up(database: Database, order: BatchOrder, fault: str) -> BillRunSummar
     """Report an account that cannot be computed at all (an amount beyond 38 digits, say)."""
     problem = (order.accounts[0], "not_computable", fault.splitlines()[0][:1000])
     with database.transaction(now=order.now, source="job") as uow:
-        _save_problems(uow, [problem], order.bill_run_id)
+        save_problems(uow, [problem], order.bill_run_id)
     return BillRunSummary(order.bill_run_id, accounts=1, problems=[problem])
 
 
-def _save(uow: UnitOfWork, bills: Bills, order: BatchOrder) -> BillRunSummary:
+def save_bills(uow: UnitOfWork, bills: Bills, order: BatchOrder) -> BillRunSummary:
     """Store bills: invoices as drafts, their charges and lines, then finalize if ordered."""
     invoice_ids = uow.allocate_ids("invoice", bills.invoices.num_rows)
     charge_ids = uow.allocate_ids("rated_charge", bills.rated_charges.num_rows)
     uow.copy_in("invoice", _invoice_rows(bills.invoices, invoice_ids, order.bill_run_id))
-    uow.copy_in("rated_charge", _numbered(bills.rated_charges, invoice_ids, charge_ids, "id"))
+    adjustment_ids = _save_adjustments(uow, bills.adjustments, invoice_ids)
+    charges = _adjusted(bills.rated_charges, adjustment_ids)
+    uow.copy_in("rated_charge", _numbered(charges, invoice_ids, charge_ids, "id"))
     lines = _numbered(bills.lines, invoice_ids, charge_ids, "rated_charge_id")
     uow.copy_in("invoice_line", lines)
     draws = bills.draws
@@ -327,7 +331,7 @@ def _save(uow: UnitOfWork, bills: Bills, order: BatchOrder) -> BillRunSummary:
         (int(row["account_id"]), str(row["code"]), str(row["message"]))
         for row in bills.problems.to_pylist()
     ]
-    _save_problems(uow, problems, order.bill_run_id)
+    save_problems(uow, problems, order.bill_run_id)
     if order.finalize:
         _finalize(uow, invoice_ids)
     totals: defaultdict[str, Decimal] = defaultdict(Decimal)
@@ -343,6 +347,30 @@ def _save(uow: UnitOfWork, bills: Bills, order: BatchOrder) -> BillRunSummary:
     )
 
 
+def _save_adjustments(
+    uow: UnitOfWork, adjustments: pa.Table | None, invoice_ids: Sequence[int]
+) -> Mapping[int, int]:
+    """Store adjustments; their ids by adjustment_no."""
+    if adjustments is None:
+        return {}
+    ids = uow.allocate_ids("adjustment", adjustments.num_rows)
+    numbers = adjustments.column("adjustment_no").to_pylist()
+    invoices = adjustments.column("invoice_no").to_pylist()
+    rows = adjustments.drop_columns(["adjustment_no", "invoice_no"])
+    rows = rows.append_column("id", pa.array(ids, pa.int64()))
+    invoice_column = pa.array([invoice_ids[no - 1] for no in invoices], pa.int64())
+    uow.copy_in("adjustment", rows.append_column("invoice_id", invoice_column))
+    return dict(zip(numbers, ids, strict=True))
+
+
+def _adjusted(charges: pa.Table, adjustment_ids: Mapping[int, int]) -> pa.Table:
+    """Replace adjustment_no by the id of the adjustment, where there is one."""
+    numbers = charges.column("adjustment_no").to_pylist()
+    ids = [None if no is None else adjustment_ids[no] for no in numbers]
+    rows = charges.drop_columns(["adjustment_no"])
+    return rows.append_column("adjustment_id", pa.array(ids, pa.int64()))
+
+
 def _invoice_rows(invoices: pa.Table, ids: Sequence[int], run_id: int) -> pa.Table:
     rows = invoices.num_rows
     table = invoices.drop_columns(["invoice_no"])
@@ -356,11 +384,14 @@ def _numbered(
 ) -> pa.Table:
     """Replace invoice_no and the row's rated charge (both count from 1) by their record ids."""
     invoice_no = table.column("invoice_no").to_pylist()
+    charge_no = table.column("charge_no").to_pylist()
     rows = table.drop_columns(["invoice_no", "charge_no"])
     rows = rows.append_column(
         "invoice_id", pa.array([invoice_ids[no - 1] for no in invoice_no], pa.int64())
     )
-    return rows.append_column(charge_column, pa.array(charge_ids, pa.int64()))
+    return rows.append_column(
+        charge_column, pa.array([charge_ids[no - 1] for no in charge_no], pa.int64())
+    )
 
 
 def _of_rated_charges(table: pa.Table, charge_ids: Mapping[int, int]) -> pa.Table:
@@ -370,7 +401,8 @@ def _of_rated_charges(table: pa.Table, charge_ids: Mapping[int, int]) -> pa.Tabl
     return rows.append_column("rated_charge_id", pa.array(ids, pa.int64()))
 
 
-def _save_problems(uow: UnitOfWork, problems: Sequence[tuple[int, str, str]], run_id: int) -> None:
+def save_problems(uow: UnitOfWork, problems: Sequence[tuple[int, str, str]], run_id: int) -> None:
+    """Store why accounts (id, code, message) could not be billed in a run."""
     uow.create_many(
         "billing_problem",
         [

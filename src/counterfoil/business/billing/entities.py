@@ -44,6 +44,13 @@ BILL_RUN = Entity(
     created_by_command=True,
     fields=(
         date("billing_date", required=True, immutable=True),
+        choice(
+            "purpose",
+            ("billing", "rerating"),
+            required=True,
+            default="billing",
+            help="billing: what is due; rerating: adjustments of what was billed.",
+        ),
         choice("state", ("running", "finished"), required=True, default="running"),
         boolean("finalize", required=True, default=True),
         instant("finished_at"),
@@ -107,6 +114,26 @@ INVOICE = Entity(
     ),
 )
 
+ADJUSTMENT = Entity(
+    name="adjustment",
+    plural="adjustments",
+    help="A billed cycle of a subscription charge that was rated again with another result. Its "
+    "rated charges are those taken back (kind adjustment, naming the one they reverse) and those "
+    "that stand in their place.",
+    created_by_command=True,
+    history=False,
+    indexes=(("invoice_id",), ("subscription_charge_id", "cycle_start")),
+    fields=(
+        reference("invoice", required=True, on_delete="cascade"),
+        reference("subscription_charge", required=True),
+        date("cycle_start", required=True),
+        date("cycle_end", required=True),
+        text("currency", required=True, max_length=3),
+        decimal("billed_amount", 20, 4, required=True, help="Net of all that was billed before."),
+        decimal("rated_amount", 20, 4, required=True, help="What the cycle costs rated again."),
+    ),
+)
+
 RATED_CHARGE = Entity(
     name="rated_charge",
     plural="rated_charges",
@@ -118,7 +145,7 @@ RATED_CHARGE = Entity(
     fields=(
         reference("invoice", required=True, on_delete="cascade"),
         reference("subscription_charge", required=True),
-        choice("kind", ("one_time", "recurring", "usage", "reversal"), required=True),
+        choice("kind", ("one_time", "recurring", "usage", "reversal", "adjustment"), required=True),
         date("cycle_start", required=True),
         date("cycle_end", required=True),
         date("service_start", required=True),
@@ -132,8 +159,16 @@ RATED_CHARGE = Entity(
         reference(
             "rated_charge",
             indexed=True,
-            help="The rated charge of which a reversal gives back a share.",
+            help="The rated charge of which a reversal gives back a share, or which an adjustment "
+            "takes back.",
             name="reverses_id",
+        ),
+        reference(
+            "adjustment",
+            indexed=True,
+            on_delete="cascade",
+            help="The adjustment this belongs to: what it takes back (kind adjustment), or what "
+            "stands in its place.",
         ),
         reference("price"),
         choice("layer", LAYER_NAMES),
@@ -232,4 +267,13 @@ INVOICE_LINE = Entity(
     ),
 )
 
-ENTITIES = (SELLER, BILL_RUN, BILLING_PROBLEM, INVOICE, RATED_CHARGE, ALLOWANCE_DRAW, INVOICE_LINE)
+ENTITIES = (
+    SELLER,
+    BILL_RUN,
+    BILLING_PROBLEM,
+    INVOICE,
+    ADJUSTMENT,
+    RATED_CHARGE,
+    ALLOWANCE_DRAW,
+    INVOICE_LINE,
+)
