@@ -11,6 +11,12 @@ from decimal import Decimal
 
 import pyarrow as pa
 
+from counterfoil.business.billing.adjustment_trace import (
+    AdjustmentTrace,
+    in_place_sentence,
+    read_trace,
+    taken_back_sentences,
+)
 from counterfoil.business.billing.price_explanation import (
     PricedItem,
     price_region_of,
@@ -42,8 +48,8 @@ class Explanation:
     priced by. ``layers`` lists every price that could have applied on the first day, most
     specific first, with ``wins``. ``events`` are the usage events in time order: source,
     event_id, time, batch_id, line, file_name, quantity (meter units), billed_quantity (priced
-    units after minimum and increment), exact_amount (what the event added). ``sentences`` say the
-    same in words.
+    units after minimum and increment), exact_amount (what the event added). ``adjustment`` tells
+    what was billed before where a cycle was rated again. ``sentences`` say the same in words.
     """
 
     line: Record
@@ -52,6 +58,7 @@ class Explanation:
     price: Record | None
     layers: list[Record]
     events: list[Record]
+    adjustment: AdjustmentTrace | None
     sentences: tuple[str, ...]
 
 
@@ -96,8 +103,15 @@ def explain_line(
         listed = itemised.drop_columns(["rated_charge_id"]).to_pylist()
         _name_files(uow, listed)
     draws = uow.query(_DRAWS, rated_charge=rated["id"])
-    sentences = _sentences(rated, facts, price, layers, draws)
-    return Explanation(line, rated, facts, price, layers, listed, sentences)
+    trace = read_trace(uow, rated)
+    if trace is not None and rated["kind"] == "adjustment":
+        sentences = taken_back_sentences(
+            trace, rated, lambda step: _step_sentence(step, facts, rated["currency"])
+        )
+    else:
+        sentences = _sentences(rated, facts, price, layers, draws)
+        sentences += () if trace is None else (in_place_sentence(trace),)
+    return Explanation(line, rated, facts, price, layers, listed, trace, sentences)
 
 
 def _read_layers(uow: UnitOfWork, rated: Record, facts: Record) -> list[Record]:
@@ -126,10 +140,10 @@ SELECT r.id AS item_id, s.id AS subscription_id, c.meter_id, m.aggregation,
        coalesce(c.event_minimum, 0)::numeric(38,15) AS event_minimum,
        coalesce(c.event_increment, CAST(:smallest AS numeric))::numeric(38,15) AS event_increment,
        c.unit_size, r.price_id,
-       (CASE WHEN r.part = 0 THEN r.quantity_before ELSE 0 END)::numeric(38,15) AS quantity_before,
-       r.part = 0 AND r.service_start > greatest(r.cycle_start, sc.start_date) AS begun,
+       (CASE WHEN NOT r.late THEN r.quantity_before ELSE 0 END)::numeric(38,15) AS quantity_before,
+       NOT r.late AND r.service_start > greatest(r.cycle_start, sc.start_date) AS begun,
        r.service_start, r.service_end, p.time_zone, a.root_id
-FROM rated_charge r
+FROM (SELECT *, part > 0 AND adjustment_id IS NULL AS late FROM rated_charge) r
 JOIN subscription_charge sc ON sc.id = r.subscription_charge_id
 JOIN subscription s ON s.id = sc.subscription_id
 JOIN account a ON a.id = s.account_id

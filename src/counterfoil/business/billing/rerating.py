@@ -49,7 +49,7 @@ _MINOR_UNIT = "CASE minor_digits {} END".format(
 _DIFFERENCE = f"""
 WITH item AS (
     SELECT DISTINCT billed_account_id, subscription_charge_id, cycle_start, cycle_end, currency,
-           minor_digits FROM {{items}}
+           minor_digits FROM due_item
 ), rated_again AS (
     SELECT subscription_charge_id, cycle_start, sum(amount) AS amount, sum(exact_amount) AS exact
     FROM charged GROUP BY ALL
@@ -151,7 +151,7 @@ def compute_rerating(
             today=uow.now.date(),
             items=OVERLAPPING + BILLED,
         )
-        engine.run(f"CREATE TABLE difference AS {_DIFFERENCE.format(items='charge_item')}")
+        engine.run(f"CREATE TABLE difference AS {_DIFFERENCE}")
         engine.run(_IN_PLACE)
         engine.run("DELETE FROM charged WHERE adjustment_no IS NULL")
         engine.run(_TAKEN_BACK)
