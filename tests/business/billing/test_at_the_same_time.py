@@ -24,14 +24,14 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]],
     """Do something once, between the computation of the bills and their storing."""
 
     def arrange(action: Callable[[], None]) -> None:
-        save, pending = commands._save, [action]
+        save, pending = commands.save_bills, [action]
 
         def interrupted(*arguments: Any) -> BillRunSummary:
             while pending:
                 pending.pop()()
             return save(*arguments)
 
-        monkeypatch.setattr(commands, "_save", interrupted)
+        monkeypatch.setattr(commands, "save_bills", interrupted)
 
     return arrange
 

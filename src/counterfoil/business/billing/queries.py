@@ -113,7 +113,8 @@ def _as_preview(bills: Bills) -> Preview:
             line["amount"] = round_half_up(line["amount"], digits)
         snapshot = decode_json(invoices[0]["snapshot"])
         invoice = {**invoices[0], "snapshot": snapshot, "number": None, "state": "draft"}
-    return Preview(invoice, lines, bills.rated_charges.to_pylist(), problems)
+    charges = bills.rated_charges.drop_columns(["adjustment_no"]).to_pylist()
+    return Preview(invoice, lines, charges, problems)
 
 
 def read_invoice(uow: UnitOfWork, number_or_id: str | int) -> tuple[Record, list[Record]]:

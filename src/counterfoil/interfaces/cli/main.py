@@ -23,6 +23,7 @@ from counterfoil.interfaces.cli import (
 )
 from counterfoil.interfaces.cli.demo_real import demo_real
 from counterfoil.interfaces.cli.output import fail_on_refused
+from counterfoil.interfaces.cli.rerate import rerate_command
 from counterfoil.interfaces.cli.serve import serve
 from counterfoil.interfaces.cli.simulate import simulate_command
 
@@ -96,6 +97,7 @@ app.add_typer(subscriptions.app, name="subscriptions")
 app.add_typer(usage.app, name="usage")
 app.add_typer(bills.app, name="bills")
 app.add_typer(invoices.app, name="invoices")
+bills.app.command("rerate")(rerate_command)
 app.command("simulate")(simulate_command)
 app.add_typer(outbox.app, name="outbox")
 app.add_typer(scenario.app, name="scenario")

@@ -27,6 +27,7 @@ from counterfoil.interfaces.rest import (
     deliveries,
     price_books,
     records,
+    reratings,
     simulations,
     subscriptions,
     usage,
@@ -52,6 +53,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *subscriptions.ENDPOINTS,
     *usage.ENDPOINTS,
     *bills.ENDPOINTS,
+    *reratings.ENDPOINTS,
     *simulations.ENDPOINTS,
     *deliveries.ENDPOINTS,
 )

@@ -13,6 +13,8 @@ import msgspec
 from counterfoil.bootstrap import Organisation
 from counterfoil.business.billing.commands import run_bills
 from counterfoil.business.billing.queries import billed_account, preview_invoice
+from counterfoil.business.billing.rerating import rerate_bills
+from counterfoil.business.billing.window import Window
 from counterfoil.business.subscriptions.commands import (
     Activation,
     activate_subscriptions,
@@ -36,6 +38,7 @@ from counterfoil.interfaces.scenarios.scenario import (
     LoadIncentives,
     LoadPrices,
     Preview,
+    Rerate,
     Scenario,
     Step,
     Subscribe,
@@ -54,7 +57,7 @@ COLLECTOR = "cloudevents"
 class StepOutcome:
     """What a bill run or preview of the timeline produced, and how it differs from expectation."""
 
-    step: Bill | Preview
+    step: Bill | Rerate | Preview
     produced: Produced
     differences: tuple[Difference, ...]
 
@@ -193,13 +196,17 @@ class Player:
             message = f"not all usage was accepted: {', '.join(told)}"
             raise Refused(Problem("usage_not_accepted", message))
 
+    def _billed(self, account: str | None) -> list[int] | None:
+        """The account that is billed for this one, or None for all."""
+        if account is None:
+            return None
+        with self.organisation.database.transaction(now=self.clock()) as uow:
+            return [billed_account(uow, account)]
+
     @_take.register
     def _(self, step: Bill) -> StepOutcome:
         database = self.organisation.database
-        accounts = None
-        if step.account is not None:
-            with database.transaction(now=self.clock()) as uow:
-                accounts = [billed_account(uow, step.account)]
+        accounts = self._billed(step.account)
         summaries = [
             run_bills(
                 database,
@@ -222,6 +229,30 @@ class Player:
         return StepOutcome(step, produced, tuple(differences))
 
     @_take.register
+    def _(self, step: Rerate) -> StepOutcome:
+        database = self.organisation.database
+        accounts = self._billed(step.account)
+        runs = [
+            rerate_bills(
+                database,
+                self.organisation.usage_store,
+                Window(step.first, step.end),
+                now=self.clock(),
+                apply=True,
+                accounts=accounts,
+            )
+            for _ in range(2)
+        ]
+        with database.transaction(now=self.clock()) as uow:
+            produced = read_bill_run(uow, int(runs[0].bill_run_id or 0))
+        differences = judge(step, produced)
+        if runs[1].differences:
+            got = f"{runs[1].differences} differences"
+            message = "the same re-rating again must add nothing"
+            differences.append(Difference(step.line, message, got=got))
+        return StepOutcome(step, produced, tuple(differences))
+
+    @_take.register
     def _(self, step: Preview) -> StepOutcome:
         database = self.organisation.database
         preview = preview_invoice(
@@ -236,7 +267,7 @@ class Player:
         return StepOutcome(step, produced, tuple(judge(step, produced)))
 
 
-def judge(step: Bill | Preview, produced: Produced) -> list[Difference]:
+def judge(step: Bill | Rerate | Preview, produced: Produced) -> list[Difference]:
     """Compare with what is expected; lines must add up in any case."""
     differences = [] if step.expected is None else compare(step.expected, produced)
     for invoice in produced.invoices:

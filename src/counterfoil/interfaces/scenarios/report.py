@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from counterfoil.core.problems import Problem
 from counterfoil.interfaces.scenarios.play import Outcome, StepOutcome
-from counterfoil.interfaces.scenarios.scenario import Preview
+from counterfoil.interfaces.scenarios.scenario import Preview, Rerate
 
 COLUMNS = (
     "charge",
@@ -81,7 +81,7 @@ def refusal_document(file: str, problems: tuple[Problem, ...]) -> dict[str, obje
 def _step_document(step: StepOutcome) -> dict[str, object]:
     return {
         "on": step.step.on,
-        "do": "preview" if isinstance(step.step, Preview) else "bill",
+        "do": _action(step).replace("bill run", "bill"),
         "invoices": [
             {
                 **invoice.fields,
@@ -94,4 +94,10 @@ def _step_document(step: StepOutcome) -> dict[str, object]:
 
 
 def _heading(step: StepOutcome) -> str:
-    return f"{step.step.on} {'preview' if isinstance(step.step, Preview) else 'bill run'}"
+    return f"{step.step.on} {_action(step)}"
+
+
+def _action(step: StepOutcome) -> str:
+    if isinstance(step.step, Preview):
+        return "preview"
+    return "rerate" if isinstance(step.step, Rerate) else "bill run"

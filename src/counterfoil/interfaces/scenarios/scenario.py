@@ -180,6 +180,17 @@ class Bill(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rerate(Step):
+    """Billed cycles of which a day lies in [first, end) rated again, and the difference adjusted;
+    of one billed account or all."""
+
+    account: str | None
+    first: date
+    end: date
+    expected: Expected | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Preview(Step):
     """The next invoice of one account, computed and thrown away."""
 

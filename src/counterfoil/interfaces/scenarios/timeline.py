@@ -32,6 +32,7 @@ from counterfoil.interfaces.scenarios.scenario import (
     LoadPrices,
     LocatedText,
     Preview,
+    Rerate,
     Step,
     Subscribe,
     Usage,
@@ -83,6 +84,13 @@ STEPS: Mapping[str, Rules] = {
     "load_prices": {**ON, **PRICE_BOOK},
     "load_incentives": {**ON, **INCENTIVES},
     "bill": {**ON_DAY, "account": Rule(), "expect": Rule(kind=Kind.NODE)},
+    "rerate": {
+        **ON_DAY,
+        "from": Rule(kind=Kind.DATE, required=True),
+        "to": Rule(kind=Kind.DATE, required=True),
+        "account": Rule(),
+        "expect": Rule(kind=Kind.NODE),
+    },
     "preview": {**ON_DAY, "account": Rule(required=True), "expect": Rule(kind=Kind.NODE)},
 }
 EXPECT: Rules = {"invoices": Rule(kind=Kind.NODE), "problems": Rule(kind=Kind.NODE)}
@@ -100,7 +108,7 @@ LINE: Rules = {
     "times": Rule(kind=Kind.INTEGER, default=1, minimum=1, maximum=10_000),
     "charge": Rule(),
     "subscription": Rule(),
-    "kind": Rule(choices=("one_time", "recurring", "usage", "reversal")),
+    "kind": Rule(choices=("one_time", "recurring", "usage", "reversal", "adjustment")),
     "site": Rule(),
     "description": Rule(),
     "from": Rule(kind=Kind.DATE),
@@ -193,6 +201,7 @@ class TimelineReader:
             "load_prices": self._load_prices,
             "load_incentives": self._load_incentives,
             "bill": self._bill,
+            "rerate": self._rerate,
             "preview": self._preview,
         }
         return readers[action or ""](entry, place)
@@ -339,6 +348,18 @@ class TimelineReader:
             on=entry["on"],
             account=entry["account"],
             billing_date=entry["on"],
+            expected=self._expected(entry["expect"], f"{place}.expect"),
+        )
+
+    def _rerate(self, entry: Entry, place: str) -> Step | None:
+        if entry["account"] is not None:
+            self._known("account", entry["account"], self.zones, entry, place)
+        return Rerate(
+            line=entry.line,
+            on=entry["on"],
+            account=entry["account"],
+            first=entry["from"],
+            end=entry["to"],
             expected=self._expected(entry["expect"], f"{place}.expect"),
         )
 
