@@ -85,6 +85,7 @@ SELECT d.entitlement_id, d.owner_id, d.granted_cycle_start, r.subscription_charg
        r.cycle_start, sum(d.quantity)::numeric(38,15) AS quantity
 FROM allowance_draw d JOIN rated_charge r ON r.id = d.rated_charge_id
 WHERE d.entitlement_id = ANY(:entitlements) AND d.owner_id = ANY(:owners)
+  AND NOT EXISTS (SELECT 1 FROM rated_charge a WHERE a.reverses_id = r.id AND a.kind = 'adjustment')
 GROUP BY 1, 2, 3, 4, 5
 """
 
@@ -198,7 +199,7 @@ WITH taken AS (
 )
 SELECT c.charge_no, n.entitlement_id, n.owner_id, n.granted_cycle_start, n.quantity
 FROM net n
-JOIN (SELECT subscription_charge_id, cycle_start, min(charge_no) AS charge_no FROM charged
+JOIN (SELECT subscription_charge_id, cycle_start, min(charge_no) AS charge_no FROM numbered
       WHERE kind = 'usage' GROUP BY ALL) c USING (subscription_charge_id, cycle_start)
 ORDER BY c.charge_no, n.entitlement_id, n.granted_cycle_start
 """
