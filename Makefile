@@ -26,7 +26,7 @@ demo-real: $(READY) ## real cloud usage in FOCUS format, rated to its billed cos
 	@$(BIN)/counterfoil demo-real $(if $(FILE),"$(FILE)")
 
 test: spark ## run every test; WORKERS=n processes, ARGS="-k name" for some of them
-	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 check: $(READY) ## style, types, import rules and the rules of this house
 	@$(BIN)/ruff check .

@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
 
 import hypothesis
@@ -16,6 +16,8 @@ from counterfoil.bootstrap import (
     database_server,
     scratch_organisation,
 )
+from counterfoil.platform.engine.choice import open_runner
+from counterfoil.platform.engine.runner import Runner
 from counterfoil.platform.engine.spark import spark_missing
 from counterfoil.platform.engine.spark_cluster import Cluster, spark_cluster
 from counterfoil.platform.records.database import Database
@@ -23,6 +25,11 @@ from counterfoil.platform.records.database import Database
 # A busy machine is no reason to fail: pytest's own time limit stops what hangs.
 hypothesis.settings.register_profile("counterfoil", deadline=None)
 hypothesis.settings.load_profile("counterfoil")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked ``last`` look at what others have left for them."""
+    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
 
 
 MEMORY = Path("/dev/shm")
@@ -67,11 +74,32 @@ def database(organisation: Organisation) -> Database:
     return organisation.database
 
 
-@dataclass
 class SparkPlace:
-    """Where Spark can be used: a cluster of two workers, for as long as the tests run."""
+    """Where Spark can be used: one application at a time, on a cluster that tests may damage."""
 
-    cluster: Cluster
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self._words = ""
+        self._open = ExitStack()
+
+    def local(self) -> Runner:
+        """Spark in one Java machine."""
+        return self._runner("local[2]")
+
+    def cluster_of_two(self) -> Runner:
+        """The cluster, with two workers alive."""
+        self.cluster.fill(2)
+        return self._runner(self.cluster.master)
+
+    def close(self) -> None:
+        self._open.close()
+
+    def _runner(self, words: str) -> Runner:
+        # An application takes seconds to start, so it goes on until another one is asked for.
+        if words != self._words:
+            self._open.close()
+            self._words, self._made = words, self._open.enter_context(open_runner(words))
+        return self._made
 
 
 # Two cores are shared by all of the suite: what Spark keeps for itself is kept small.
@@ -95,4 +123,6 @@ def spark_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkPlace
         environment.setenv("SPARK_CONF_DIR", str(folder))
         # Kernels of the tests are found where the tests are.
         environment.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
-        yield SparkPlace(cluster)
+        place = SparkPlace(cluster)
+        yield place
+        place.close()

@@ -68,32 +68,24 @@ class TestLocalProcesses(Contract):
     @pytest.fixture(scope="class")
     @classmethod
     def runner(cls) -> Iterator[Runner]:
-        with pytest.MonkeyPatch.context() as paths, open_runner("processes[2]") as runner:
-            # Where the processes find the kernels of the tests.
-            paths.syspath_prepend(str(Path(__file__).parents[3]))
-            yield runner
-
-
-@pytest.mark.usefixtures("spark_place")
-class TestSparkInOneJavaMachine(Contract):
-    pytestmark = SPARK
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def runner(cls) -> Iterator[Runner]:
-        with open_runner("local[2]") as runner:
+        with open_runner("processes[2]") as runner:
             yield runner
 
 
 class TestSparkCluster(Contract):
     pytestmark = SPARK
 
-    @pytest.fixture(scope="class")
-    @classmethod
-    def runner(cls, spark_place: SparkPlace) -> Iterator[Runner]:
-        spark_place.cluster.fill(2)
-        with open_runner(spark_place.cluster.master) as runner:
-            yield runner
+    @pytest.fixture
+    def runner(self, spark_place: SparkPlace) -> Runner:
+        return spark_place.cluster_of_two()
+
+
+class TestSparkInOneJavaMachine(Contract):
+    pytestmark = SPARK
+
+    @pytest.fixture
+    def runner(self, spark_place: SparkPlace) -> Runner:
+        return spark_place.local()
 
 
 @pytest.mark.parametrize("words", ["in-process", "processes[3]", "local[2]", "local[*]"])

@@ -1,0 +1,128 @@
+"""DuckDB's statements in the words of Spark SQL, to the same digits.
+
+For sites whose usage already lies in Spark tables. sqlglot translates names and syntax; what it
+does not see is arithmetic, so this module finds out the type of every column (DuckDB tells) and
+rewrites what the two engines compute differently:
+
+  HUGEINT            DECIMAL(38,0)
+  a // b of these    (a - a % b) / b: Spark's integer division ends at 64 bits
+  trunc(x)           x - x % 1: Spark's trunc is about dates
+  CAST(decimal AS BIGINT)   rounded as DuckDB does, where Spark would cut off
+  date - date        a number of days, not an interval
+  list(x)            null, not empty, when there is nothing
+
+With ``SETTINGS`` a decimal keeps its scale, and a result that needs more than 38 digits is an error
+instead of one with fewer decimals.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from sqlglot import exp, parse_one
+from sqlglot.optimizer.annotate_types import annotate_types
+from sqlglot.optimizer.qualify import qualify
+
+from counterfoil.platform.engine.duck import open_engine, sql_name
+
+SETTINGS: Mapping[str, str] = {
+    "spark.sql.ansi.enabled": "true",
+    "spark.sql.decimalOperations.allowPrecisionLoss": "false",
+    "spark.sql.session.timeZone": "UTC",
+}
+"""Without these the amounts would not be exact."""
+
+Columns = Mapping[str, str]
+"""The columns of a relation: name to DuckDB type."""
+
+_WHOLE = frozenset(exp.DataType.SIGNED_INTEGER_TYPES) - {exp.DataType.Type.INT128}
+_HUGE = exp.DataType.build("DECIMAL(38, 0)")
+# Leaves a quotient 28 digits before the point: (38,0) / (20,0) has type (38,10).
+_DIVISOR = exp.DataType.build("DECIMAL(20, 0)")
+
+
+def spark_statements(
+    statements: Iterable[tuple[str, str]], inputs: Mapping[str, Columns]
+) -> Iterator[tuple[str, str]]:
+    """Name and SELECT in Spark SQL of each of DuckDB's ``statements`` (name, SELECT), in order.
+
+    ``inputs`` are the relations that the statements begin with.
+    """
+    schema = {name: dict(columns) for name, columns in inputs.items()}
+    with open_engine(threads=1) as engine:
+        for name, columns in schema.items():
+            nothing = ", ".join(f"CAST(NULL AS {kind}) AS {c}" for c, kind in columns.items())
+            engine.run(f"CREATE TABLE {sql_name(name)} AS SELECT {nothing} WHERE false")
+        for name, sql in statements:
+            yield name, in_spark_sql(sql, schema)
+            engine.run(f"CREATE TABLE {sql_name(name)} AS {sql}")
+            described = engine.rows(f"DESCRIBE {sql_name(name)}")
+            schema[name] = {str(row[0]): str(row[1]) for row in described}
+
+
+def in_spark_sql(sql: str, schema: Mapping[str, Columns]) -> str:
+    """One SELECT of DuckDB over relations of these columns, in Spark SQL."""
+    shape = {name: dict(columns) for name, columns in schema.items()}
+    tree = qualify(
+        parse_one(sql, read="duckdb"), schema=shape, dialect="duckdb", quote_identifiers=False
+    )
+    tree = annotate_types(tree, schema=shape, dialect="duckdb")
+    for node in list(tree.find_all(exp.CTE)):
+        node.set("materialized", None)
+    # From the leaves up, so that what is rewritten goes into what is rewritten around it.
+    for node in reversed(list(tree.bfs())):
+        changed = _rewritten(node)
+        if changed is not node:
+            changed.type = node.type
+            if node is tree:
+                tree = changed
+            else:
+                node.replace(changed)
+    return tree.sql("spark", pretty=True)
+
+
+def _rewritten(node: exp.Expression) -> exp.Expression:
+    match node:
+        case exp.IntDiv():
+            return _whole_quotient(node)
+        case exp.Trunc():
+            return _cut_off(node.this)
+        case exp.Cast():
+            return _cast(node)
+        case exp.Sub() if _is(node.this, exp.DataType.Type.DATE):
+            if _is(node.expression, exp.DataType.Type.DATE):
+                return exp.DateDiff(this=node.this.copy(), expression=node.expression.copy())
+        case exp.DataType() if node.this == exp.DataType.Type.INT128:
+            return _HUGE.copy()
+        case exp.ArrayAgg():
+            return node
+    return node
+
+
+def _is(node: exp.Expression | None, *kinds: exp.DataType.Type) -> bool:
+    return node is not None and node.type is not None and node.type.this in kinds
+
+
+def _whole_quotient(node: exp.IntDiv) -> exp.Expression:
+    left, right = node.this, node.expression
+    if _is(left, *_WHOLE) and _is(right, *_WHOLE):
+        return node
+    divisor = exp.cast(_bracketed(right), _DIVISOR.copy())
+    rest = exp.Mod(this=_bracketed(left), expression=divisor)
+    whole = exp.Paren(this=exp.Sub(this=_bracketed(left), expression=rest))
+    return exp.cast(exp.Paren(this=exp.Div(this=whole, expression=divisor.copy())), _HUGE.copy())
+
+
+def _cut_off(number: exp.Expression) -> exp.Expression:
+    one = exp.cast(exp.Literal.number(1), exp.DataType.build("DECIMAL(1, 0)"))
+    rest = exp.Mod(this=_bracketed(number), expression=one)
+    return exp.Paren(this=exp.Sub(this=_bracketed(number), expression=rest))
+
+
+def _cast(node: exp.Cast) -> exp.Expression:
+    if node.to.this in _WHOLE and _is(node.this, exp.DataType.Type.DECIMAL):
+        return exp.cast(exp.cast(node.this.copy(), _HUGE.copy()), node.to.copy())
+    return node
+
+
+def _bracketed(node: exp.Expression) -> exp.Expression:
+    copy = node.copy()
+    return copy if isinstance(copy, exp.Column | exp.Literal | exp.Paren) else exp.Paren(this=copy)
