@@ -1,11 +1,13 @@
 """One PostgreSQL server for each worker; an empty organisation for each test that asks."""
 
+import importlib
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -18,7 +20,7 @@ from counterfoil.bootstrap import (
 )
 from counterfoil.platform.engine.choice import open_runner
 from counterfoil.platform.engine.runner import Runner
-from counterfoil.platform.engine.spark import spark_missing
+from counterfoil.platform.engine.spark import SparkTasks, spark_missing
 from counterfoil.platform.engine.spark_cluster import Cluster, spark_cluster
 from counterfoil.platform.records.database import Database
 
@@ -91,6 +93,12 @@ class SparkPlace:
         self.cluster.fill(2)
         return self._runner(self.cluster.master)
 
+    def session(self) -> Any:
+        """A session for Spark SQL, in one Java machine."""
+        runner = self.local()
+        assert isinstance(runner, SparkTasks)
+        return importlib.import_module("pyspark.sql").SparkSession(runner.context())
+
     def close(self) -> None:
         self._open.close()
 
@@ -107,7 +115,10 @@ _SPARK_DEFAULTS = """
 spark.driver.memory            512m
 spark.executor.memory          512m
 spark.executor.extraJavaOptions -XX:+UseSerialGC -XX:TieredStopAtLevel=1
-spark.sql.shuffle.partitions   2
+spark.driver.extraJavaOptions   -XX:+UseSerialGC -XX:TieredStopAtLevel=1
+spark.sql.shuffle.partitions    1
+spark.sql.adaptive.enabled      false
+spark.sql.codegen.wholeStage    false
 """
 
 

@@ -143,7 +143,7 @@ class SparkTasks:
             "spark.task.maxFailures": str(ATTEMPTS),
             "spark.ui.enabled": "false",
             "spark.ui.showConsoleProgress": "false",
-            "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={log}",
+            "spark.driver.defaultJavaOptions": f"-Dlog4j2.configurationFile={log}",
         }
         if self.master.startswith("local["):
             settings["spark.master"] = self.master.replace("]", f",{ATTEMPTS}]")

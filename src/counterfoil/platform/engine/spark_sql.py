@@ -10,6 +10,7 @@ rewrites what the two engines compute differently:
   CAST(decimal AS BIGINT)   rounded as DuckDB does, where Spark would cut off
   date - date        a number of days, not an interval
   list(x)            null, not empty, when there is nothing
+  row_number() OVER ()      an order must be named, be it that of a constant
 
 With ``SETTINGS`` a decimal keeps its scale, and a result that needs more than 38 digits is an error
 instead of one with fewer decimals.
@@ -33,6 +34,8 @@ SETTINGS: Mapping[str, str] = {
 Columns = Mapping[str, str]
 """The columns of a relation: name to DuckDB type."""
 
+_DATE = exp.DataType.Type.DATE
+_OF_A_LIST = (exp.Filter, exp.ArraySort)
 _WHOLE = frozenset(exp.DataType.SIGNED_INTEGER_TYPES) - {exp.DataType.Type.INT128}
 _HUGE = exp.DataType.build("DECIMAL(38, 0)")
 # Leaves a quotient 28 digits before the point: (38,0) / (20,0) has type (38,10).
@@ -60,13 +63,13 @@ def spark_statements(
 
 def in_spark_sql(sql: str, schema: Mapping[str, Columns]) -> str:
     """One SELECT of DuckDB over relations of these columns, in Spark SQL."""
-    shape = {name: dict(columns) for name, columns in schema.items()}
+    shape: dict[str, object] = {name: dict(columns) for name, columns in schema.items()}
     tree = qualify(
         parse_one(sql, read="duckdb"), schema=shape, dialect="duckdb", quote_identifiers=False
     )
     tree = annotate_types(tree, schema=shape, dialect="duckdb")
-    for node in list(tree.find_all(exp.CTE)):
-        node.set("materialized", None)
+    for part in list(tree.find_all(exp.CTE)):
+        part.set("materialized", None)
     # From the leaves up, so that what is rewritten goes into what is rewritten around it.
     for node in reversed(list(tree.bfs())):
         changed = _rewritten(node)
@@ -79,7 +82,7 @@ def in_spark_sql(sql: str, schema: Mapping[str, Columns]) -> str:
     return tree.sql("spark", pretty=True)
 
 
-def _rewritten(node: exp.Expression) -> exp.Expression:
+def _rewritten(node: exp.Expr) -> exp.Expr:
     match node:
         case exp.IntDiv():
             return _whole_quotient(node)
@@ -87,21 +90,22 @@ def _rewritten(node: exp.Expression) -> exp.Expression:
             return _cut_off(node.this)
         case exp.Cast():
             return _cast(node)
-        case exp.Sub() if _is(node.this, exp.DataType.Type.DATE):
-            if _is(node.expression, exp.DataType.Type.DATE):
-                return exp.DateDiff(this=node.this.copy(), expression=node.expression.copy())
+        case exp.Sub() if _is(node.this, _DATE) and _is(node.expression, _DATE):
+            return exp.DateDiff(this=node.this.copy(), expression=node.expression.copy())
         case exp.DataType() if node.this == exp.DataType.Type.INT128:
             return _HUGE.copy()
-        case exp.ArrayAgg():
-            return node
+        case exp.Window(this=exp.RowNumber()) if not (node.args.get("order") or node.alias):
+            return _in_any_order(node)
+        case exp.ArrayAgg() | exp.Filter() | exp.ArraySort():
+            return _null_when_empty(node)
     return node
 
 
-def _is(node: exp.Expression | None, *kinds: exp.DataType.Type) -> bool:
+def _is(node: exp.Expr | None, *kinds: exp.DType) -> bool:
     return node is not None and node.type is not None and node.type.this in kinds
 
 
-def _whole_quotient(node: exp.IntDiv) -> exp.Expression:
+def _whole_quotient(node: exp.IntDiv) -> exp.Expr:
     left, right = node.this, node.expression
     if _is(left, *_WHOLE) and _is(right, *_WHOLE):
         return node
@@ -111,18 +115,34 @@ def _whole_quotient(node: exp.IntDiv) -> exp.Expression:
     return exp.cast(exp.Paren(this=exp.Div(this=whole, expression=divisor.copy())), _HUGE.copy())
 
 
-def _cut_off(number: exp.Expression) -> exp.Expression:
+def _cut_off(number: exp.Expr) -> exp.Expr:
     one = exp.cast(exp.Literal.number(1), exp.DataType.build("DECIMAL(1, 0)"))
     rest = exp.Mod(this=_bracketed(number), expression=one)
     return exp.Paren(this=exp.Sub(this=_bracketed(number), expression=rest))
 
 
-def _cast(node: exp.Cast) -> exp.Expression:
+def _cast(node: exp.Cast) -> exp.Expr:
     if node.to.this in _WHOLE and _is(node.this, exp.DataType.Type.DECIMAL):
         return exp.cast(exp.cast(node.this.copy(), _HUGE.copy()), node.to.copy())
     return node
 
 
-def _bracketed(node: exp.Expression) -> exp.Expression:
+def _bracketed(node: exp.Expr) -> exp.Expr:
     copy = node.copy()
     return copy if isinstance(copy, exp.Column | exp.Literal | exp.Paren) else exp.Paren(this=copy)
+
+
+def _in_any_order(node: exp.Window) -> exp.Expr:
+    numbered = node.copy()
+    numbered.set("order", exp.Order(expressions=[exp.Literal.number(1)]))
+    return numbered
+
+
+def _null_when_empty(node: exp.Expr) -> exp.Expr:
+    """A list with all that belongs to its making, its filter and its order."""
+    inner = node
+    while isinstance(inner, _OF_A_LIST):
+        inner = inner.this
+    if not isinstance(inner, exp.ArrayAgg) or isinstance(node.parent, _OF_A_LIST):
+        return node
+    return exp.Nullif(this=node.copy(), expression=exp.Array())

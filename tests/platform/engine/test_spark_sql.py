@@ -1,0 +1,118 @@
+"""What Spark is told, and that it comes to DuckDB's digits where the two differ by themselves."""
+
+from decimal import Decimal
+
+import pytest
+from tests.conftest import SparkPlace
+
+from counterfoil.core.money.exact_sql import decimal15, half_up, minor_units, raw
+from counterfoil.platform.engine.duck import open_engine
+from counterfoil.platform.engine.spark_sql import SETTINGS, in_spark_sql, spark_statements
+
+COLUMNS = {
+    "quantity": "DECIMAL(38,15)",
+    "size": "BIGINT",
+    "day": "DATE",
+    "name": "VARCHAR",
+    "digits": "INTEGER",
+}
+SHAPE = {"usage": COLUMNS}
+
+
+def told(select: str) -> str:
+    return " ".join(in_spark_sql(f"SELECT {select} AS x FROM usage", SHAPE).split())
+
+
+@pytest.mark.parametrize(
+    ("duckdb", "spark"),
+    [
+        ("size // 7", "usage.size DIV 7"),
+        ("CAST(quantity AS HUGEINT)", "CAST(usage.quantity AS DECIMAL(38, 0))"),
+        (
+            "CAST(quantity AS BIGINT)",
+            "CAST(CAST(usage.quantity AS DECIMAL(38, 0)) AS BIGINT)",
+        ),
+        ("day - DATE '2026-01-01'", "DATEDIFF(usage.day, CAST('2026-01-01' AS DATE))"),
+        ("quantity - size", "usage.quantity - usage.size"),
+        (
+            "list_sort(list(name) FILTER (size > 0))",
+            "NULLIF(ARRAY_SORT(COLLECT_LIST(usage.name) FILTER(WHERE usage.size > 0)), ARRAY())",
+        ),
+        ("list(name)", "NULLIF(COLLECT_LIST(usage.name), ARRAY())"),
+        ("row_number() OVER ()", "ROW_NUMBER() OVER (ORDER BY 1)"),
+        ("any_value(name)", "ANY_VALUE(usage.name) IGNORE NULLS"),
+    ],
+)
+def test_what_spark_is_told(duckdb: str, spark: str) -> None:
+    assert told(duckdb) == f"SELECT {spark} AS x FROM usage AS usage"
+
+
+def test_a_statement_knows_the_columns_of_those_before_it() -> None:
+    made = dict(
+        spark_statements(
+            [
+                ("counted", "SELECT *, CAST(size AS HUGEINT) AS huge FROM usage"),
+                ("shared", "SELECT * EXCLUDE (huge), huge // size AS share FROM counted"),
+            ],
+            SHAPE,
+        )
+    )
+    assert "counted.huge % CAST(counted.size AS DECIMAL(20, 0))" in " ".join(made["shared"].split())
+    assert "counted.huge AS huge" not in made["shared"]
+
+
+TIES = [
+    *(
+        "0",
+        "0.005",
+        "0.015",
+        "-0.005",
+        "1.004999999999999",
+        "-1.005",
+        "33.335",
+        "0.000000000000001",
+    ),
+    *("99999999999.999999999999999", "-7.5", "2.5", "9999999999999.995"),
+]
+EXPRESSIONS = {
+    "cents": minor_units(
+        half_up(raw("quantity", 15), "(size * 10000000000000::HUGEINT)"), "digits"
+    ),
+    "units": decimal15(half_up(raw("quantity", 15), "size::HUGEINT")),
+    "rounded": "round(quantity, 2)",
+    "rest": "quantity % 0.7",
+    "cut": "trunc(quantity)",
+    "nearest": "CAST(quantity AS BIGINT)",
+    "weeks": "CAST(CAST(quantity AS BIGINT) // 7 AS BIGINT)",
+    "exact": "quantity * 0.0123456789::DECIMAL(18,10)",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("spark")
+def test_spark_comes_to_the_same_digits(spark_place: SparkPlace) -> None:
+    cases = ", ".join(
+        f"({number}, {tie}::DECIMAL(38,15), {size}::BIGINT, DATE '2026-01-31', '{size}', 2)"
+        for number, (tie, size) in enumerate((t, s) for t in TIES for s in (1, 3, 60, 7))
+    )
+    usage = (
+        "SELECT * FROM (VALUES "
+        + cases
+        + ") v(number, quantity, size, day, name, digits) ORDER BY number"
+    )
+    columns = ", ".join(f"{sql} AS {name}" for name, sql in EXPRESSIONS.items())
+    select = f"SELECT number, {columns} FROM usage"
+    with open_engine(threads=1) as engine:
+        engine.run(f"CREATE TABLE usage AS {usage}")
+        expected = [tuple(map(plain, row)) for row in engine.rows(f"{select} ORDER BY number")]
+    session = spark_place.session()
+    for name, value in SETTINGS.items():
+        session.conf.set(name, value)
+    session.sql(in_spark_sql(usage, {})).createOrReplaceTempView("usage")
+    rows = session.sql(in_spark_sql(select, {"usage": {"number": "INTEGER", **COLUMNS}})).collect()
+    assert sorted(tuple(map(plain, row)) for row in rows) == expected
+
+
+def plain(value: object) -> object:
+    """Whole numbers may be BIGINT here and DECIMAL there; their value counts."""
+    return Decimal(value) if isinstance(value, int) else value
