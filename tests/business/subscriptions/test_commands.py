@@ -123,6 +123,18 @@ def test_a_contract_ends_after_it_starts(sold: Database) -> None:
         assert refusals(answer) == [("ends_before_start", "end_date", None)]
 
 
+def test_an_identifier_means_one_subscription_at_a_time(sold: Database) -> None:
+    with sold.transaction(now=NOW) as uow:
+        first = activation("S-1", identifiers=("0800",), end_date=day("2026-03-01"))
+        activate_subscriptions(uow, [first])
+    with pytest.raises(Refused) as answer, sold.transaction(now=NOW) as uow:
+        activate_subscriptions(uow, [activation("S-2", identifiers=("0800", "0900"))])
+    assert refusals(answer) == [("identifier_taken", "identifiers", None)]
+    with sold.transaction(now=NOW) as uow:
+        begins = {"identifiers": ("0800",), "start_date": day("2026-03-01")}
+        activate_subscriptions(uow, [activation("S-3", **begins)])
+
+
 def test_many_begin_at_once_in_order(sold: Database) -> None:
     with sold.transaction(now=NOW) as uow:
         names = [f"S-{number:03}" for number in range(300)]
@@ -146,6 +158,7 @@ def test_many_begin_at_once_in_order(sold: Database) -> None:
         ({"contract": "other contract"}, ("wrong_contract", "contract_id")),
         ({"quantities": {"chair": Decimal(1)}}, ("unknown_charge", "quantities.chair")),
         ({"quantities": {"room": Decimal(-1)}}, ("negative", "quantities.room")),
+        ({"quantities": {"minutes": Decimal(5)}}, ("usage_quantity", "quantities.minutes")),
         ({"end_date": day("2026-01-10")}, ("ends_before_start", "end_date")),
         ({"end_date": day("2026-01-09")}, ("ends_before_start", "end_date")),
     ],

@@ -14,8 +14,8 @@ from counterfoil.platform.metadata.fields import (
 ACCOUNT = Entity(
     name="account",
     plural="accounts",
-    help="A party we sell to. Accounts form a tree through their parent. An account without a "
-    "billing profile is billed through its nearest ancestor that has one.",
+    help="A party we sell to. Accounts form a tree through their parent. An account that is not "
+    "invoiced itself is billed through its nearest ancestor that is.",
     fields=(
         EXTERNAL_ID,
         text("name", required=True),
@@ -90,6 +90,15 @@ BILLING_PROFILE = Entity(
     help="How an account is billed.",
     fields=(
         reference("account", required=True, unique=True, immutable=True),
+        choice(
+            "invoice_at_this_level",
+            ("no", "optional", "required"),
+            required=True,
+            default="required",
+            help="required: subscriptions of this account and of those below that are not invoiced "
+            "themselves are invoiced here; optional: only those that name this account; no: it is "
+            "passed by.",
+        ),
         text("currency", required=True, max_length=3, help="ISO 4217 code."),
         text("time_zone", required=True, max_length=64, default="UTC", help="IANA name."),
         integer(

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from counterfoil.business.billing.bills import make_charged, make_items
 from counterfoil.business.billing.loading import load_line_names, usage_seen
-from counterfoil.business.billing.queries import BilledAccount, who_is_billed
+from counterfoil.business.subscriptions.invoicing import BilledAccount, who_is_billed
 from counterfoil.business.usage.store import UsageStore
 from counterfoil.core.money.currencies import exponent
 from counterfoil.core.money.rounding import round_half_up

@@ -11,21 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from counterfoil.business.billing.price_layers import layers_of, regions
+from counterfoil.business.subscriptions.invoicing import invoiced
 from counterfoil.business.usage.store import BUCKETS, UsageStore, parquet, visible_segments
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
-_BILLED = """
-WITH RECURSIVE billed AS (
-    SELECT account_id, account_id AS billed_account_id
-    FROM billing_profile WHERE account_id = ANY(:accounts)
-    UNION ALL
-    SELECT a.id, b.billed_account_id
-    FROM account a JOIN billed b ON a.parent_id = b.account_id
-    WHERE NOT EXISTS (SELECT 1 FROM billing_profile p WHERE p.account_id = a.id)
-)
-"""
+_INVOICED = f"WITH RECURSIVE {invoiced('p.account_id = ANY(:accounts)')}"
 
-_CHARGES = f"""{_BILLED}, {regions("billed")}, node AS (
+_CHARGES = f"""{_INVOICED}, {regions("invoiced")}, node AS (
     SELECT id AS account_id, id AS subtree_id FROM account WHERE pool_node
     UNION ALL
     SELECT a.id, n.subtree_id FROM account a JOIN node n ON a.parent_id = n.account_id
@@ -49,10 +41,10 @@ SELECT sc.id AS subscription_charge_id, sc.subscription_id, b.account_id, b.bill
            WHEN 'subtree' THEN coalesce(n.subtree_id, b.account_id) WHEN 'root' THEN a.root_id
            ELSE s.id END AS pool_owner_id,
        EXISTS (SELECT 1 FROM entitlement) AS any_entitlement, p.currency, p.time_zone
-FROM billed b
+FROM invoiced b
 JOIN account a ON a.id = b.account_id
 JOIN billing_profile p ON p.account_id = b.billed_account_id
-JOIN subscription s ON s.account_id = b.account_id
+JOIN subscription s ON s.id = b.subscription_id
 JOIN subscription_charge sc ON sc.subscription_id = s.id
 JOIN charge c ON c.id = sc.charge_id
 JOIN rate_plan rp ON rp.id = s.rate_plan_id
@@ -124,22 +116,18 @@ WHERE sc.id = ANY(:subscription_charges)
 
 _UNDER_TEMPLATE = f"""
 SELECT DISTINCT b.account_id, b.billed_account_id
-FROM ({_BILLED} SELECT account_id, billed_account_id FROM billed) b
-JOIN ({layers_of(f"{_BILLED} SELECT account_id FROM billed")}) l ON l.account_id = b.account_id
+FROM ({_INVOICED} SELECT account_id, billed_account_id FROM invoiced) b
+JOIN ({layers_of(f"{_INVOICED} SELECT account_id FROM invoiced")}) l ON l.account_id = b.account_id
 WHERE l.layer = 'template' AND l.owner_id = :template
 """
 
-_NOBODY_BILLED = """
-WITH RECURSIVE billed AS (
-    SELECT account_id AS id FROM billing_profile
-    UNION
-    SELECT a.id FROM account a JOIN billed b ON a.parent_id = b.id
-)
+_NOBODY_BILLED = f"""
+WITH RECURSIVE {invoiced()}
 SELECT a.id, a.external_id, count(DISTINCT s.id) AS subscriptions
 FROM account a
 JOIN subscription s ON s.account_id = a.id
 JOIN subscription_charge sc ON sc.subscription_id = s.id
-WHERE NOT EXISTS (SELECT 1 FROM billed b WHERE b.id = a.id)
+WHERE NOT EXISTS (SELECT 1 FROM invoiced i WHERE i.subscription_id = s.id)
   AND sc.start_date <= :billing_date AND (sc.end_date IS NULL OR sc.end_date > sc.start_date)
 GROUP BY a.id, a.external_id ORDER BY a.id
 """
@@ -241,20 +229,21 @@ def load_open_drafts(uow: UnitOfWork, accounts: Sequence[int]) -> pa.Table:
 def unbilled_accounts(uow: UnitOfWork, billing_date: date) -> list[tuple[int, str]]:
     """Accounts with service by ``billing_date`` for which nobody is billed; each with a message.
 
-    Neither they nor an account above them has a billing profile.
+    Neither they nor an account above them has a billing profile by which it is invoiced.
     """
     rows = uow.query(_NOBODY_BILLED, billing_date=billing_date)
     message = (
-        "neither account {external_id!r} nor an account above it has a billing profile: "
-        "{subscriptions} of its subscriptions are not billed"
+        "neither account {external_id!r} nor an account above it has a billing profile by "
+        "which it is invoiced: {subscriptions} of its subscriptions are not billed"
     )
     return [(int(row["id"]), message.format_map(row)) for row in rows]
 
 
 def billed_accounts(uow: UnitOfWork) -> list[int]:
-    """Ids of all accounts with a billing profile, bucket by bucket (root_id % 16)."""
+    """Ids of all accounts that are or may be invoiced, bucket by bucket (root_id % 16)."""
     rows = uow.query(
         "SELECT p.account_id FROM billing_profile p JOIN account a ON a.id = p.account_id "
+        "WHERE p.invoice_at_this_level <> 'no' "
         f"ORDER BY a.root_id % {BUCKETS}, a.root_id, p.account_id"
     )
     return [row["account_id"] for row in rows]

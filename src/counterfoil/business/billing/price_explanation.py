@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from counterfoil.business.accounts.queries import find_account
 from counterfoil.business.billing.price_layers import load_prices, regions
-from counterfoil.business.billing.queries import billed_account
 from counterfoil.business.billing.relations import make_relation
+from counterfoil.business.subscriptions.invoicing import billed_account
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.core.rating.layers import LAYERS
 from counterfoil.core.rating.prices import LOOKED_INTO
@@ -166,6 +166,7 @@ def _find_item(uow: UnitOfWork, question: PriceQuestion) -> tuple[PricedItem, Re
     account = find_account(uow, question.account)
     owners: dict[str, int | None] = dict.fromkeys(_OWNING.values())
     names: Record = {}
+    invoiced_at: int | None = None
     if question.subscription is not None:
         subscription = _find(uow, "subscription", question.subscription)
         if subscription["account_id"] != account["id"]:
@@ -173,6 +174,7 @@ def _find_item(uow: UnitOfWork, question: PriceQuestion) -> tuple[PricedItem, Re
             raise Refused(Problem("wrong_account", message, "subscription"))
         owners.update({column: subscription.get(column) for column in owners})
         owners["subscription_id"] = subscription["id"]
+        invoiced_at = subscription["invoice_account_id"]
     for name in ("site", "contact", "contract"):
         external_id = getattr(question, name)
         if external_id is not None:
@@ -185,7 +187,7 @@ def _find_item(uow: UnitOfWork, question: PriceQuestion) -> tuple[PricedItem, Re
         PricedItem(
             account_id=account["id"],
             charge_id=_find(uow, "charge", question.charge)["id"],
-            currency=question.currency or _currency_of(uow, question.account),
+            currency=question.currency or _currency_of(uow, question.account, invoiced_at),
             day=question.day,
             owners={
                 **owners,
@@ -201,8 +203,8 @@ def price_region_of(uow: UnitOfWork, account_id: int, site_id: int | None) -> in
     return cast("int | None", uow.query(_REGION, account=account_id, site=site_id)[0]["id"])
 
 
-def _currency_of(uow: UnitOfWork, account: str) -> str:
-    profile = uow.find("billing_profile", account_id=billed_account(uow, account))
+def _currency_of(uow: UnitOfWork, account: str, invoiced_at: int | None) -> str:
+    profile = uow.find("billing_profile", account_id=invoiced_at or billed_account(uow, account))
     return str(profile["currency"]) if profile else ""
 
 

@@ -6,6 +6,7 @@ from datetime import date, datetime
 
 from counterfoil.business.billing.bills import Bills, compute_bills
 from counterfoil.business.billing.loading import usage_seen
+from counterfoil.business.subscriptions.invoicing import billed_account
 from counterfoil.business.usage.store import UsageStore
 from counterfoil.core.money.currencies import exponent
 from counterfoil.core.money.rounding import round_half_up
@@ -26,55 +27,6 @@ class Preview:
     lines: list[Record]
     rated_charges: list[Record]
     problems: tuple[Problem, ...]
-
-
-_BILLED_THROUGH_ACCOUNT = """
-WITH RECURSIVE up AS (
-    SELECT id, external_id, parent_id, 0 AS distance FROM account
-    WHERE external_id = :external_id
-    UNION ALL
-    SELECT a.id, a.external_id, a.parent_id, up.distance + 1
-    FROM account a JOIN up ON a.id = up.parent_id
-)
-SELECT up.id, up.external_id, p.id IS NOT NULL AS billed, p.currency, p.time_zone
-FROM up LEFT JOIN billing_profile p ON p.account_id = up.id
-ORDER BY p.id IS NULL, up.distance LIMIT 1
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class BilledAccount:
-    """An account with a billing profile, and what its bills go by."""
-
-    id: int
-    external_id: str
-    currency: str
-    time_zone: str
-
-
-def billed_account(uow: UnitOfWork, external_id: str) -> int:
-    """Id of :func:`who_is_billed`."""
-    return who_is_billed(uow, external_id).id
-
-
-def who_is_billed(uow: UnitOfWork, external_id: str) -> BilledAccount:
-    """The account that is billed for this account: itself, or its nearest ancestor with a
-    billing profile. Refuses (404) an unknown account and (422) one that nobody is billed for."""
-    rows = uow.query(_BILLED_THROUGH_ACCOUNT, external_id=external_id)
-    if not rows:
-        problem = Problem("unknown_account", f"there is no account {external_id!r}", "account")
-        raise Refused(problem, status=404)
-    found = rows[0]
-    if not found["billed"]:
-        problem = Problem(
-            "no_billing_profile",
-            f"neither account {external_id!r} nor an account above it has a billing profile",
-            "account",
-        )
-        raise Refused(problem)
-    return BilledAccount(
-        int(found["id"]), found["external_id"], found["currency"], found["time_zone"]
-    )
 
 
 def preview_invoice(

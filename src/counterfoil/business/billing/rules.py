@@ -14,19 +14,25 @@ SELECT DISTINCT account_id AS id FROM invoice WHERE account_id = ANY(:ids)
 """
 
 # Accounts of which something was billed through an ancestor: their own subscriptions, or those of
-# accounts below that have no profile either.
+# accounts below that are not invoiced themselves either.
 _BILLED_ABOVE = """
 WITH RECURSIVE below AS (
     SELECT id AS top, id FROM account WHERE id = ANY(:ids)
     UNION ALL
     SELECT b.top, a.id FROM account a JOIN below b ON a.parent_id = b.id
-    WHERE NOT EXISTS (SELECT 1 FROM billing_profile p WHERE p.account_id = a.id)
+    WHERE NOT EXISTS (SELECT 1 FROM billing_profile p
+                      WHERE p.account_id = a.id AND p.invoice_at_this_level = 'required')
 )
 SELECT DISTINCT b.top AS id
 FROM below b
 JOIN subscription s ON s.account_id = b.id
 JOIN subscription_charge sc ON sc.subscription_id = s.id
-WHERE sc.billed_through IS NOT NULL
+WHERE sc.billed_through IS NOT NULL AND s.invoice_account_id IS NULL
+"""
+
+_INVOICED_THEMSELVES = """
+SELECT account_id AS id FROM billing_profile
+WHERE account_id = ANY(:ids) AND invoice_at_this_level = 'required'
 """
 
 _BILLED_CHARGES = """
@@ -44,18 +50,33 @@ WHERE c.meter_id = ANY(:ids) AND sc.billed_through IS NOT NULL
 def check_billing_profiles(
     uow: UnitOfWork, rows: list[Record], old_rows: list[Record | None]
 ) -> list[Problem]:
-    """Refuse a new currency, time zone or cycle day once an account has been billed, and a first
-    profile for an account that has been billed through its parent.
+    """Refuse a new currency, time zone or cycle day once an account has been billed, that it is
+    invoiced itself once it has been billed through its parent, and that it no longer is once it
+    has been invoiced.
 
     The cycles that were billed follow from them: with others, late usage would be looked for in
     cycles that were never billed, and credits would be in another currency than the charge.
     """
     problems = _find_changed(uow, rows, old_rows, _CALENDAR, _BILLED_PROFILES, key="account_id")
-    new = [row["account_id"] for row, old in zip(rows, old_rows, strict=True) if old is None]
-    message = "has been billed through an account above it and cannot get a profile of its own"
-    return problems + [Problem("already_billed", message, "account_id")] * len(
-        _billed(uow, _BILLED_ABOVE, new)
+    begin, cease = (
+        [
+            row["account_id"]
+            for row, old in zip(rows, old_rows, strict=True)
+            if (row["invoice_at_this_level"] == "required") is begins
+            and (old is not None and old["invoice_at_this_level"] == "required") is not begins
+        ]
+        for begins in (True, False)
     )
+    for message, accounts in (
+        (
+            "has been billed through an account above it and cannot be invoiced itself",
+            _billed(uow, _BILLED_ABOVE, begin),
+        ),
+        ("cannot change: the account has been invoiced", _billed(uow, _BILLED_PROFILES, cease)),
+    ):
+        said = Problem("already_billed", message, "invoice_at_this_level")
+        problems += [said] * len(accounts)
+    return problems
 
 
 def check_accounts(
@@ -69,7 +90,7 @@ def check_accounts(
     ]
     if not moved:
         return []
-    own = uow.ids_by("billing_profile", "account_id", moved)
+    own = _billed(uow, _INVOICED_THEMSELVES, moved)
     above = _billed(uow, _BILLED_ABOVE, [account for account in moved if account not in own])
     message = "cannot change: the account has been billed through an account above it"
     return [Problem("already_billed", message, "parent_id")] * len(above)

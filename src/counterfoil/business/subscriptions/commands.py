@@ -20,6 +20,7 @@ _NAMED = {
     "site": "site",
     "contact": "contact",
     "contract": "contract",
+    "invoice_account": "account",
 }
 """The fields of an activation that name a record, and of which entity."""
 
@@ -31,7 +32,8 @@ class Activation:
     ``end_date`` is the first day no longer served. ``anchor_date`` is the first day of a cycle of
     anniversary-aligned charges and defaults to the start date. ``quantities`` by charge; charges
     that are not named have the quantity 1. ``identifiers`` are the tokens by which usage records
-    name the subscription. ``site``, ``contact`` and ``contract`` may own prices.
+    name the subscription. ``site``, ``contact`` and ``contract`` may own prices;
+    ``invoice_account`` is where it is invoiced, when not at the nearest account that must be.
     """
 
     external_id: str
@@ -41,6 +43,7 @@ class Activation:
     site: str | None = None
     contact: str | None = None
     contract: str | None = None
+    invoice_account: str | None = None
     end_date: date | None = None
     anchor_date: date | None = None
     quantities: Mapping[str, Decimal] = field(default_factory=dict)
@@ -50,10 +53,11 @@ class Activation:
 @dataclass(frozen=True, slots=True)
 class _Known:
     """Ids by external id of everything the activations name, by the field that names it, and the
-    charges of each rate plan."""
+    charges of each rate plan, ``usage`` those for which no quantity can be agreed."""
 
     ids: dict[str, dict[object, int]]
     charges: dict[int, dict[str, int]]
+    usage: set[str]
 
     def id_of(self, activation: "Activation", name: str) -> int | None:
         """The id of what a field of the activation names, None where it names nothing."""
@@ -102,6 +106,9 @@ def activate_subscriptions(uow: UnitOfWork, activations: Sequence[Activation]) -
             for identifier in activation.identifiers
         ],
     )
+    problems = _find_taken_identifiers(uow, ids)
+    if problems:
+        raise Refused(problems)
     return ids
 
 
@@ -217,14 +224,17 @@ def _read_known(uow: UnitOfWork, activations: Sequence[Activation]) -> _Known:
         for name, entity in _NAMED.items()
     }
     charges: dict[int, dict[str, int]] = {plan: {} for plan in ids["rate_plan"].values()}
+    usage: set[str] = set()
     for row in uow.query(
-        "SELECT id, external_id, rate_plan_id FROM charge WHERE rate_plan_id = ANY(:plans)"
+        "SELECT id, external_id, rate_plan_id, kind FROM charge WHERE rate_plan_id = ANY(:plans)"
         " ORDER BY id",
         plans=list(charges),
     ):
         of_plan = charges[cast("int", row["rate_plan_id"])]
         of_plan[str(row["external_id"])] = cast("int", row["id"])
-    return _Known(ids, charges)
+        if row["kind"] == "usage":
+            usage.add(str(row["external_id"]))
+    return _Known(ids, charges, usage)
 
 
 def _find_problems(activations: Sequence[Activation], known: _Known) -> list[Problem]:
@@ -252,6 +262,9 @@ def _find_activation_problems(activation: Activation, known: _Known) -> list[Pro
         if plan is not None and charge not in known.charges[plan]:
             message = f"the rate plan has no charge {charge!r}"
             refuse("unknown_charge", message, f"quantities.{charge}", known.charges[plan])
+        elif charge in known.usage:
+            message = f"{charge} is a usage charge: its quantity is what is used"
+            refuse("usage_quantity", message, f"quantities.{charge}")
         if quantity < 0:
             refuse("negative", f"{quantity} is less than 0", f"quantities.{charge}")
     if activation.end_date is not None and activation.end_date <= activation.start_date:
@@ -272,6 +285,37 @@ def _find_taken_ids(uow: UnitOfWork, activations: Sequence[Activation]) -> list[
             problems.append(Problem("not_unique", message, "external_id", line=line))
         taken.add(name)
     return problems
+
+
+_TAKEN_IDENTIFIERS = """
+SELECT i.subscription_id, i.identifier, min(o.external_id) AS other
+FROM usage_identifier i
+JOIN usage_identifier j ON j.identifier = i.identifier AND j.subscription_id <> i.subscription_id
+JOIN subscription s ON s.id = i.subscription_id
+JOIN subscription o ON o.id = j.subscription_id
+WHERE i.subscription_id = ANY(:ids)
+  AND (o.end_date IS NULL OR o.end_date > greatest(s.start_date, o.start_date))
+  AND (s.end_date IS NULL OR s.end_date > greatest(s.start_date, o.start_date))
+  AND EXISTS (SELECT 1 FROM charge c JOIN charge d ON d.meter_id = c.meter_id
+              WHERE c.rate_plan_id = s.rate_plan_id AND d.rate_plan_id = o.rate_plan_id)
+GROUP BY i.subscription_id, i.identifier ORDER BY i.subscription_id, i.identifier
+"""
+
+
+def _find_taken_identifiers(uow: UnitOfWork, ids: Sequence[int]) -> list[Problem]:
+    """Identifiers by which usage of one meter would belong to two subscriptions at a time: it
+    would be rejected as ambiguous."""
+    places = {subscription_id: place for place, subscription_id in enumerate(ids, start=1)}
+    return [
+        Problem(
+            "identifier_taken",
+            f"{row['identifier']!r} already means subscription {row['other']} on the same days "
+            "and for the same meter",
+            "identifiers",
+            line=places[cast("int", row["subscription_id"])] if len(ids) > 1 else None,
+        )
+        for row in uow.query(_TAKEN_IDENTIFIERS, ids=list(ids))
+    ]
 
 
 def _subscription(activation: Activation, known: _Known) -> Record:

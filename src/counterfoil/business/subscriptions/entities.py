@@ -41,6 +41,14 @@ SUBSCRIPTION = Entity(
         reference("site", indexed=True, help="Where the service is used; invoices group by it."),
         reference("contact", indexed=True, help="Who uses it or answers for it; may own prices."),
         reference("contract", indexed=True, help="Under which contract; may own prices."),
+        reference(
+            "account",
+            name="invoice_account_id",
+            immutable=True,
+            indexed=True,
+            help="Where it is invoiced, when not at the nearest account that must be: its account "
+            "or one above whose billing profile says optional.",
+        ),
         date("start_date", required=True, immutable=True),
         date("end_date"),
         date(

@@ -1,10 +1,15 @@
 """What records of this room, and accounts that have subscriptions, must obey."""
 
-from collections.abc import Mapping
 from datetime import date
 from typing import cast
 
 from counterfoil.business.accounts.rules import read_parents
+from counterfoil.business.subscriptions.invoice_accounts import (
+    check_invoice_levels,
+    find_subscriptions_that_name_above,
+    find_wrong_invoice_accounts,
+    is_above,
+)
 from counterfoil.core.problems import Problem
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import RecordCheck, UnitOfWork
@@ -23,8 +28,17 @@ def check_moved_accounts(
         for place, (row, old) in enumerate(zip(rows, old_rows, strict=True))
         if old is not None and old["root_id"] != row["root_id"]
     }
+    problems = find_subscriptions_that_name_above(
+        uow,
+        rows,
+        [
+            place
+            for place, (row, old) in enumerate(zip(rows, old_rows, strict=True))
+            if old is not None and old["parent_id"] != row["parent_id"]
+        ],
+    )
     if not moved:
-        return []
+        return problems
     holders = uow.query(
         "WITH RECURSIVE below AS ("
         "SELECT id, id AS top FROM account WHERE id = ANY(:moved)"
@@ -35,7 +49,7 @@ def check_moved_accounts(
         moved=list(moved),
     )
     message = "has subscriptions, its own or below it, and cannot move to another tree of accounts"
-    return [
+    return problems + [
         Problem("account_in_use", message, "parent_id", line=_line(rows, moved[holder["top"]]))
         for holder in holders
     ]
@@ -58,7 +72,8 @@ def check_subscriptions(
             )
     for field, entity in (("site_id", "site"), ("contact_id", "contact")):
         problems += _find_foreign(uow, rows, field, entity)
-    return problems + _find_foreign_contracts(uow, rows)
+    problems += _find_foreign_contracts(uow, rows)
+    return problems + find_wrong_invoice_accounts(uow, rows)
 
 
 def check_contracts(
@@ -106,9 +121,9 @@ def _find_foreign(uow: UnitOfWork, rows: list[Record], field: str, entity: str) 
     problems: list[Problem] = []
     for place, row in enumerate(rows):
         owner, account = owners.get(row[field]), cast("int", row["account_id"])
-        if owner is None or _is_above(owner, account, parents):
+        if owner is None or is_above(owner, account, parents):
             continue
-        if not _is_above(account, owner, parents):
+        if not is_above(account, owner, parents):
             message = "belongs neither to the account nor to one above or below it"
             problems.append(Problem(f"wrong_{entity}", message, field, line=_line(rows, place)))
     return problems
@@ -125,7 +140,7 @@ def _find_foreign_contracts(uow: UnitOfWork, rows: list[Record]) -> list[Problem
         Problem("wrong_contract", message, "contract_id", line=_line(rows, place))
         for place, row in enumerate(rows)
         if row["contract_id"] in owners
-        and not _is_above(owners[row["contract_id"]], cast("int", row["account_id"]), parents)
+        and not is_above(owners[row["contract_id"]], cast("int", row["account_id"]), parents)
     ]
 
 
@@ -138,14 +153,6 @@ def _read_owners(uow: UnitOfWork, rows: list[Record], field: str, entity: str) -
     return {row["id"]: cast("int", row["account_id"]) for row in found}
 
 
-def _is_above(upper: int, lower: int, parents: Mapping[int, int | None]) -> bool:
-    """Whether the upper account is the lower one or one of its ancestors."""
-    current: int | None = lower
-    while current is not None and current != upper:
-        current = parents.get(current)
-    return current == upper
-
-
 def _line(rows: list[Record], place: int) -> int | None:
     """The position from 1 of a row among several; none for a single one."""
     return place + 1 if len(rows) > 1 else None
@@ -153,6 +160,7 @@ def _line(rows: list[Record], place: int) -> int | None:
 
 CHECKS: dict[str, RecordCheck] = {
     "account": check_moved_accounts,
+    "billing_profile": check_invoice_levels,
     "contract": check_contracts,
     "subscription": check_subscriptions,
     "subscription_charge": check_subscription_charges,

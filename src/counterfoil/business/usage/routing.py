@@ -2,39 +2,31 @@
 
 A usage identifier leads to its subscriptions; a subscription takes usage of the meters of its
 rate plan's usage charges, from the start of its ``start_date`` to the start of its ``end_date``
-in the time zone of the billing profile that bills the account (the nearest one upwards; UTC
-where there is none).
+in the time zone of the billing profile by which it is invoiced (UTC where there is none).
 """
 
 from dataclasses import dataclass
 
 import pyarrow as pa
 
+from counterfoil.business.subscriptions.invoicing import invoiced
 from counterfoil.platform.engine.duck import Engine
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
-_ROUTES = """
-WITH RECURSIVE upwards AS (
-    SELECT a.id AS account_id, a.parent_id, p.time_zone
-    FROM account a LEFT JOIN billing_profile p ON p.account_id = a.id
-    UNION ALL
-    SELECT u.account_id, a.parent_id, p.time_zone
-    FROM upwards u JOIN account a ON a.id = u.parent_id
-    LEFT JOIN billing_profile p ON p.account_id = a.id
-    WHERE u.time_zone IS NULL
-),
-zones AS (SELECT account_id, max(time_zone) AS time_zone FROM upwards GROUP BY account_id),
+_ROUTES = f"""
+WITH RECURSIVE {invoiced()},
 meters AS (
     SELECT DISTINCT c.rate_plan_id, m.id AS meter_id, m.external_id AS meter
     FROM charge c JOIN meter m ON m.id = c.meter_id WHERE c.kind = 'usage'
 )
 SELECT i.identifier, s.id AS subscription_id, m.meter_id, m.meter,
-       s.start_date, s.end_date, coalesce(z.time_zone, 'UTC') AS time_zone,
-       s.start_date::timestamp AT TIME ZONE coalesce(z.time_zone, 'UTC') AS start_time,
-       s.end_date::timestamp AT TIME ZONE coalesce(z.time_zone, 'UTC') AS end_time
+       s.start_date, s.end_date, coalesce(p.time_zone, 'UTC') AS time_zone,
+       s.start_date::timestamp AT TIME ZONE coalesce(p.time_zone, 'UTC') AS start_time,
+       s.end_date::timestamp AT TIME ZONE coalesce(p.time_zone, 'UTC') AS end_time
 FROM usage_identifier i
 JOIN subscription s ON s.id = i.subscription_id
-JOIN zones z ON z.account_id = s.account_id
+LEFT JOIN invoiced n ON n.subscription_id = s.id
+LEFT JOIN billing_profile p ON p.account_id = n.billed_account_id
 LEFT JOIN meters m ON m.rate_plan_id = s.rate_plan_id
 WHERE s.end_date IS NULL OR s.end_date > s.start_date
 """

@@ -68,10 +68,22 @@ def create(
     cycle_day: Annotated[
         int | None, typer.Option(help="Day cycles begin, with a currency; 1 by default.")
     ] = None,
+    invoice: Annotated[
+        str | None,
+        typer.Option(
+            help="Whether it is invoiced itself, with a currency: no, optional (only subscriptions "
+            "that name it) or required, the default."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Create an account; with a currency it is billed itself, else through its parent."""
-    profile = {"currency": currency, "time_zone": time_zone, "cycle_day": cycle_day}
+    profile = {
+        "currency": currency,
+        "time_zone": time_zone,
+        "cycle_day": cycle_day,
+        "invoice_at_this_level": invoice,
+    }
     given = {field: value for field, value in profile.items() if value is not None}
     if given and currency is None:
         message = "is needed for a billing profile"

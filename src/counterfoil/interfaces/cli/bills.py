@@ -17,7 +17,8 @@ from counterfoil.business.billing.commands import (
     run_bills,
 )
 from counterfoil.business.billing.explanation import Explanation, explain_line
-from counterfoil.business.billing.queries import billed_account, preview_invoice
+from counterfoil.business.billing.queries import preview_invoice
+from counterfoil.business.subscriptions.invoicing import billed_account
 from counterfoil.business.usage.compaction import compact
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.cli.organisation import opened_organisation

@@ -43,6 +43,10 @@ def activate(
     site: Annotated[str | None, typer.Option(help="External id of the site.")] = None,
     contact: Annotated[str | None, typer.Option(help="External id of a contact.")] = None,
     contract: Annotated[str | None, typer.Option(help="External id of the contract.")] = None,
+    invoice_account: Annotated[
+        str | None,
+        typer.Option(help="Invoiced at this account: its own or one above that may be invoiced."),
+    ] = None,
     end: Annotated[
         datetime | None, typer.Option(formats=DAY, help="First day no longer served.")
     ] = None,
@@ -66,6 +70,7 @@ def activate(
         site=site,
         contact=contact,
         contract=contract,
+        invoice_account=invoice_account,
         end_date=end.date() if end else None,
         anchor_date=anchor.date() if anchor else None,
         quantities=dict(_read_pair(pair) for pair in quantity or ()),

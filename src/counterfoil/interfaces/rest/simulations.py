@@ -1,9 +1,9 @@
 """What a draft of a price book would have changed in past periods."""
 
-from counterfoil.business.billing.queries import billed_account
 from counterfoil.business.billing.simulation import simulate
 from counterfoil.business.billing.window import window_between
 from counterfoil.business.products.price_book import parse_price_book
+from counterfoil.business.subscriptions.invoicing import billed_account
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.rest.exchange import JSON, Answer, Call, Desk, Endpoint, Parameter
 from counterfoil.interfaces.rest.notation import json_answer

@@ -41,6 +41,10 @@ ACTIVATION = Entity(
         Field(name="contact", help="External id of a contact of the account."),
         Field(name="contract", help="External id of a contract with the account or one above."),
         Field(
+            name="invoice_account",
+            help="External id of the account it is invoiced at: its own or one above that may be.",
+        ),
+        Field(
             name="quantities",
             type=FieldType.DOCUMENT,
             default={},
@@ -123,6 +127,7 @@ def activation(row: Record, number: int, problems: list[Problem]) -> Activation:
         site=cast("str | None", row["site"]),
         contact=cast("str | None", row["contact"]),
         contract=cast("str | None", row["contract"]),
+        invoice_account=cast("str | None", row["invoice_account"]),
         end_date=cast("date | None", row["end_date"]),
         anchor_date=cast("date | None", row["anchor_date"]),
         quantities=amounts,

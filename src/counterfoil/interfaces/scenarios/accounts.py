@@ -123,6 +123,7 @@ def _profile(entry: AccountEntry, ids: dict[str, int]) -> Record:
         "time_zone": entry.time_zone,
         "cycle_day": entry.cycle_day,
         "payment_terms_days": entry.payment_terms_days,
+        "invoice_at_this_level": entry.invoice_at_this_level,
     }
 
 

@@ -42,6 +42,7 @@ ACCOUNT: Rules = {
     "time_zone": Rule(default="UTC"),
     "cycle_day": Rule(kind=Kind.INTEGER, default=1, minimum=1, maximum=31),
     "payment_terms_days": Rule(kind=Kind.INTEGER, default=30, minimum=0, maximum=365),
+    "invoice_at_this_level": Rule(choices=("no", "optional", "required"), default="required"),
     "pricing_template": Rule(),
     "pool_node": Rule(kind=Kind.BOOLEAN, default=False),
     "price_region": Rule(),
@@ -63,7 +64,7 @@ CONTRACT: Rules = {
     "end": Rule(kind=Kind.DATE),
     "months": Rule(kind=Kind.INTEGER, minimum=1, maximum=1200),
 }
-BILLING_FIELDS = ("time_zone", "cycle_day", "payment_terms_days")
+BILLING_FIELDS = ("time_zone", "cycle_day", "payment_terms_days", "invoice_at_this_level")
 
 
 def read_scenario(path: Path) -> tuple[Scenario | None, list[Problem]]:
@@ -124,6 +125,7 @@ def _read_accounts(reader: Reader, node: yaml.Node | None) -> tuple[AccountEntry
             time_zone=entry["time_zone"],
             cycle_day=entry["cycle_day"],
             payment_terms_days=entry["payment_terms_days"],
+            invoice_at_this_level=entry["invoice_at_this_level"] or "required",
             pricing_template=entry["pricing_template"],
             pool_node=entry["pool_node"],
             price_region=entry["price_region"],
@@ -211,10 +213,12 @@ def _entries(reader: Reader, node: yaml.Node | None, rules: Rules, place: str) -
 
 
 def _billing_zones(accounts: Sequence[AccountEntry]) -> dict[str, ZoneInfo]:
-    """Account to the time zone of the profile that bills it: its own or its nearest ancestor's."""
+    """Account to the time zone of the profile that bills it: its own when it must be invoiced, or
+    its nearest ancestor's that must."""
     zones: dict[str, ZoneInfo] = {}
     for account in accounts:
-        if account.currency is not None or account.parent is None:
+        invoiced = account.currency is not None and account.invoice_at_this_level == "required"
+        if invoiced or account.parent is None:
             zones[account.external_id] = ZoneInfo(account.time_zone)
         else:
             zones[account.external_id] = zones.get(account.parent, ZoneInfo("UTC"))

@@ -12,7 +12,7 @@ import msgspec
 
 from counterfoil.bootstrap import Organisation
 from counterfoil.business.billing.commands import run_bills
-from counterfoil.business.billing.queries import billed_account, preview_invoice
+from counterfoil.business.billing.queries import preview_invoice
 from counterfoil.business.billing.rerating import rerate_bills
 from counterfoil.business.billing.window import Window
 from counterfoil.business.subscriptions.commands import (
@@ -21,6 +21,7 @@ from counterfoil.business.subscriptions.commands import (
     cancel_subscriptions,
     change_quantity,
 )
+from counterfoil.business.subscriptions.invoicing import billed_account
 from counterfoil.business.usage.commands import import_file
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.scenarios.accounts import load_incentives, load_price_book, set_scene
@@ -152,6 +153,7 @@ class Player:
             site=step.site,
             contact=step.contact,
             contract=step.contract,
+            invoice_account=step.invoice_account,
             end_date=step.end,
             anchor_date=step.anchor,
             quantities=step.quantities,

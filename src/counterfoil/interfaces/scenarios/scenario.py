@@ -51,7 +51,7 @@ class ContractEntry:
 
 @dataclass(frozen=True, slots=True)
 class AccountEntry:
-    """An account; without a currency it is billed through its nearest ancestor that has one."""
+    """An account; without a currency it is billed through its nearest ancestor that is invoiced."""
 
     line: int
     external_id: str
@@ -61,6 +61,7 @@ class AccountEntry:
     time_zone: str
     cycle_day: int
     payment_terms_days: int
+    invoice_at_this_level: str
     pricing_template: str | None
     pool_node: bool
     price_region: str | None
@@ -87,6 +88,7 @@ class Subscribe(Step):
     site: str | None
     contact: str | None
     contract: str | None
+    invoice_account: str | None
     start: date
     end: date | None
     anchor: date | None

@@ -62,6 +62,7 @@ STEPS: Mapping[str, Rules] = {
         "site": Rule(),
         "contact": Rule(),
         "contract": Rule(),
+        "invoice_account": Rule(),
         "start": Rule(kind=Kind.DATE),
         "end": Rule(kind=Kind.DATE),
         "anchor": Rule(kind=Kind.DATE),
@@ -127,9 +128,9 @@ PROBLEM: Rules = {"account": Rule(required=True), "code": Rule()}
 
 @dataclass(frozen=True, slots=True)
 class KnownSubscription:
-    """What later steps need to know of a subscription."""
+    """What later steps need to know of a subscription: whose days it goes by."""
 
-    account: str
+    zone: ZoneInfo
     identifier: str
 
 
@@ -148,6 +149,7 @@ class TimelineReader:
         self.text = text
         self.folder = folder
         self.zones = zones
+        self.own_zones = {account.external_id: ZoneInfo(account.time_zone) for account in accounts}
         self.sites = {
             site.external_id: account.external_id for account in accounts for site in account.sites
         }
@@ -162,7 +164,7 @@ class TimelineReader:
             for contract in account.contracts
         }
         self.subscriptions: dict[str, KnownSubscription] = {}
-        self.identifiers: dict[str, str] = {}
+        self.identifiers: dict[str, ZoneInfo] = {}
         self.today = date.min
 
     def read(self, node: yaml.Node | None) -> tuple[Step, ...]:
@@ -211,7 +213,8 @@ class TimelineReader:
         values = entry.values if entry else {}
         if values.get("do") == "subscribe" and values["id"] and values["account"] in self.zones:
             name = values["id"]
-            self.subscriptions.setdefault(name, KnownSubscription(values["account"], name))
+            zone = self.zones[values["account"]]
+            self.subscriptions.setdefault(name, KnownSubscription(zone, name))
 
     def _subscribe(self, entry: Entry, place: str) -> Step | None:
         account, name = entry["account"], entry["id"]
@@ -223,13 +226,15 @@ class TimelineReader:
             ("site", self.sites),
             ("contact", self.contacts),
             ("contract", self.contracts),
+            ("invoice_account", self.own_zones),
         ):
             if entry[field] is not None:
                 self._known(field, entry[field], among, entry, place)
-        start = entry["start"] or day_of(entry["on"], self.zones[account])
+        zone = self.own_zones.get(entry["invoice_account"] or "", self.zones[account])
+        start = entry["start"] or day_of(entry["on"], zone)
         identifiers = entry["identifiers"] or (name,)
-        self.subscriptions[name] = KnownSubscription(account, identifiers[0])
-        self.identifiers.update(dict.fromkeys(identifiers, account))
+        self.subscriptions[name] = KnownSubscription(zone, identifiers[0])
+        self.identifiers.update(dict.fromkeys(identifiers, zone))
         return Subscribe(
             line=entry.line,
             on=entry["on"],
@@ -239,6 +244,7 @@ class TimelineReader:
             site=entry["site"],
             contact=entry["contact"],
             contract=entry["contract"],
+            invoice_account=entry["invoice_account"],
             start=start,
             end=entry["end"],
             anchor=entry["anchor"],
@@ -285,7 +291,7 @@ class TimelineReader:
     ) -> Sequence[UsageEvent]:
         """The events of one row; what the row leaves out it takes from its step."""
         meter, quantity = row["meter"] or step["meter"], row["quantity"]
-        identifier, account = self._routing(row, step, place)
+        identifier, zone = self._routing(row, step, place)
         if quantity is None:
             quantity = step["quantity"] if step["quantity"] is not None else Decimal(1)
         if meter is None:
@@ -293,7 +299,7 @@ class TimelineReader:
         if identifier is None or meter is None:
             return ()
         at: Moment = row["at"] or step["at"] or step["on"]
-        time = instant_of(at, self.zones.get(account or "", UTC_ZONE))
+        time = instant_of(at, zone or UTC_ZONE)
         name = row["id"] or f"{step.line}-{position + 1}"
         count = row["count"]
         names = [name] if count == 1 else [f"{name}-{number}" for number in range(1, count + 1)]
@@ -304,15 +310,15 @@ class TimelineReader:
             for event_id in names
         ]
 
-    def _routing(self, row: Entry, step: Entry, place: str) -> tuple[str | None, str | None]:
-        """The identifier an event bears and the account it belongs to, if the file tells."""
+    def _routing(self, row: Entry, step: Entry, place: str) -> tuple[str | None, ZoneInfo | None]:
+        """The identifier an event bears and the zone its days go by, if the file tells."""
         source = row if row["subscription"] or row["identifier"] else step
         name, identifier = source["subscription"], source["identifier"]
         if name is not None and identifier is None:
             if not self._known("subscription", name, self.subscriptions, row, place):
                 return None, None
             known = self.subscriptions[name]
-            return known.identifier, known.account
+            return known.identifier, known.zone
         if identifier is None:
             message = "is missing: name a subscription or an identifier"
             self._refuse("missing", message, row, place, "subscription")
@@ -425,7 +431,7 @@ class TimelineReader:
         self.reader.refuse(code, message, entry.line_of(field), f"{place}.{field}")
 
     def _local_day(self, subscription: str, on: Moment) -> date:
-        return day_of(on, self.zones[self.subscriptions[subscription].account])
+        return day_of(on, self.subscriptions[subscription].zone)
 
 
 def _action_of(node: yaml.Node) -> str | None:

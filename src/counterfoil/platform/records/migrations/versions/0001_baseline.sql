@@ -354,6 +354,7 @@ CREATE TABLE billing_profile (
     updated_at TIMESTAMP WITH TIME ZONE NOT NULL,
     row_version BIGINT NOT NULL,
     account_id BIGINT NOT NULL,
+    invoice_at_this_level TEXT NOT NULL,
     currency TEXT NOT NULL,
     time_zone TEXT NOT NULL,
     cycle_day BIGINT NOT NULL,
@@ -372,6 +373,7 @@ CREATE TABLE billing_profile (
     purchase_order TEXT,
     CONSTRAINT pk_billing_profile PRIMARY KEY (id),
     CONSTRAINT uq_billing_profile_account_id UNIQUE (account_id),
+    CONSTRAINT ck_billing_profile_invoice_at_this_level CHECK (invoice_at_this_level IN ('no', 'optional', 'required')),
     CONSTRAINT ck_billing_profile_cycle_day CHECK (cycle_day >= 1 AND cycle_day <= 31),
     CONSTRAINT ck_billing_profile_payment_terms_days CHECK (payment_terms_days >= 0 AND payment_terms_days <= 365),
     CONSTRAINT ck_billing_profile_paper CHECK (paper IN ('a4', 'us-letter')),
@@ -836,6 +838,7 @@ CREATE TABLE subscription (
     site_id BIGINT,
     contact_id BIGINT,
     contract_id BIGINT,
+    invoice_account_id BIGINT,
     start_date DATE NOT NULL,
     end_date DATE,
     anchor_date DATE,
@@ -845,7 +848,8 @@ CREATE TABLE subscription (
     CONSTRAINT fk_subscription_rate_plan_id FOREIGN KEY(rate_plan_id) REFERENCES rate_plan (id),
     CONSTRAINT fk_subscription_site_id FOREIGN KEY(site_id) REFERENCES site (id),
     CONSTRAINT fk_subscription_contact_id FOREIGN KEY(contact_id) REFERENCES contact (id),
-    CONSTRAINT fk_subscription_contract_id FOREIGN KEY(contract_id) REFERENCES contract (id)
+    CONSTRAINT fk_subscription_contract_id FOREIGN KEY(contract_id) REFERENCES contract (id),
+    CONSTRAINT fk_subscription_invoice_account_id FOREIGN KEY(invoice_account_id) REFERENCES account (id)
 );
 
 CREATE INDEX ix_subscription_account_id ON subscription (account_id);
@@ -853,6 +857,8 @@ CREATE INDEX ix_subscription_account_id ON subscription (account_id);
 CREATE INDEX ix_subscription_contact_id ON subscription (contact_id);
 
 CREATE INDEX ix_subscription_contract_id ON subscription (contract_id);
+
+CREATE INDEX ix_subscription_invoice_account_id ON subscription (invoice_account_id);
 
 CREATE INDEX ix_subscription_site_id ON subscription (site_id);
 

@@ -1,0 +1,94 @@
+"""Which account is invoiced for a subscription: the one place that says so, as SQL.
+
+The profile of every account says whether it is invoiced itself: ``required``, ``optional`` or
+``no``. A subscription is invoiced at the account it names, which says optional or required, else at
+the nearest account at or above its own that says required.
+"""
+
+from dataclasses import dataclass
+
+from counterfoil.core.problems import Problem, Refused
+from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+
+def invoiced(profiles: str = "true") -> str:
+    """CTEs for a WITH RECURSIVE that tell who is invoiced, of the profiles ``p`` the condition
+    names.
+
+    ``invoiced_account``: account_id, billed_account_id of what the accounts' subscriptions come to
+    that name no account. ``invoiced``: subscription_id, account_id, billed_account_id.
+    """
+    return f"""
+invoiced_account AS (
+    SELECT p.account_id, p.account_id AS billed_account_id FROM billing_profile p
+    WHERE p.invoice_at_this_level = 'required' AND {profiles}
+    UNION ALL
+    SELECT a.id, i.billed_account_id
+    FROM account a JOIN invoiced_account i ON a.parent_id = i.account_id
+    WHERE NOT EXISTS (SELECT 1 FROM billing_profile q
+                      WHERE q.account_id = a.id AND q.invoice_at_this_level = 'required')
+), invoiced AS (
+    SELECT s.id AS subscription_id, s.account_id, i.billed_account_id
+    FROM subscription s JOIN invoiced_account i USING (account_id)
+    WHERE s.invoice_account_id IS NULL
+    UNION ALL
+    SELECT s.id, s.account_id, s.invoice_account_id
+    FROM subscription s JOIN billing_profile p ON p.account_id = s.invoice_account_id
+    WHERE {profiles}
+)
+"""
+
+
+_INVOICED_FOR = """
+WITH RECURSIVE up AS (
+    SELECT id, external_id, parent_id, 0 AS distance FROM account
+    WHERE external_id = :external_id
+    UNION ALL
+    SELECT a.id, a.external_id, a.parent_id, up.distance + 1
+    FROM account a JOIN up ON a.id = up.parent_id
+)
+SELECT up.id, up.external_id, p.id IS NOT NULL AS billed, p.currency, p.time_zone
+FROM up LEFT JOIN billing_profile p ON p.account_id = up.id
+ AND (p.invoice_at_this_level = 'required'
+      OR p.invoice_at_this_level = 'optional' AND up.distance = 0)
+ORDER BY p.id IS NULL, up.distance LIMIT 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class BilledAccount:
+    """An account that is invoiced, and what its bills go by."""
+
+    id: int
+    external_id: str
+    currency: str
+    time_zone: str
+
+
+def billed_account(uow: UnitOfWork, external_id: str) -> int:
+    """Id of :func:`who_is_billed`."""
+    return who_is_billed(uow, external_id).id
+
+
+def who_is_billed(uow: UnitOfWork, external_id: str) -> BilledAccount:
+    """The account that is invoiced for this account: itself unless its profile says no, else the
+    nearest one above that says required.
+
+    Refuses (404) an unknown account and (422) one that nobody is billed for.
+    """
+    rows = uow.query(_INVOICED_FOR, external_id=external_id)
+    if not rows:
+        problem = Problem("unknown_account", f"there is no account {external_id!r}", "account")
+        raise Refused(problem, status=404)
+    found = rows[0]
+    if not found["billed"]:
+        problem = Problem(
+            "no_billing_profile",
+            f"neither account {external_id!r} nor an account above it has a billing profile by "
+            "which it is invoiced",
+            "account",
+        )
+        raise Refused(problem)
+    return BilledAccount(
+        int(found["id"]), found["external_id"], found["currency"], found["time_zone"]
+    )
