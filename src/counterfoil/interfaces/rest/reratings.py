@@ -3,9 +3,9 @@
 from datetime import date
 from typing import cast
 
-from counterfoil.business.billing.queries import billed_account
 from counterfoil.business.billing.rerating import rerate_bills
 from counterfoil.business.billing.window import window_between
+from counterfoil.business.subscriptions.invoicing import billed_account
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.rest.bodies import body_schema, command_body
 from counterfoil.interfaces.rest.exchange import JSON, Answer, Call, Desk, Endpoint
