@@ -13,6 +13,11 @@ import pyarrow as pa
 from counterfoil.business.billing.allowances import DRAWS, load_entitled, make_allowances
 from counterfoil.business.billing.buckets import rate_on
 from counterfoil.business.billing.due import make_cycles, make_due_items, make_reversible
+from counterfoil.business.billing.formulas import (
+    load_formulas,
+    make_known_amounts,
+    register_formulas,
+)
 from counterfoil.business.billing.loading import (
     load_billed_charges,
     load_charges,
@@ -29,7 +34,6 @@ from counterfoil.business.billing.relations import (
     usage_between,
 )
 from counterfoil.business.usage.store import BUCKETS, UsageStore, visible_segments
-from counterfoil.core.money.exact_sql import half_up, minor_units, power_of_ten, raw
 from counterfoil.core.rating.relations import QUANTITY, USAGE
 from counterfoil.platform.engine.duck import Engine, open_engine
 from counterfoil.platform.engine.runner import IN_THIS_PROCESS, Runner
@@ -80,22 +84,21 @@ FROM uncovered u JOIN due_item i USING (item_id)
 GROUP BY i.billed_account_id
 """
 
+_NO_VALUE = """
+SELECT i.billed_account_id, 'no_value',
+       left('the ' || replace(min(f.place), '_', ' ') || ' of charge "' || any_value(i.charge_name)
+       || '" has no value: ' || min(f.told), 900) || CASE WHEN count(*) > 1
+       THEN ' (and ' || CAST(count(*) - 1 AS VARCHAR) || ' more)' ELSE '' END
+FROM formula_fault f JOIN due_item i USING (item_id)
+GROUP BY i.billed_account_id
+"""
+
 # What is built on a draft would be wrong without it, so a draft is decided on before more is
 # billed to its account.
 _OPEN_DRAFT = """
 SELECT DISTINCT billed_account_id, 'open_draft',
        'there is a draft of this account: finalize or discard it first'
 FROM charged WHERE billed_account_id IN (SELECT account_id FROM open_draft)
-"""
-
-_REVERSED_MINOR = half_up(
-    f"({raw('billed_amount', 4)} * days)",
-    f"(cycle_days * {power_of_ten('minor_digits', 4)})",
-)
-_REVERSED = f"""
-SELECT *, CASE WHEN days = cycle_days THEN billed_amount
-          ELSE {minor_units(_REVERSED_MINOR, "minor_digits")} END - given_back AS back
-FROM reversible
 """
 
 _CHARGED = """
@@ -106,8 +109,9 @@ WITH charged AS (
            NULL::BIGINT AS reverses_id, r.price_id, r.layer, r.quantity, r.quantity_before,
            r.included_quantity, r.events, r.days, r.cycle_days, r.unit_amount,
            r.list_amount, r.exact_amount, r.amount,
-           CAST(coalesce(to_json(s.steps), '[]') AS VARCHAR) AS steps, i.late
+           CAST(coalesce(to_json(s.steps), '[]') AS VARCHAR) AS steps, t.formulas, i.late
     FROM rated r JOIN due_item i USING (item_id) JOIN priced_epoch s USING (item_id, epoch_no)
+    LEFT JOIN formula_trace t USING (item_id, epoch_no)
     UNION ALL
     SELECT b.billed_account_id, b.account_name, b.site_name, b.product_name, b.charge_name,
            b.subscription_id, b.subscription_charge_id, 'reversal', b.currency, b.unit,
@@ -116,7 +120,7 @@ WITH charged AS (
            CAST(0 AS DECIMAL(38,15)), CAST(0 AS DECIMAL(38,15)), 0,
            b.service_end - b.service_start, b.cycle_days, NULL,
            CAST(-b.back AS DECIMAL(38,15)), CAST(-b.back AS DECIMAL(38,15)),
-           CAST(-b.back AS DECIMAL(20,4)), '[]', false
+           CAST(-b.back AS DECIMAL(20,4)), '[]', NULL, false
     FROM reversed b WHERE b.back <> 0
 )
 SELECT *, NULL::BIGINT AS adjustment_no FROM charged
@@ -168,7 +172,8 @@ SELECT c.charge_no, i.invoice_no, c.subscription_charge_id, c.kind, c.cycle_star
        CAST(c.cycle_days AS BIGINT) AS cycle_days,
        CAST(c.list_amount AS DECIMAL(38,15)) AS list_amount,
        CAST(c.exact_amount AS DECIMAL(38,15)) AS exact_amount,
-       CAST(c.amount AS DECIMAL(20,4)) AS amount, c.currency, c.steps, c.adjustment_no
+       CAST(c.amount AS DECIMAL(20,4)) AS amount, c.currency, c.steps, c.formulas,
+       c.adjustment_no
 FROM numbered c JOIN invoice i ON i.account_id = c.billed_account_id ORDER BY c.charge_no
 """
 
@@ -235,7 +240,11 @@ def make_items(
     With ``running`` the rest of the cycles that have begun by then is taken for due as well.
     """
     charges = load_charges(uow, accounts, day)
+    formulas = load_formulas(uow, accounts, charges, day)
+    rated = pa.concat_tables([charges, formulas.tree])
     engine.register("charge", charges)
+    engine.register("tree_charge", formulas.tree)
+    register_formulas(engine, formulas)
     billed_before = engine.row(
         "SELECT count(*) FROM charge WHERE kind = 'usage' AND billed_through IS NOT NULL"
     )
@@ -243,16 +252,17 @@ def make_items(
     if billed_before[0]:
         new_usage = new_usage_relation(uow, store, newer_than=usage_seen, buckets=_buckets(engine))
     make_relation(engine, "new_usage", USAGE, new_usage)
-    load_line(uow, engine, charges, day)
+    load_line(uow, engine, rated, day)
     make_cycles(engine, day)
     make_due_items(engine, date.max if running else day)
     again = engine.rows(
         "SELECT subscription_charge_id FROM late_cycle UNION "
-        "SELECT subscription_charge_id FROM charge WHERE billed_through > end_date"
+        "SELECT subscription_charge_id FROM every_charge WHERE billed_through > end_date"
     )
     billed = load_billed_charges(uow, [int(row[0]) for row in again])
-    load_terms(uow, engine, charges, billed)
+    load_terms(uow, engine, rated, billed)
     make_reversible(engine)
+    make_known_amounts(uow, engine, formulas)
 
 
 def load_line(uow: UnitOfWork, engine: Engine, charges: pa.Table, billing_date: date) -> None:
@@ -295,7 +305,7 @@ def make_charged(
     rate_on(runner, engine, lambda buckets: usage_between(manifest, store, span, buckets=buckets))
     engine.run(f"CREATE TABLE problem AS {_NO_PRICE}")
     engine.run(f"INSERT INTO problem {_NO_TIER}")
-    engine.run(f"CREATE TABLE reversed AS {_REVERSED}")
+    engine.run(f"INSERT INTO problem {_NO_VALUE}")
     engine.run(f"CREATE TABLE charged AS {_CHARGED}")
 
 

@@ -15,6 +15,7 @@ from datetime import date, timedelta
 import pyarrow as pa
 
 from counterfoil.core.money.currencies import CURRENCIES
+from counterfoil.core.money.exact_sql import half_up, minor_units, power_of_ten, raw
 from counterfoil.core.periods.cadence import Cadence, calendar_anchor, cycles_between
 from counterfoil.platform.engine.duck import Engine
 
@@ -26,7 +27,7 @@ SELECT DISTINCT alignment, period_unit, period_count,
        CASE alignment WHEN 'anniversary' THEN anchor_date END AS anchor_date,
        min(needed_from) AS first_day
 FROM (SELECT *, CASE WHEN kind = 'recurring' AND billed_through IS NOT NULL
-                     THEN billed_through ELSE start_date END AS needed_from FROM charge)
+                     THEN billed_through ELSE start_date END AS needed_from FROM every_charge)
 WHERE kind <> 'one_time'
 GROUP BY ALL
 """
@@ -57,7 +58,7 @@ _SAME_CADENCE = _IN_CADENCE.replace("c.", "m.")
 # short by a cancellation, but for what was used after its new end.
 _LATE_CYCLE = f"""
 SELECT DISTINCT d.subscription_charge_id, c.cycle_start, c.cycle_end
-FROM charge d
+FROM every_charge d
 JOIN (SELECT DISTINCT subscription_id, meter_id, CAST(time AS DATE) AS day FROM new_usage) u
   ON u.subscription_id = d.subscription_id AND u.meter_id = d.meter_id
 JOIN cycle c ON {_IN_CADENCE}
@@ -65,12 +66,12 @@ JOIN cycle c ON {_IN_CADENCE}
 WHERE d.kind = 'usage' AND least(c.cycle_end, coalesce(d.end_date, c.cycle_end)) <= d.billed_through
 UNION
 SELECT d.subscription_charge_id, c.cycle_start, c.cycle_end
-FROM charge d JOIN cycle c ON {_IN_CADENCE}
+FROM every_charge d JOIN cycle c ON {_IN_CADENCE}
  AND c.cycle_start < d.end_date AND c.cycle_end > d.end_date
 WHERE d.kind = 'usage' AND d.billed_through > d.end_date
 UNION
 SELECT DISTINCT d.subscription_charge_id, c.cycle_start, c.cycle_end
-FROM charge d
+FROM every_charge d
 JOIN cycle c ON {_IN_CADENCE}
 JOIN pool_member m ON m.root_id = d.root_id AND {_SAME_CADENCE}
 JOIN (SELECT DISTINCT subscription_id, meter_id, CAST(time AS DATE) AS day FROM new_usage) u
@@ -78,6 +79,17 @@ JOIN (SELECT DISTINCT subscription_id, meter_id, CAST(time AS DATE) AS day FROM 
  AND c.cycle_start <= u.day + 1 AND c.cycle_end >= u.day
 WHERE d.subscription_charge_id IN (SELECT subscription_charge_id FROM pool_member)
   AND least(c.cycle_end, coalesce(d.end_date, c.cycle_end)) <= d.billed_through
+UNION
+SELECT DISTINCT d.subscription_charge_id, c.cycle_start, c.cycle_end
+FROM every_charge d
+JOIN cycle c ON {_IN_CADENCE}
+JOIN usage_reader r ON r.charge_id = d.charge_id
+JOIN formula_scope o ON o.subscription_id = d.subscription_id AND o.scope = r.scope
+JOIN formula_scope m ON m.scope = r.scope AND m.owner_id = o.owner_id
+JOIN (SELECT DISTINCT subscription_id, meter_id, CAST(time AS DATE) AS day FROM new_usage) u
+  ON u.subscription_id = m.subscription_id AND u.meter_id = r.meter_id
+ AND c.cycle_start <= u.day + 1 AND c.cycle_end >= u.day
+WHERE d.kind = 'usage' AND least(c.cycle_end, coalesce(d.end_date, c.cycle_end)) <= d.billed_through
 """
 
 _DUE = f"""
@@ -86,16 +98,16 @@ WITH span AS (
            greatest(c.cycle_start, coalesce(d.billed_through, d.start_date), d.start_date)
                AS service_start,
            least(c.cycle_end, coalesce(d.end_date, c.cycle_end)) AS service_end
-    FROM charge d JOIN cycle c ON {_IN_CADENCE}
+    FROM every_charge d JOIN cycle c ON {_IN_CADENCE}
     WHERE d.kind <> 'one_time'
     UNION ALL
     SELECT d.*, l.cycle_start, l.cycle_end, true, greatest(l.cycle_start, d.start_date),
            least(l.cycle_end, coalesce(d.end_date, l.cycle_end))
-    FROM charge d JOIN late_cycle l USING (subscription_charge_id)
+    FROM every_charge d JOIN late_cycle l USING (subscription_charge_id)
     UNION ALL
     SELECT d.*, d.start_date, d.start_date + 1, false, d.start_date,
            least(d.start_date + 1, coalesce(d.end_date, d.start_date + 1))
-    FROM charge d WHERE d.kind = 'one_time' AND d.billed_through IS NULL
+    FROM every_charge d WHERE d.kind = 'one_time' AND d.billed_through IS NULL
 )
 SELECT row_number() OVER (ORDER BY subscription_charge_id, service_start) AS item_id, s.*,
        m.minor_digits, false AS counted_only,
@@ -115,7 +127,7 @@ WHERE s.service_start < s.service_end
 # Those whose events stand in line with something due, and are not due themselves, count all the
 # same: what goes by event in the same tree and cycle.
 _COUNTED_ONLY = f"""
-SELECT (SELECT max(item_id) FROM due_item)
+SELECT (SELECT max(item_id) FROM rated_item)
            + row_number() OVER (ORDER BY m.subscription_charge_id, d.cycle_start) AS item_id,
        m.*, d.cycle_start, d.cycle_end, false AS late,
        greatest(d.cycle_start, m.start_date) AS service_start,
@@ -125,10 +137,10 @@ SELECT (SELECT max(item_id) FROM due_item)
 FROM pool_member m
 JOIN (SELECT DISTINCT root_id, alignment, period_unit, period_count, cycle_day, anchor_date,
              cycle_start, cycle_end
-      FROM due_item WHERE by_event) d
+      FROM rated_item WHERE by_event) d
   ON d.root_id = m.root_id AND {_SAME_CADENCE}
 WHERE greatest(d.cycle_start, m.start_date) < least(d.cycle_end, coalesce(m.end_date, d.cycle_end))
-  AND NOT EXISTS (SELECT 1 FROM due_item i
+  AND NOT EXISTS (SELECT 1 FROM rated_item i
                   WHERE i.subscription_charge_id = m.subscription_charge_id
                     AND i.cycle_start = d.cycle_start)
 """
@@ -137,7 +149,7 @@ _CHARGE_ITEM = """
 SELECT *, CASE WHEN by_event
           THEN dense_rank() OVER (ORDER BY charge_id, pool_owner_id, cycle_start, cycle_end)
           END AS pool_id
-FROM (SELECT * FROM due_item UNION ALL BY NAME SELECT * FROM counted_item)
+FROM (SELECT * FROM rated_item UNION ALL BY NAME SELECT * FROM counted_item)
 """
 
 # Service that was billed but is no longer given: each recurring or one-time charge billed
@@ -152,7 +164,7 @@ SELECT b.rated_charge_id, d.*, b.cycle_start, b.cycle_end, b.price_id, b.layer,
        b.service_end - greatest(d.end_date, b.service_start) AS days,
        b.service_end - b.service_start AS cycle_days,
        coalesce(r.given_back, 0) AS given_back
-FROM charge d
+FROM {charge} d
 JOIN billed_charge b USING (subscription_charge_id)
 JOIN minor_unit m ON m.currency = d.currency
 LEFT JOIN (SELECT reverses_id, -sum(amount) AS given_back, min(service_start) AS given_back_from
@@ -164,9 +176,19 @@ WHERE d.billed_through > d.end_date AND b.service_end > d.end_date
   AND coalesce(r.given_back_from, b.service_end) > greatest(d.end_date, b.service_start)
 """
 
+_REVERSED_MINOR = half_up(
+    f"({raw('billed_amount', 4)} * days)",
+    f"(cycle_days * {power_of_ten('minor_digits', 4)})",
+)
+_REVERSED = f"""
+SELECT *, CASE WHEN days = cycle_days THEN billed_amount
+          ELSE {minor_units(_REVERSED_MINOR, "minor_digits")} END - given_back AS back
+FROM {{reversible}}
+"""
+
 
 def make_cycles(engine: Engine, billing_date: date, *, since: date = date.min) -> None:
-    """From relation ``charge`` make ``cycle``: every cycle of every distinct cadence that may
+    """From relation ``every_charge`` make ``cycle``: every cycle of every distinct cadence that may
     matter and does not end before ``since``, computed from its original anchor."""
     rows: list[tuple[object, ...]] = []
     for alignment, unit, count, cycle_day, anchor_date, first_day in engine.rows(_CADENCES):
@@ -184,9 +206,10 @@ def make_cycles(engine: Engine, billing_date: date, *, since: date = date.min) -
 
 
 def make_due_items(engine: Engine, billing_date: date, *, condition: str = "true") -> None:
-    """From ``charge``, ``pool_member``, ``cycle`` and ``new_usage`` make ``due_item`` and, with
-    what counts in their pools besides, ``charge_item`` (core.rating.relations); both have all
-    columns of ``charge`` beside. Only what meets the SQL ``condition`` is due."""
+    """From ``every_charge``, ``pool_member``, ``cycle`` and ``new_usage`` make ``due_item``; and,
+    with what is rated for the sake of formulas and what counts in pools besides, ``charge_item``
+    (core.rating.relations); both have all columns of ``charge`` beside. Only what meets the SQL
+    ``condition`` is due."""
     minor = pa.table(
         {
             "currency": pa.array(list(CURRENCIES), pa.string()),
@@ -196,11 +219,17 @@ def make_due_items(engine: Engine, billing_date: date, *, condition: str = "true
     engine.register("minor_unit", minor)
     engine.run(f"CREATE TABLE late_cycle AS {_LATE_CYCLE}")
     due = _DUE.format(billing_date=billing_date.isoformat())
-    engine.run(f"CREATE TABLE due_item AS SELECT * FROM ({due}) WHERE {condition}")
+    engine.run(f"CREATE TABLE rated_item AS SELECT * FROM ({due}) WHERE {condition}")
+    engine.run("CREATE VIEW due_item AS SELECT * FROM rated_item WHERE NOT tree_only")
     engine.run(f"CREATE TABLE counted_item AS {_COUNTED_ONLY}")
     engine.run(f"CREATE TABLE charge_item AS {_CHARGE_ITEM}")
 
 
 def make_reversible(engine: Engine) -> None:
-    """From ``charge`` and ``billed_charge`` make ``reversible``."""
-    engine.run(f"CREATE TABLE reversible AS {_REVERSIBLE}")
+    """From ``charge`` and ``billed_charge`` make ``reversible`` and ``reversed``, which has the
+    amount given ``back`` beside; from ``tree_charge`` ``tree_reversible`` and ``tree_reversed``."""
+    for prefix in ("", "tree_"):
+        sql = _REVERSIBLE.format(charge=f"{prefix}charge")
+        engine.run(f"CREATE TABLE {prefix}reversible AS {sql}")
+        back = _REVERSED.format(reversible=f"{prefix}reversible")
+        engine.run(f"CREATE TABLE {prefix}reversed AS {back}")

@@ -217,6 +217,11 @@ RATED_CHARGE = Entity(
             required=True,
             help="Tier by tier: tier, quantity, unit_amount, flat_amount, amount.",
         ),
+        document(
+            "formulas",
+            help="The formulas that decided: place, formula, told (with the values put in), "
+            "values, result.",
+        ),
     ),
 )
 

@@ -183,10 +183,15 @@ def load_pool_members(
     roots = sorted(set(by_event.column("root_id").to_pylist()))
     if not roots:
         return by_event
-    accounts = [row["account_id"] for row in uow.query(_BILLED_IN_TREES, roots=roots)]
+    accounts = trees_billed(uow, roots)
     return uow.read_arrow(
         _CHARGES + _BY_EVENT, accounts=accounts, billing_date=billing_date, entitled=drawing
     )
+
+
+def trees_billed(uow: UnitOfWork, roots: Sequence[int]) -> list[int]:
+    """Ids of all billed accounts in the trees of these roots."""
+    return [int(row["account_id"]) for row in uow.query(_BILLED_IN_TREES, roots=list(roots))]
 
 
 def load_billed_charges(uow: UnitOfWork, subscription_charges: Sequence[int]) -> pa.Table:

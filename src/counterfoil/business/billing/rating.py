@@ -4,20 +4,31 @@ Nothing here reads PostgreSQL: the relations are on the engine already, and the 
 over files. So the same step runs here, in another process or as a task on a cluster.
 """
 
+from dataclasses import replace
 from datetime import date
 
+from counterfoil.business.billing.formula_levels import (
+    FORMULA_RESULTS,
+    rate_by_levels,
+    read_formulas,
+)
 from counterfoil.business.billing.relations import make_relation, midnight_relation
+from counterfoil.core.rating.formula_values import FORMULA_INPUTS
 from counterfoil.core.rating.relations import USAGE
-from counterfoil.core.rating.statements import PRICE_EPOCHS, Needs, rating_statements
+from counterfoil.core.rating.statements import Needs, price_statements, rating_statements
 from counterfoil.platform.engine.duck import Engine
 
 INPUTS = (
     *("charge_item", "price", "price_tier", "price_layer", "billed_usage"),
     *("allowance", "allowance_item"),
+    *(shape.name for shape in FORMULA_INPUTS),
 )
 """The relations that must be on the engine; core.rating.relations says their columns."""
 
-RESULTS = ("price_epoch", "rated", "priced_epoch", "uncovered", "drawn")
+RESULTS = (
+    *("price_epoch", "rated", "priced_epoch", "uncovered", "drawn"),
+    *(shape.name for shape in FORMULA_RESULTS),
+)
 """The relations that are made and that somebody reads."""
 
 # Every zone and day at which an epoch of a usage charge begins or ends.
@@ -33,7 +44,9 @@ SELECT (SELECT coalesce(bool_or(by_event), false) FROM charge_item),
 
 _USAGE_SPAN = """
 SELECT time_zone, min(service_start), max(service_end)
-FROM charge_item WHERE kind = 'usage' GROUP BY time_zone
+FROM charge_item
+WHERE kind = 'usage' OR charge_id IN (SELECT charge_id FROM usage_reader)
+GROUP BY time_zone
 """
 
 
@@ -45,12 +58,25 @@ def usage_span(engine: Engine) -> list[tuple[str, date]]:
 
 def rate_items(engine: Engine, usage: str | None) -> None:
     """From ``INPUTS`` and the usage events of a SELECT make ``RESULTS``."""
-    for statement in PRICE_EPOCHS:
+    make_relation(engine, "usage", USAGE, usage)
+    needs = find_needs(engine)
+    formulas = read_formulas(engine)
+    if formulas.placed and engine.rows("SELECT 1 FROM charge_item LIMIT 1"):
+        rate_by_levels(
+            engine, formulas, RESULTS, lambda level: _rate(engine, replace(needs, formulas=level))
+        )
+        return
+    _rate(engine, needs)
+
+
+def _rate(engine: Engine, needs: Needs) -> None:
+    for statement in price_statements(needs.formulas):
         engine.run(statement.create)
     engine.register("midnight", midnight_relation(engine.rows(_EPOCH_DAYS)))
-    make_relation(engine, "usage", USAGE, usage)
-    for statement in rating_statements(find_needs(engine)):
+    for statement in rating_statements(needs):
         engine.run(statement.create)
+    for shape in () if needs.formulas.placed else FORMULA_RESULTS:
+        make_relation(engine, shape.name, shape, None)
 
 
 def find_needs(engine: Engine) -> Needs:

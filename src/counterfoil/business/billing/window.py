@@ -10,8 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+import pyarrow as pa
+
 from counterfoil.business.billing.bills import load_line, load_terms, make_charged
 from counterfoil.business.billing.due import make_cycles, make_due_items, make_reversible
+from counterfoil.business.billing.formulas import (
+    load_formulas,
+    make_known_amounts,
+    register_formulas,
+)
 from counterfoil.business.billing.loading import (
     load_billed_charges,
     load_served_charges,
@@ -67,7 +74,7 @@ BILLED = " AND service_end <= billed_before"
 
 _CHARGE = """
 SELECT * REPLACE (CAST(NULL AS DATE) AS billed_through), billed_through AS billed_before
-FROM served_charge
+FROM {served}
 """
 
 
@@ -90,13 +97,19 @@ def rate_window(
     until = min(window.end, today)
     charges = load_served_charges(uow, accounts, window.end)
     engine.register("served_charge", charges)
-    engine.run(f"CREATE VIEW charge AS {_CHARGE}")
+    engine.run(f"CREATE VIEW charge AS {_CHARGE.format(served='served_charge')}")
+    formulas = load_formulas(uow, accounts, charges, window.end, served=True)
+    engine.register("served_tree", formulas.tree)
+    engine.run(f"CREATE VIEW tree_charge AS {_CHARGE.format(served='served_tree')}")
+    register_formulas(engine, formulas)
+    rated = pa.concat_tables([charges, formulas.tree])
     make_relation(engine, "new_usage", USAGE, None)
     make_cycles(engine, until, since=window.start)
     bounds = {"start": window.start.isoformat(), "end": window.end.isoformat()}
-    load_line(uow, engine, charges, window.end)
+    load_line(uow, engine, rated, window.end)
     make_due_items(engine, today, condition=items.format_map(bounds))
-    billed = load_billed_charges(uow, charges.column("subscription_charge_id").to_pylist())
-    load_terms(uow, engine, charges, billed)
+    billed = load_billed_charges(uow, rated.column("subscription_charge_id").to_pylist())
+    load_terms(uow, engine, rated, billed)
     make_reversible(engine)
+    make_known_amounts(uow, engine, formulas, anew=True)
     make_charged(uow, engine, store)

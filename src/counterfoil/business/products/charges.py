@@ -14,11 +14,8 @@ def find_charge_problems(charge: Record, line: int | None = None) -> list[Proble
         problems.append(Problem(code, message, field, line=line))
 
     if charge["pooled_over"] != "subscription":
-        if charge["kind"] != "usage":
-            refuse("not_for_this_kind", "only usage is pooled", "pooled_over")
-        elif charge["alignment"] == "anniversary":
-            message = "what is pooled has calendar cycles, which all subscriptions share"
-            refuse("pool_needs_calendar", message, "alignment")
+        for code, message, field in _pool_faults(charge):
+            refuse(code, message, field)
     if charge["kind"] == "usage":
         if charge["meter_id"] is None:
             refuse("missing_meter", "a usage charge needs a meter", "meter_id")
@@ -34,3 +31,14 @@ def find_charge_problems(charge: Record, line: int | None = None) -> list[Proble
     if charge["unit_size"] != 1:
         refuse("not_for_this_kind", f"does not belong to a {charge['kind']} charge", "unit_size")
     return problems
+
+
+def _pool_faults(charge: Record) -> list[tuple[str, str, str]]:
+    """Code, message and field of what does not go with pooling."""
+    if charge["kind"] != "usage":
+        return [("not_for_this_kind", "only usage is pooled", "pooled_over")]
+    faults = []
+    if charge["alignment"] == "anniversary":
+        message = "what is pooled has calendar cycles, which all subscriptions share"
+        faults.append(("pool_needs_calendar", message, "alignment"))
+    return faults

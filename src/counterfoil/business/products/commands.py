@@ -7,6 +7,7 @@ from difflib import get_close_matches
 
 from counterfoil.business.accounts.rules import lock_layers
 from counterfoil.business.products.assignments import save_assignments
+from counterfoil.business.products.book_formulas import find_book_formula_problems
 from counterfoil.business.products.drafts import make_way
 from counterfoil.business.products.owners import OWNER_OF, OWNERS
 from counterfoil.business.products.price_book_entries import (
@@ -108,6 +109,8 @@ def lay_price_book_over(uow: UnitOfWork, book: PriceBook) -> None:
         raise ValueError("a draft is laid over the stored prices in a rehearsal only")
     stored = _read_stored(uow, book)
     problems = [*_find_unknown_names(uow, book, stored), *_find_fixed_fields(uow, book, stored)]
+    if not problems:
+        problems = find_book_formula_problems(uow, book)
     if problems:
         raise Refused(sorted(problems, key=lambda problem: problem.line or 0))
     make_way(uow, stored.prices, book.prices)
@@ -140,6 +143,8 @@ def _find_problems(uow: UnitOfWork, book: PriceBook, stored: _Stored) -> list[Pr
         *_find_used_prices(uow, book, stored),
         *_find_rivals(book, stored),
     ]
+    if not problems:
+        problems = find_book_formula_problems(uow, book)
     return sorted(problems, key=lambda problem: problem.line or 0)
 
 
@@ -264,12 +269,8 @@ def _changes(book: PriceBook, stored: _Stored) -> list[Change]:
 
 def _terms(price: PriceEntry, twin: StoredPrice) -> bool:
     """Whether two prices have the same terms."""
-    return (price.model, price.package_size, price.included_quantity, price.tiers) == (
-        twin.model,
-        twin.package_size,
-        twin.included_quantity,
-        twin.tiers,
-    )
+    terms = ("model", "package_size", "included_quantity", "formula", "condition", "tiers")
+    return all(getattr(price, name) == getattr(twin, name) for name in terms)
 
 
 def _find_rivals(book: PriceBook, stored: _Stored) -> list[Problem]:
@@ -387,6 +388,8 @@ def _price_terms(price: PriceEntry) -> Record:
         "model": price.model,
         "package_size": price.package_size,
         "included_quantity": price.included_quantity,
+        "formula": price.formula,
+        "condition": price.condition,
     }
 
 

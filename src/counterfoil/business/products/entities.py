@@ -129,6 +129,11 @@ CHARGE = Entity(
             help="Whose usage counts together in tiers and included quantities: subtree is the "
             "nearest account at or above that is a pool node.",
         ),
+        text(
+            "condition",
+            max_length=4000,
+            help="A formula; where it is not met, the charge makes no line.",
+        ),
     ),
 )
 
@@ -163,7 +168,21 @@ PRICE = Entity(
         text("currency", required=True, max_length=3, immutable=True),
         date("valid_from", help="First day, local to the billed account; empty: always."),
         date("valid_to", help="First day no longer valid."),
-        choice("model", ("flat", "per_unit", "graduated", "volume", "package"), required=True),
+        choice(
+            "model",
+            ("flat", "per_unit", "graduated", "volume", "package", "formula"),
+            required=True,
+        ),
+        text(
+            "formula",
+            max_length=4000,
+            help="Of the model formula: what a cycle's quantity costs, in the price's currency.",
+        ),
+        text(
+            "condition",
+            max_length=4000,
+            help="A formula; where it is not met, the next less specific price is asked.",
+        ),
         decimal(
             "package_size",
             28,

@@ -38,6 +38,7 @@ from counterfoil.business.products.price_book_entries import (
 from counterfoil.business.products.tiers import (
     Tier,
     TierFault,
+    find_formula_faults,
     find_last_tier_faults,
     find_model_faults,
     find_tier_faults,
@@ -81,6 +82,7 @@ _RATE_PLAN: Rules = {
 _CHARGE_FIELDS = (
     *("external_id", "name", "kind", "timing", "alignment", "proration"),
     *("event_minimum", "event_increment", "unit", "unit_size", "pooled_over"),
+    "condition",
 )
 _CHARGE: Rules = {
     **_rules(CHARGE, *_CHARGE_FIELDS),
@@ -112,7 +114,7 @@ _TIER: Rules = {
 _PRICE: Rules = {
     "currency": Rule(required=True),
     **_rules(PRICE, "model", "valid_from", "valid_to"),
-    **_rules(PRICE, "package_size", "included_quantity"),
+    **_rules(PRICE, "package_size", "included_quantity", "formula", "condition"),
     **_AMOUNTS,
     "tiers": _LIST,
 }
@@ -271,8 +273,14 @@ class _Reading:
         self._check_period(starts, ends, place)
         if model is None:
             return
-        tiers, tier_places = self._read_tiers(price, path, place)
-        self._check_tiers(price, place, tiers, tier_places)
+        tiers: tuple[Tier, ...] = ()
+        tier_places: tuple[Place, ...] = ()
+        if model == "formula":
+            self._check_formula_price(price, place)
+        else:
+            tiers, tier_places = self._read_tiers(price, path, place)
+            self._check_tiers(price, place, tiers, tier_places)
+        self._note(find_formula_faults(model, price["formula"]), place, ())
         if len(self.problems) > known or None in (charge, owner, currency):
             return
         self.prices.append(
@@ -286,11 +294,22 @@ class _Reading:
                 model=model,
                 package_size=price["package_size"],
                 included_quantity=price["included"],
+                formula=price["formula"],
+                condition=price["condition"],
                 tiers=tiers,
                 place=place,
                 tier_places=tier_places,
             )
         )
+
+    def _check_formula_price(self, price: Entry, place: Place) -> None:
+        """A formula stands in place of tiers and amounts."""
+        for name in (*_AMOUNTS, "tiers"):
+            if name in price.lines:
+                message = "stands beside a formula, which is the whole price"
+                self.problems.append(place.problem("amount_beside_formula", message, name))
+        size, included = price["package_size"], price["included"]
+        self._note(find_model_faults("formula", size, included, ()), place, ())
 
     def _read_tiers(
         self, price: Entry, path: str, place: Place

@@ -91,6 +91,8 @@ class PriceEntry:
     model: str
     package_size: Decimal | None
     included_quantity: Decimal
+    formula: str | None
+    condition: str | None
     tiers: tuple[Tier, ...]
     place: Place
     tier_places: tuple[Place, ...]

@@ -28,6 +28,8 @@ class StoredPrice:
     model: str
     package_size: Decimal | None
     included_quantity: Decimal
+    formula: str | None
+    condition: str | None
     tiers: tuple[Tier, ...]
 
 
@@ -135,5 +137,7 @@ def _stored_price(row: Record, tiers: Mapping[int, list[tuple[int, Tier]]]) -> S
         model=str(row["model"]),
         package_size=cast("Decimal | None", row["package_size"]),
         included_quantity=cast("Decimal", row["included_quantity"]),
+        formula=cast("str | None", row["formula"]),
+        condition=cast("str | None", row["condition"]),
         tiers=tuple(tier for _, tier in tiers.get(price_id, [])),
     )

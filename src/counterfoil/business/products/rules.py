@@ -10,6 +10,10 @@ from typing import cast
 
 from counterfoil.business.accounts.rules import lock_layers
 from counterfoil.business.products.charges import find_charge_problems
+from counterfoil.business.products.formulas import (
+    find_charge_formula_problems,
+    find_price_formula_problems,
+)
 from counterfoil.business.products.owners import OWNER_FIELDS, OWNER_OF, OWNERS
 from counterfoil.business.products.queries import (
     read_tiers,
@@ -19,6 +23,7 @@ from counterfoil.business.products.queries import (
 from counterfoil.business.products.tiers import (
     Tier,
     TierFault,
+    find_formula_faults,
     find_model_faults,
     find_tier_faults,
 )
@@ -31,19 +36,20 @@ from counterfoil.platform.records.unit_of_work import RecordCheck, UnitOfWork
 _KEY = ("charge_id", "layer", *OWNER_FIELDS)
 _OWNER_IDS = tuple(owner.field for owner in OWNERS if owner.entity)
 _OWNER_NAMES = tuple(owner.field for owner in OWNERS if not owner.entity)
-_PRICED = ("model", "package_size", "included_quantity", "valid_from")
+_PRICED = ("model", "formula", "condition", "package_size", "included_quantity", "valid_from")
 
 
 def check_charges(
     uow: UnitOfWork, rows: list[Record], old_rows: list[Record | None]
 ) -> list[Problem]:
-    """A charge's settings must belong to its kind."""
-    del uow, old_rows
-    return [
+    """A charge's settings must belong to its kind, and its formulas be right."""
+    del old_rows
+    problems = [
         problem
         for place, row in enumerate(rows)
         for problem in find_charge_problems(row, _line(rows, place))
     ]
+    return problems + find_charge_formula_problems(uow, rows)
 
 
 def check_prices(
@@ -58,6 +64,7 @@ def check_prices(
     for place, row in enumerate(rows):
         problems.extend(_find_price_problems(row, _line(rows, place)))
     problems.extend(_find_rivals(uow, rows))
+    problems.extend(find_price_formula_problems(uow, rows))
     changed = {
         cast("int", row["id"]): place
         for place, (row, old) in enumerate(zip(rows, old_rows, strict=True))
@@ -151,7 +158,10 @@ def _find_price_problems(row: Record, line: int | None) -> list[Problem]:
         problems.append(Problem("ends_before_start", message, "valid_to", line=line))
     problems.extend(
         Problem(fault.code, fault.message, fault.field, line=line)
-        for fault in _model_faults(row, ())
+        for fault in (
+            *_model_faults(row, ()),
+            *find_formula_faults(str(row["model"]), cast("str | None", row["formula"])),
+        )
     )
     return problems
 

@@ -66,6 +66,13 @@ def find_model_faults(
     if model == "flat" and included_quantity != ZERO:
         message = "a flat price has no included quantity"
         faults.append(TierFault("unexpected_included_quantity", message, "included_quantity"))
+    if model == "formula":
+        if included_quantity != ZERO:
+            message = "a formula has no included quantity: write greatest(quantity - 100, 0)"
+            faults.append(TierFault("unexpected_included_quantity", message, "included_quantity"))
+        if tiers:
+            message = "a price that is a formula has no tiers"
+            faults.append(TierFault("unexpected_tiers", message, "", 0))
     if model in ("flat", "per_unit") and len(tiers) > 1:
         message = f"a {model} price has one tier; with several it is graduated or volume"
         faults.append(TierFault("several_tiers", message, "", 1))
@@ -78,6 +85,16 @@ def find_model_faults(
             if tier.unit_amount != ZERO
         )
     return faults
+
+
+def find_formula_faults(model: str, formula: str | None) -> list[TierFault]:
+    """Faults of a price's formula beside its model."""
+    if model == "formula" and formula is None:
+        return [TierFault("missing_formula", "a price of this model needs a formula", "formula")]
+    if model != "formula" and formula is not None:
+        message = f"formula belongs to the model formula, not to {model}"
+        return [TierFault("unexpected_formula", message, "formula")]
+    return []
 
 
 def find_last_tier_faults(tiers: Sequence[Tier]) -> list[TierFault]:

@@ -77,12 +77,32 @@ TERMS_TIER = Statement(
     view=True,
 )
 
-PRICE_EPOCHS = (
-    Statement("price_candidate", _CANDIDATE),
-    Statement("price_stretch", _STRETCH),
-    Statement("price_epoch", _EPOCH),
-    TERMS_TIER,
-)
+# What was billed keeps its price, whatever its condition says now.
+_MET_CANDIDATE = f"""
+SELECT c.* FROM price_offer c
+LEFT JOIN unmet_price u ON u.item_id = c.item_id AND u.price_id = c.price_id
+WHERE u.price_id IS NULL OR c.specificity >= {BILLED}
+"""
+
+
+def price_epochs(*, conditional: bool = False) -> tuple[Statement, ...]:
+    """Make ``price_epoch`` and ``terms_tier``, see ``PRICE_EPOCHS``; ``conditional`` passes over
+    the prices in ``unmet_price`` (item_id, price_id)."""
+    candidates: tuple[Statement, ...] = (Statement("price_candidate", _CANDIDATE),)
+    if conditional:
+        candidates = (
+            Statement("price_offer", _CANDIDATE),
+            Statement("price_candidate", _MET_CANDIDATE),
+        )
+    return (
+        *candidates,
+        Statement("price_stretch", _STRETCH),
+        Statement("price_epoch", _EPOCH),
+        TERMS_TIER,
+    )
+
+
+PRICE_EPOCHS = price_epochs()
 """Make ``price_epoch``: item_id, epoch_no (from 1), epoch_start, epoch_end DATE, price_id,
 terms_id, layer. The epochs of an item cover its service period without gap or overlap; price_id is
 null where no layer has a price.

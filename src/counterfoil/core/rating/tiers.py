@@ -91,7 +91,7 @@ def _difference(prefix: str, *, by_event: bool) -> tuple[str, str]:
     return units, f"CAST({reached[0]} AS INTEGER) - CAST({reached[1]} AS INTEGER)"
 
 
-def _tier_step(*, by_event: bool) -> Statement:
+def _tier_step(*, by_event: bool, formulas: bool) -> Statement:
     units, flats = _difference("", by_event=by_event)
     list_units, list_flats = _difference("list_", by_event=by_event)
     sql = f"""
@@ -108,6 +108,8 @@ SELECT position_id, from_quantity, up_to, unit_amount, units, flats,
        list_units * unit_amount + CAST(list_flats AS DECIMAL(4,0)) * flat_amount AS list_amount
 FROM counted
 """
+    if formulas:
+        sql += "UNION ALL BY NAME SELECT * FROM formula_step"
     return Statement("tier_step", sql)
 
 
@@ -139,8 +141,8 @@ WITH reach AS (
 )
 SELECT f.item_id, f.epoch_no, f.price_id, f.units
 FROM farthest f LEFT JOIN reach r ON r.terms_id = f.terms_id AND r.cell_no = f.cell_no
-WHERE r.terms_id IS NULL
-   OR f.model <> 'flat' AND (NOT r.gapless OR NOT r.open AND f.units > r.up_to)
+WHERE f.model <> 'formula' AND (r.terms_id IS NULL
+   OR f.model <> 'flat' AND (NOT r.gapless OR NOT r.open AND f.units > r.up_to))
 """
 
 UNCOVERED = Statement("uncovered", _UNCOVERED)
@@ -148,12 +150,15 @@ UNCOVERED = Statement("uncovered", _UNCOVERED)
 price covers, in full or in part. What was priced for them is not to be used."""
 
 
-def tier_steps(*, by_event: bool) -> tuple[Statement, ...]:
+def tier_steps(*, by_event: bool, formulas: bool = False) -> tuple[Statement, ...]:
     """Make ``priced``: position_id, gross and list_gross DECIMAL(38,25) (list_gross null where
     nothing is included), unit_amounts BIGINT, has_flat BOOLEAN, unit_amount, steps (list of
-    structs: from, up_to, quantity, unit_amount, flat_amount, amount; in order of the tiers)."""
+    structs: from, up_to, quantity, unit_amount, flat_amount, amount; in order of the tiers).
+
+    With ``formulas`` what is in ``formula_step`` counts as tiers too.
+    """
     return (
         _tier_position(by_event=by_event),
-        _tier_step(by_event=by_event),
+        _tier_step(by_event=by_event, formulas=formulas),
         Statement("priced", _PRICED),
     )

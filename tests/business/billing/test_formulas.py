@@ -1,0 +1,341 @@
+"""Formulas in bills: prices, conditions and quantities that look beyond their own charge."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import pytest
+from tests.business.billing.conftest import NOW, Company
+
+from counterfoil.bootstrap import Organisation
+from counterfoil.business.billing import commands
+from counterfoil.business.billing.queries import preview_invoice
+
+JANUARY = date(2024, 1, 1)
+FEBRUARY = date(2024, 2, 1)
+MARCH = date(2024, 3, 1)
+
+BOOK = """
+products: [{id: video, name: Video}, {id: support, name: Support}]
+meters: [{id: seconds, name: HD minutes, unit: minute}]
+rate_plans:
+  - id: hd
+    product: video
+    name: HD
+    charges:
+      - id: hd_minute
+        name: HD minutes
+        kind: usage
+        meter: seconds
+        unit: minute
+        prices:
+          - currency: USD
+            model: formula
+            formula: >-
+              case when usage('seconds', 'account') > 1000 then 0.04 else 0.05 end * quantity
+"""
+
+
+@pytest.fixture
+def video(organisation: Organisation) -> Company:
+    found = Company(organisation)
+    found.load_prices(BOOK)
+    return found
+
+
+def on(month: int, day: int) -> datetime:
+    """Midnight of a day of 2024."""
+    return datetime(2024, month, day, tzinfo=UTC)
+
+
+def amounts(company: Company) -> list[tuple[str, Decimal]]:
+    """Description and amount of every line."""
+    return [(str(line[1]), line[5]) for line in company.lines()]  # type: ignore[misc]
+
+
+def test_the_price_of_a_minute_falls_with_the_usage_of_the_whole_account(video: Company) -> None:
+    video.open_account("SMALL")
+    video.open_account("LARGE")
+    small = video.subscribe("S1", "SMALL", "hd", JANUARY)
+    large = video.subscribe("L1", "LARGE", "hd", JANUARY)
+    second = video.subscribe("L2", "LARGE", "hd", JANUARY)
+    video.use(small, ("a", on(1, 5), "1000"))
+    video.use(large, ("b", on(1, 5), "1000"))
+    video.use(second, ("c", on(1, 31), "1"))
+    video.bill(FEBRUARY)
+    assert amounts(video) == [
+        ("HD minutes", Decimal("50.0000")),
+        ("HD minutes", Decimal("40.0000")),
+        ("HD minutes", Decimal("0.0400")),
+    ]
+
+
+def test_the_counterfoil_keeps_the_formula_with_its_values(video: Company) -> None:
+    video.open_account("LARGE")
+    large = video.subscribe("L1", "LARGE", "hd", JANUARY)
+    video.use(large, ("b", on(1, 5), "1000.5"))
+    video.bill(FEBRUARY)
+    with video.database.transaction(now=NOW) as uow:
+        (row,) = uow.query("SELECT steps, formulas FROM rated_charge")
+    assert row["steps"] == []
+    assert row["formulas"] == [
+        {
+            "place": "price_formula",
+            "formula": "case when usage('seconds', 'account') > 1000 then 0.04 else 0.05 end "
+            "* quantity",
+            "told": "case when 1000.5 > 1000 then 0.04 else 0.05 end * 1000.5",
+            "values": {
+                "usage('seconds', 'account')": Decimal("1000.5"),
+                "quantity": Decimal("1000.5"),
+            },
+            "result": Decimal("40.02"),
+            "before": None,
+        }
+    ]
+
+
+def test_a_preview_says_what_the_bill_run_bills(video: Company) -> None:
+    video.open_account("ACME")
+    one = video.subscribe("S1", "ACME", "hd", JANUARY)
+    two = video.subscribe("S2", "ACME", "hd", JANUARY)
+    video.use(one, ("a", on(1, 5), "600"))
+    video.use(two, ("b", on(1, 6), "500"))
+    preview = preview_invoice(video.database, video.store, "ACME", FEBRUARY, now=NOW)
+    video.bill(FEBRUARY)
+    assert [line["amount"] for line in preview.lines] == [Decimal("24.00"), Decimal("20.00")]
+    assert amounts(video) == [
+        ("HD minutes", Decimal("24.0000")),
+        ("HD minutes", Decimal("20.0000")),
+    ]
+
+
+ACROSS = """
+products: [{id: video, name: Video}, {id: support, name: Support}]
+meters: [{id: seconds, name: HD minutes, unit: minute}]
+rate_plans:
+  - id: hd
+    product: video
+    name: HD
+    charges:
+      - id: hd_minute
+        name: HD minutes
+        kind: usage
+        meter: seconds
+        unit: minute
+        prices: [{currency: USD, model: per_unit, amount: 0.05}]
+  - id: rooms
+    product: video
+    name: Rooms
+    charges:
+      - id: managed_room
+        name: Managed room
+        kind: recurring
+        timing: in_arrears
+        prices: [{currency: USD, model: per_unit, amount: 100}]
+  - id: care
+    product: support
+    name: Care
+    charges:
+      - id: premium
+        name: Premium support
+        kind: recurring
+        timing: in_arrears
+        prices:
+          - currency: USD
+            model: formula
+            formula: >-
+              greatest(500 - amount('managed_room', 'account') * 0.5, 50) * quantity
+      - id: survey
+        name: Survey
+        kind: recurring
+        timing: in_arrears
+        condition: amount('premium', 'root') > 600 and amount('video', 'root') >= 300
+        prices: [{currency: USD, model: flat, amount: 7}]
+"""
+
+
+def test_what_rooms_cost_makes_support_cheaper_and_support_decides_on_more(
+    organisation: Organisation,
+) -> None:
+    company = Company(organisation)
+    company.load_prices(ACROSS)
+    company.open_account("ACME")
+    company.subscribe("R1", "ACME", "rooms", JANUARY, quantities={"managed_room": 2})
+    company.subscribe("R2", "ACME", "rooms", date(2024, 1, 17))
+    company.subscribe("C1", "ACME", "care", JANUARY, quantities={"premium": 2})
+    company.bill(FEBRUARY)
+    # 200 + 100 * 15/31 of rooms make 2 * (500 - half of it); below 300 of video no survey.
+    assert amounts(company) == [
+        ("Premium support", Decimal("751.6100")),
+        ("Managed room", Decimal("200.0000")),
+        ("Managed room", Decimal("48.3900")),
+    ]
+    company.bill(MARCH)
+    assert amounts(company)[3:] == [
+        ("Premium support", Decimal("700.0000")),
+        ("Survey", Decimal("7.0000")),
+        ("Managed room", Decimal("200.0000")),
+        ("Managed room", Decimal("100.0000")),
+    ]
+
+
+def separately_billed(company: Company) -> dict[str, int]:
+    """A group of three, each billed on its own."""
+    top = company.open_account("GROUP")
+    for name in ("NORTH", "SOUTH"):
+        company.open_account(name)
+    with company.database.transaction(now=NOW) as uow:
+        ids = uow.ids_by("account", "external_id", ["NORTH", "SOUTH"])
+        for account in ids.values():
+            uow.update("account", account, {"parent_id": top})
+    return {"GROUP": top, **{str(name): account for name, account in ids.items()}}
+
+
+@pytest.mark.parametrize("batch", [1, 2, 2000])
+def test_accounts_of_a_group_billed_apart_count_for_each_other(
+    organisation: Organisation, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    company = Company(organisation)
+    company.load_prices(ACROSS)
+    separately_billed(company)
+    company.subscribe("R1", "NORTH", "rooms", JANUARY, quantities={"managed_room": 3})
+    company.subscribe("C1", "SOUTH", "care", JANUARY, quantities={"premium": 2})
+    company.subscribe("C2", "GROUP", "care", JANUARY)
+    monkeypatch.setattr(commands, "BATCH_ACCOUNTS", batch)
+    preview = preview_invoice(company.database, company.store, "SOUTH", FEBRUARY, now=NOW)
+    company.bill(FEBRUARY)
+    # The rooms are NORTH's own, so support is in full; but the survey looks at the whole group.
+    assert sorted(amounts(company)) == [
+        ("Managed room", Decimal("300.0000")),
+        ("Premium support", Decimal("500.0000")),
+        ("Premium support", Decimal("1000.0000")),
+        ("Survey", Decimal("7.0000")),
+        ("Survey", Decimal("7.0000")),
+    ]
+    assert [line["amount"] for line in preview.lines] == [Decimal("1000.00"), Decimal("7.00")]
+
+
+def test_billing_an_account_alone_bills_nobody_else(organisation: Organisation) -> None:
+    company = Company(organisation)
+    company.load_prices(ACROSS)
+    ids = separately_billed(company)
+    company.subscribe("R1", "NORTH", "rooms", JANUARY, quantities={"managed_room": 3})
+    company.subscribe("C1", "SOUTH", "care", JANUARY, quantities={"premium": 2})
+    company.bill(FEBRUARY, accounts=[ids["SOUTH"]])
+    assert amounts(company) == [
+        ("Premium support", Decimal("1000.0000")),
+        ("Survey", Decimal("7.0000")),
+    ]
+    company.bill(FEBRUARY)
+    assert amounts(company)[2:] == [("Managed room", Decimal("300.0000"))]
+
+
+CONDITIONAL = """
+products: [{id: video, name: Video}]
+meters: [{id: seconds, name: HD minutes, unit: minute}]
+rate_plans:
+  - id: hd
+    product: video
+    name: HD
+    charges:
+      - id: hd_minute
+        name: HD minutes
+        kind: usage
+        meter: seconds
+        unit: minute
+        prices: [{currency: USD, model: per_unit, amount: 0.05}]
+      - id: surcharge
+        name: Heavy use
+        kind: usage
+        meter: seconds
+        unit: minute
+        condition: usage('seconds', 'root') > 1000
+        prices: [{currency: USD, model: per_unit, amount: 0.01}]
+pricing_templates:
+  - id: volume
+    name: Volume
+    prices:
+      - charge: hd_minute
+        currency: USD
+        model: per_unit
+        amount: 0.03
+        condition: usage('seconds', 'root') > 1000 and contract.months >= 12
+"""
+
+
+def test_a_condition_switches_on_a_charge_by_what_the_group_uses(
+    organisation: Organisation,
+) -> None:
+    company = Company(organisation)
+    company.load_prices(CONDITIONAL)
+    separately_billed(company)
+    north = company.subscribe("N", "NORTH", "hd", JANUARY)
+    south = company.subscribe("S", "SOUTH", "hd", JANUARY)
+    company.use(north, ("a", on(1, 3), "600"), ("b", on(2, 3), "600"))
+    company.use(south, ("c", on(1, 3), "400"), ("d", on(2, 3), "401"))
+    company.bill(FEBRUARY)
+    assert sorted(amounts(company)) == [
+        ("HD minutes", Decimal("20.0000")),
+        ("HD minutes", Decimal("30.0000")),
+    ]
+    company.bill(MARCH)
+    assert sorted(amounts(company)[2:]) == [
+        ("HD minutes", Decimal("20.0500")),
+        ("HD minutes", Decimal("30.0000")),
+        ("Heavy use", Decimal("4.0100")),
+        ("Heavy use", Decimal("6.0000")),
+    ]
+
+
+def test_late_usage_of_one_account_switches_on_the_charge_of_another(
+    organisation: Organisation,
+) -> None:
+    company = Company(organisation)
+    company.load_prices(CONDITIONAL)
+    separately_billed(company)
+    north = company.subscribe("N", "NORTH", "hd", JANUARY)
+    south = company.subscribe("S", "SOUTH", "hd", JANUARY)
+    company.use(north, ("a", on(1, 3), "600"))
+    company.use(south, ("c", on(1, 3), "400"))
+    company.bill(FEBRUARY)
+    company.use(south, ("late", on(1, 4), "1"))
+    company.bill(MARCH)
+    assert sorted(amounts(company)[2:]) == [
+        ("HD minutes (late usage)", Decimal("0.0500")),
+        ("Heavy use", Decimal("4.0100")),
+        ("Heavy use", Decimal("6.0000")),
+    ]
+    company.bill(MARCH)
+    assert len(amounts(company)) == 5
+
+
+def test_a_price_whose_condition_is_not_met_gives_way_to_the_next_layer(
+    organisation: Organisation,
+) -> None:
+    company = Company(organisation)
+    company.load_prices(CONDITIONAL)
+    account = company.open_account("ACME")
+    with company.database.transaction(now=NOW) as uow:
+        template = uow.ids_by("pricing_template", "external_id", ["volume"])["volume"]
+        uow.update("account", account, {"pricing_template_id": template})
+        for name, months in (("LONG", 12), ("SHORT", 6)):
+            uow.create(
+                "contract",
+                {
+                    "external_id": name,
+                    "account_id": account,
+                    "name": name,
+                    "start_date": JANUARY,
+                    "months": months,
+                },
+            )
+    long = company.subscribe("L", "ACME", "hd", JANUARY, contract="LONG")
+    short = company.subscribe("S", "ACME", "hd", JANUARY, contract="SHORT")
+    none = company.subscribe("N", "ACME", "hd", JANUARY)
+    for number, subscription in enumerate((long, short, none)):
+        company.use(subscription, (f"a{number}", on(1, 3), "400"))
+    company.bill(FEBRUARY)
+    assert sorted(amount for name, amount in amounts(company) if name == "HD minutes") == [
+        Decimal("12.0000"),
+        Decimal("20.0000"),
+        Decimal("20.0000"),
+    ]
