@@ -21,6 +21,7 @@ from counterfoil.business.automation.posting import HttpPoster
 from counterfoil.business.automation.rules import subscriber_checks
 from counterfoil.business.billing.entities import ENTITIES as BILLING
 from counterfoil.business.billing.events import EVENT_TYPES as BILLING_EVENTS
+from counterfoil.business.billing.included import check_thresholds
 from counterfoil.business.billing.rules import CHECKS as BILLING_CHECKS
 from counterfoil.business.incentives.entities import ENTITIES as INCENTIVES
 from counterfoil.business.incentives.rules import CHECKS as INCENTIVE_CHECKS
@@ -75,7 +76,7 @@ CHECKS: dict[str, RecordCheck] = merge_checks(
 )
 """The rooms' own rules, by entity."""
 
-USAGE_WATCHERS: tuple[UsageWatcher, ...] = ()
+USAGE_WATCHERS: tuple[UsageWatcher, ...] = (UsageWatcher("thresholds", check_thresholds),)
 """Who looks at subscriptions as usage arrives: after an import, and all the time in `serve`."""
 
 DATABASE_NAME = "counterfoil"

@@ -193,3 +193,11 @@ def test_current_charges_are_shown_with_the_tier_reached(run):
     assert "running 25.00" in shown
     refused = run("usage", "current", "NOBODY")
     assert (refused.exit_code, "there is no account" in refused.output) == (2, True)
+
+
+def test_what_is_included_is_shown_for_an_account(run):
+    assert run("accounts", "create", "ACME", "--name", "Acme", "--currency", "USD").exit_code == 0
+    assert printed(run("usage", "included", "ACME", "--json")) == []
+    refused = run("usage", "included", "NOBODY")
+    assert refused.exit_code == 2
+    assert "there is no account 'NOBODY'" in refused.stderr

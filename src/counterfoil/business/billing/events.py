@@ -10,7 +10,11 @@ INVOICE_FINALIZED = EventType(
 )
 BILL_RUN_FINISHED = EventType("bill_run.finished", "A bill run has gone over all its accounts.")
 
-EVENT_TYPES = (INVOICE_FINALIZED, BILL_RUN_FINISHED)
+THRESHOLD_REACHED = EventType(
+    "entitlement.threshold_reached", "So much of what an entitlement includes in a cycle is used."
+)
+
+EVENT_TYPES = (INVOICE_FINALIZED, BILL_RUN_FINISHED, THRESHOLD_REACHED)
 
 _FINALIZED = """
 SELECT CAST(i.id AS text) AS key, 'invoices/' || i.id AS subject,

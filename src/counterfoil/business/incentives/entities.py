@@ -284,7 +284,7 @@ ENTITLEMENT_THRESHOLD = Entity(
     unique=(("entitlement_id", "percent"),),
     fields=(
         reference("entitlement", required=True, immutable=True, on_delete="cascade"),
-        decimal("percent", 9, 4, required=True, minimum=0, immutable=True),
+        decimal("percent", 9, 4, required=True, minimum=0, maximum=100, immutable=True),
     ),
 )
 

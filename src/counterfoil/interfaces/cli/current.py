@@ -1,4 +1,4 @@
-"""``counterfoil usage current``: what an account has come to and is not billed for yet."""
+"""``counterfoil usage current`` and ``included``: what an account has come to and may still use."""
 
 from dataclasses import asdict
 from decimal import Decimal
@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from counterfoil.business.billing.current import CurrentCharge, CurrentCharges, current_charges
+from counterfoil.business.billing.included import included_quantities
 from counterfoil.interfaces.cli.organisation import AsJson, opened_organisation
 from counterfoil.interfaces.cli.output import print_json, print_table
 
@@ -16,6 +17,37 @@ CHARGE_COLUMNS = (
     *("quantity", "unit", "included", "tier", "last_event", "amount"),
 )
 METER_COLUMNS = ("meter", "from", "to", "events", "quantity", "unit", "last_event")
+
+
+INCLUDED_COLUMNS = (
+    *("entitlement", "owner", "from", "to", "granted", "used", "left", "share", "may_go_on"),
+)
+
+
+def included_command(
+    account: Annotated[str, typer.Argument(help="External id of the account.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show what the account may still use without charge in its running cycles.
+
+    Example: counterfoil usage included ACME
+    """
+    with opened_organisation() as organisation:
+        found = included_quantities(
+            organisation.database, organisation.usage_store, account, now=organisation.clock()
+        )
+    if as_json:
+        print_json([asdict(one) for one in found])
+        return
+    rows = [
+        (
+            *(one.entitlement, one.owner, one.cycle_start, one.cycle_end),
+            *(one.granted, one.used, one.left),
+            *(_bar(one.used, one.granted), one.may_go_on),
+        )
+        for one in found
+    ]
+    print_table(f"Included for {account}", INCLUDED_COLUMNS, rows, as_json=False)
 
 
 def current_command(

@@ -7,6 +7,7 @@ from typing import cast
 from counterfoil.business.billing.commands import finalize_invoices, run_bills
 from counterfoil.business.billing.current import current_charges
 from counterfoil.business.billing.explanation import explain_line
+from counterfoil.business.billing.included import included_quantities
 from counterfoil.business.billing.queries import preview_invoice
 from counterfoil.business.documents.export import invoice_csv, invoice_json
 from counterfoil.business.documents.pdf import render_pdf
@@ -144,6 +145,18 @@ def get_current_charges(desk: Desk, call: Call) -> Answer:
     return json_answer(found)
 
 
+def get_included(desk: Desk, call: Call) -> Answer:
+    """What an account may still use without charge in its running cycles; stores nothing."""
+    organisation = desk.organisation
+    found = included_quantities(
+        organisation.database,
+        organisation.usage_store,
+        call.variables["external_id"],
+        now=organisation.clock(),
+    )
+    return json_answer(found)
+
+
 def get_explanation(desk: Desk, call: Call) -> Answer:
     """The counterfoil of one invoice line."""
     organisation = desk.organisation
@@ -204,6 +217,14 @@ ENDPOINTS = (
         answers={
             JSON: {"type": "object", "properties": {"finalized": {"type": "integer"}}},
         },
+    ),
+    Endpoint(
+        method="GET",
+        path="/accounts/{external_id}/included",
+        handler=get_included,
+        summary="What an account may still use without charge",
+        help="Per entitlement and running cycle: granted, used, left, and whether to go on.",
+        answers={JSON: {"type": "array", "items": {"type": "object"}}},
     ),
     Endpoint(
         method="GET",

@@ -776,7 +776,7 @@ CREATE TABLE entitlement_threshold (
     entitlement_id BIGINT NOT NULL,
     percent NUMERIC(9, 4) NOT NULL,
     CONSTRAINT pk_entitlement_threshold PRIMARY KEY (id),
-    CONSTRAINT ck_entitlement_threshold_percent CHECK (percent >= 0),
+    CONSTRAINT ck_entitlement_threshold_percent CHECK (percent >= 0 AND percent <= 100),
     CONSTRAINT uq_entitlement_threshold_entitlement_id_percent UNIQUE (entitlement_id, percent),
     CONSTRAINT fk_entitlement_threshold_entitlement_id FOREIGN KEY(entitlement_id) REFERENCES entitlement (id) ON DELETE CASCADE
 );
