@@ -270,12 +270,16 @@ def new_usage_relation(
 ) -> str | None:
     """A SELECT of the events in segments beyond ``newer_than``, duplicates included, or None.
 
+    Events that were withdrawn are among them: their cycles have changed as well.
+
     Compaction moves old events into new segments, so this may be more than what is really new.
     Of compacted segments only those of the buckets are read; fresh ones hold all buckets.
     """
     manifest = visible_segments(uow)
     compacted = [row for row in manifest.compacted if row["bucket"] in buckets]
-    newer = [row for row in (*compacted, *manifest.fresh) if row["id"] > newer_than]
+    newer = [
+        row for row in (*compacted, *manifest.fresh, *manifest.withdrawn) if row["id"] > newer_than
+    ]
     if not newer:
         return None
     return f"SELECT subscription_id, meter_id, time FROM {parquet(store.paths(newer))}"

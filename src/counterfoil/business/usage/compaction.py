@@ -19,6 +19,7 @@ import pyarrow as pa
 from counterfoil.business.usage.store import (
     BUCKETS,
     COLUMNS,
+    FOLDERS,
     LARGEST_SEGMENT,
     ROWS_PER_GROUP,
     Incoming,
@@ -178,7 +179,7 @@ def _sweep(database: Database, store: UsageStore, now: datetime) -> int:
         path.unlink(missing_ok=True)
     deleted = len(rows)
     oldest = _file_clock(store.folder) - ORPHAN_AGE.total_seconds()
-    for name in ("incoming", "fresh", "compacted"):
+    for name in FOLDERS:
         for entry in os.scandir(store.folder / name):
             if f"{name}/{entry.name}" in known or entry.stat().st_mtime > oldest:
                 continue

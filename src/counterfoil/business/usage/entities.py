@@ -6,6 +6,7 @@ from counterfoil.platform.metadata.fields import (
     boolean,
     choice,
     date,
+    decimal,
     document,
     instant,
     integer,
@@ -58,11 +59,11 @@ USAGE_SEGMENT = Entity(
         reference("usage_batch", indexed=True, name="batch_id"),
         choice(
             "state",
-            ("fresh", "compacted", "replaced"),
+            ("fresh", "compacted", "replaced", "withdrawn"),
             required=True,
             indexed=True,
             help="fresh: as accepted; compacted: de-duplicated, one bucket and month; replaced: "
-            "its events stand in a compacted segment now.",
+            "its events stand in a compacted segment now; withdrawn: its events no longer count.",
         ),
         integer("bucket", help="root_id % 16, of compacted segments."),
         date("month", help="UTC month, of compacted segments."),
@@ -110,4 +111,22 @@ USAGE_CURSOR = Entity(
     ),
 )
 
-ENTITIES = (COLLECTOR, USAGE_BATCH, USAGE_SEGMENT, REJECTED_USAGE, USAGE_CURSOR)
+USAGE_CORRECTION = Entity(
+    name="usage_correction",
+    plural="usage_corrections",
+    help="A usage event that was wrong: it is withdrawn for good, and may have another quantity "
+    "under a new event id in its place.",
+    created_by_command=True,
+    history=False,
+    unique=(("source", "event_id"),),
+    fields=(
+        text("source", required=True),
+        text("event_id", required=True),
+        decimal("quantity", 38, 15, help="Right quantity, in meter units; empty: nothing."),
+        text("replacement_event_id", max_length=300, help="Id of the event with that quantity."),
+        text("reason", max_length=1000),
+        reference("usage_batch", required=True, indexed=True, name="batch_id"),
+    ),
+)
+
+ENTITIES = (COLLECTOR, USAGE_BATCH, USAGE_SEGMENT, REJECTED_USAGE, USAGE_CURSOR, USAGE_CORRECTION)

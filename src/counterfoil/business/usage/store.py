@@ -47,6 +47,9 @@ BUCKETS = 16
 
 ROWS_PER_GROUP = 122_880
 
+FOLDERS = ("incoming", "fresh", "compacted", "withdrawn")
+"""Where files stand: those being written, and segments by their state."""
+
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
@@ -67,7 +70,7 @@ class UsageStore:
         self.folder = folder
         # What customers used is nobody else's business on this machine.
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name in ("incoming", "fresh", "compacted"):
+        for name in FOLDERS:
             (folder / name).mkdir(exist_ok=True)
 
     def paths(self, segments: Sequence[Record]) -> list[Path]:
@@ -237,7 +240,18 @@ def usage_relation(
             f"({again}) d WHERE d.filename = f.filename "
             "AND d.file_row_number = f.file_row_number)"
         )
-    return "\nUNION ALL\n".join(parts) if parts else _no_events()
+    if not parts:
+        return _no_events()
+    events = "\nUNION ALL\n".join(parts)
+    withdrawn = [row for row in manifest.withdrawn if _overlaps(row, from_time, to_time)]
+    if not withdrawn:
+        return events
+    # A withdrawn event is named with its own time, so only files that overlap can name it.
+    return (
+        f"SELECT {COLUMNS} FROM ({events}) e WHERE NOT EXISTS (SELECT 1 FROM "
+        f"{parquet(store.paths(withdrawn))} w "
+        "WHERE w.source = e.source AND w.event_id = e.event_id)"
+    )
 
 
 def later_duplicates(files: Sequence[Path], earlier: Sequence[Path]) -> str:
@@ -270,21 +284,24 @@ def later_duplicates(files: Sequence[Path], earlier: Sequence[Path]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The segments that count, by id."""
+    """The segments that count, by id; ``withdrawn`` name events that no longer do."""
 
     fresh: list[Record]
     compacted: list[Record]
+    withdrawn: list[Record]
 
 
 def visible_segments(uow: UnitOfWork) -> Manifest:
     """The manifest as this unit of work sees it, in one query."""
     rows = uow.query(
         "SELECT id, path, state, bucket, month, events, min_time, max_time FROM usage_segment "
-        "WHERE state IN ('fresh', 'compacted') ORDER BY id"
+        "WHERE state IN ('fresh', 'compacted', 'withdrawn') ORDER BY id"
     )
     return Manifest(
-        [row for row in rows if row["state"] == "fresh"],
-        [row for row in rows if row["state"] == "compacted"],
+        *(
+            [row for row in rows if row["state"] == state]
+            for state in ("fresh", "compacted", "withdrawn")
+        )
     )
 
 

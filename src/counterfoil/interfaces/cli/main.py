@@ -21,6 +21,7 @@ from counterfoil.interfaces.cli import (
     subscriptions,
     usage,
 )
+from counterfoil.interfaces.cli.corrections import correct_command, correct_file_command
 from counterfoil.interfaces.cli.demo_real import demo_real
 from counterfoil.interfaces.cli.output import fail_on_refused
 from counterfoil.interfaces.cli.rerate import rerate_command
@@ -98,6 +99,8 @@ app.add_typer(usage.app, name="usage")
 app.add_typer(bills.app, name="bills")
 app.add_typer(invoices.app, name="invoices")
 bills.app.command("rerate")(rerate_command)
+usage.app.command("correct")(correct_command)
+usage.app.command("correct-file")(correct_file_command)
 app.command("simulate")(simulate_command)
 app.add_typer(outbox.app, name="outbox")
 app.add_typer(scenario.app, name="scenario")

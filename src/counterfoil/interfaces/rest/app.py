@@ -24,6 +24,7 @@ from counterfoil.business.usage.gathering import Gatherer
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.rest import (
     bills,
+    corrections,
     deliveries,
     price_books,
     records,
@@ -53,6 +54,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *subscriptions.ENDPOINTS,
     *usage.ENDPOINTS,
     *bills.ENDPOINTS,
+    *corrections.ENDPOINTS,
     *reratings.ENDPOINTS,
     *simulations.ENDPOINTS,
     *deliveries.ENDPOINTS,

@@ -23,6 +23,7 @@ from counterfoil.business.subscriptions.commands import (
 )
 from counterfoil.business.subscriptions.invoicing import billed_account
 from counterfoil.business.usage.commands import import_file
+from counterfoil.business.usage.corrections import Correction, correct_usage
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.scenarios.accounts import load_incentives, load_price_book, set_scene
 from counterfoil.interfaces.scenarios.comparison import (
@@ -36,6 +37,7 @@ from counterfoil.interfaces.scenarios.scenario import (
     Bill,
     Cancel,
     ChangeQuantity,
+    CorrectUsage,
     LoadIncentives,
     LoadPrices,
     Preview,
@@ -52,6 +54,10 @@ Result = TypeVar("Result")
 
 COLLECTOR = "cloudevents"
 """The built-in collector through which the usage of a scenario comes in."""
+
+
+SOURCE = "scenario"
+"""Where the usage of a scenario comes from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +182,12 @@ class Player:
             cancel_subscriptions(uow, [ids[step.subscription]], step.end)
 
     @_take.register
+    def _(self, step: CorrectUsage) -> None:
+        correction = Correction(SOURCE, step.event_id, step.quantity)
+        with self.organisation.database.transaction(now=self.clock()) as uow:
+            correct_usage(uow, self.organisation.usage_store, [correction])
+
+    @_take.register
     def _(self, step: LoadPrices) -> None:
         with self.organisation.database.transaction(now=self.clock()) as uow:
             load_price_book(uow, step.price_book)
@@ -290,7 +302,7 @@ def _cloud_event(event: UsageEvent) -> bytes:
     fields = {
         "specversion": "1.0",
         "id": event.event_id,
-        "source": "scenario",
+        "source": SOURCE,
         "type": event.meter,
         "subject": event.identifier,
         "time": event.time.isoformat().replace("+00:00", "Z"),

@@ -133,6 +133,14 @@ class Usage(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CorrectUsage(Step):
+    """A usage event that was wrong: the right quantity in the meter's unit, or None: nothing."""
+
+    event_id: str
+    quantity: Decimal | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadPrices(Step):
     """A further price book, loaded over what is there."""
 

@@ -25,6 +25,7 @@ from counterfoil.interfaces.scenarios.scenario import (
     Bill,
     Cancel,
     ChangeQuantity,
+    CorrectUsage,
     Expected,
     ExpectedInvoice,
     ExpectedLine,
@@ -82,6 +83,11 @@ STEPS: Mapping[str, Rules] = {
         "end": Rule(kind=Kind.DATE),
     },
     "usage": {**ON, **EVENT, "events": Rule(kind=Kind.NODE)},
+    "correct_usage": {
+        **ON,
+        "event": Rule(required=True),
+        "quantity": Rule(kind=Kind.DECIMAL, minimum=0),
+    },
     "load_prices": {**ON, **PRICE_BOOK},
     "load_incentives": {**ON, **INCENTIVES},
     "bill": {**ON_DAY, "account": Rule(), "expect": Rule(kind=Kind.NODE)},
@@ -200,6 +206,7 @@ class TimelineReader:
             "change_quantity": self._change_quantity,
             "cancel": self._cancel,
             "usage": self._usage,
+            "correct_usage": self._correct_usage,
             "load_prices": self._load_prices,
             "load_incentives": self._load_incentives,
             "bill": self._bill,
@@ -324,6 +331,11 @@ class TimelineReader:
             self._refuse("missing", message, row, place, "subscription")
             return None, None
         return identifier, self.identifiers.get(identifier)
+
+    def _correct_usage(self, entry: Entry, _place: str) -> Step | None:
+        return CorrectUsage(
+            line=entry.line, on=entry["on"], event_id=entry["event"], quantity=entry["quantity"]
+        )
 
     def _load_prices(self, entry: Entry, place: str) -> Step | None:
         book = self._part(entry, place, "price_book")
