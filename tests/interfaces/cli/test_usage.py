@@ -196,7 +196,6 @@ def test_current_charges_are_shown_with_the_tier_reached(run):
 
 
 def test_what_is_included_is_shown_for_an_account(run):
-    assert run("accounts", "create", "ACME", "--name", "Acme", "--currency", "USD").exit_code == 0
     assert printed(run("usage", "included", "ACME", "--json")) == []
     refused = run("usage", "included", "NOBODY")
     assert refused.exit_code == 2
