@@ -21,6 +21,8 @@ BY_NAME: dict[str, object] = {
     "logo_svg": "<svg xmlns='http://www.w3.org/2000/svg'/>",
     "up_to": "1000",
     "valid_to": "2027-01-01",
+    "end_date": "2027-01-01",
+    "expiry_date": "2027-01-01",
     "invoice_template": "standard",
 }
 BY_TYPE: dict[FieldType, object] = {
@@ -33,10 +35,21 @@ BY_TYPE: dict[FieldType, object] = {
 }
 ABSENT = {
     # A list price has no owner, and only a package price a package.
-    "price": {"subscription_external_id", "package_size"},
+    "price": {
+        "subscription_external_id",
+        "contract_external_id",
+        "package_size",
+        "condition",
+        "formula",
+    },
     # What follows describes usage charges; the one made here is charged once.
-    "charge": {"event_minimum", "event_increment"},
+    "charge": {"event_minimum", "event_increment", "condition", "quantity_formula"},
+    # A percentage has no amount, and a coupon is not for everyone.
+    "discount": {"amount", "code"},
+    "discount_target": {"minimum_quantity", "minimum_amount"},
 }
+BESIDE = {"discount_target": {"product_id"}, "entitlement_target": {"product_id"}}
+"""References that are not required by the declaration, but one of several is by the rules."""
 CHOSEN: dict[str, dict[str, object]] = {
     "collector": {"definition": {"format": "cloudevents"}},
     "webhook": {
@@ -79,7 +92,11 @@ def valid_record(api: httpx.Client, entity: Entity, suffix: str) -> dict[str, ob
         for field in entity.fields
         if not field.computed
         and field.name not in ABSENT.get(entity.name, set())
-        and (field.required or field.type is not FieldType.REFERENCE)
+        and (
+            field.required
+            or field.type is not FieldType.REFERENCE
+            or field.name in BESIDE.get(entity.name, set())
+        )
     }
 
 

@@ -205,7 +205,7 @@ ENDPOINTS = (
         answers={JSON: {"type": "object"}},
         makes=(
             *("bill_run", "billing_problem", "invoice", "rated_charge", "invoice_line"),
-            "outgoing_event",
+            *("allowance_draw", "outgoing_event"),
         ),
     ),
     Endpoint(
