@@ -8,6 +8,7 @@ from tests.business.billing.conftest import NOW, Company
 
 from counterfoil.bootstrap import Organisation
 from counterfoil.business.billing import commands
+from counterfoil.business.billing.explanation import explain_line
 from counterfoil.business.billing.queries import preview_invoice
 
 JANUARY = date(2024, 1, 1)
@@ -90,6 +91,30 @@ def test_the_counterfoil_keeps_the_formula_with_its_values(video: Company) -> No
             "result": Decimal("40.02"),
             "before": None,
         }
+    ]
+
+
+def test_the_counterfoil_says_it_in_words(organisation: Organisation) -> None:
+    company = Company(organisation)
+    company.load_prices(ACROSS)
+    company.open_account("ACME")
+    company.subscribe("R1", "ACME", "rooms", JANUARY, quantities={"managed_room": 3})
+    company.subscribe("C1", "ACME", "care", JANUARY, quantities={"premium": 2})
+    company.bill(FEBRUARY)
+    told = []
+    with company.database.transaction(now=NOW) as uow:
+        for row in uow.query("SELECT id FROM invoice_line ORDER BY position LIMIT 2"):
+            told += explain_line(uow, company.store, row["id"]).sentences
+    assert [sentence for sentence in told if ":" in sentence] == [
+        (
+            "The price is greatest(500 - amount('managed_room', 'account') * 0.5, 50) * quantity: "
+            "greatest(500 - 300 * 0.5, 50) * 2 = 700 USD."
+        ),
+        (
+            "The charge's condition is met: amount('premium', 'root') > 600 and "
+            "amount('video', 'root') >= 300: 700 > 600 and 300 >= 300."
+        ),
+        "Tier from 0 and above: 0 units × 0 + 7 = 7 USD.",
     ]
 
 

@@ -17,6 +17,7 @@ from counterfoil.business.billing.adjustment_trace import (
     read_trace,
     taken_back_sentences,
 )
+from counterfoil.business.billing.formula_sentences import formula_sentences
 from counterfoil.business.billing.price_explanation import (
     PricedItem,
     price_region_of,
@@ -248,6 +249,7 @@ def _sentences(
             f"{_plain(rated['included_quantity'])} {facts['unit']}s are included; without them "
             f"it would be {_plain(rated['list_amount'])} {currency}."
         )
+    said += formula_sentences(rated, facts["unit"])
     said += [_step_sentence(step, facts, currency) for step in rated["steps"]]
     if rated["days"] != rated["cycle_days"]:
         said.append(f"Served {rated['days']} of {rated['cycle_days']} days.")

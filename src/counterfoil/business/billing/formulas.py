@@ -239,13 +239,46 @@ def register_formulas(engine: Engine, terms: FormulaTerms) -> None:
             make_relation(engine, shape.name, shape, None)
 
 
+# Others may be billed while this is read. So what is rated here counts as rated here, whatever has
+# been stored of it since, and what was read to be compared with it counts as it was read.
+_KNOWN_AMOUNTS = f"""
+WITH compared AS ({{compared}}), known AS (
+    SELECT s.* FROM stored_amount s
+    WHERE s.subscription_charge_id NOT IN (SELECT subscription_charge_id FROM compared)
+      AND NOT EXISTS (SELECT 1 FROM charge_item i
+                      WHERE i.subscription_charge_id = s.subscription_charge_id
+                        AND i.cycle_start = s.cycle_start AND i.service_start <= s.service_start
+                        AND NOT i.counted_only)
+    UNION ALL BY NAME
+    SELECT c.subscription_id, c.charge_id, c.currency, b.service_start, b.exact_amount,
+           b.subscription_charge_id, b.cycle_start
+    FROM billed_charge b JOIN every_charge c USING (subscription_charge_id)
+    WHERE b.subscription_charge_id IN (SELECT subscription_charge_id FROM compared) {{again}}
+    UNION ALL BY NAME
+    SELECT *, -back AS exact_amount
+    FROM (SELECT * FROM reversed UNION ALL BY NAME SELECT * FROM tree_reversed)
+)
+SELECT subscription_id, charge_id, currency, service_start,
+       CAST(exact_amount AS {QUANTITY}) AS exact_amount
+FROM known
+"""
+_COMPARED = """
+SELECT subscription_charge_id FROM late_cycle
+UNION SELECT subscription_charge_id FROM every_charge WHERE billed_through > end_date
+"""
+_NOT_RATED_ANEW = """
+AND NOT EXISTS (SELECT 1 FROM charge_item i WHERE i.cycle_start = b.cycle_start
+                AND i.subscription_charge_id = b.subscription_charge_id AND NOT i.counted_only)
+"""
+
+
 def make_known_amounts(
     uow: UnitOfWork, engine: Engine, terms: FormulaTerms, *, anew: bool = False
 ) -> None:
-    """Make ``known_amount`` for ``charge_item``: what was billed, and with ``back`` in
-    ``reversed`` and ``tree_reversed`` is given back now.
+    """Make ``known_amount`` for ``charge_item``: what was billed or is given back.
 
-    ``anew`` leaves out what was billed of the cycles that are rated: they are rated as a whole.
+    ``anew`` leaves out what was billed of the cycles that are rated: they are rated as a whole, and
+    ``billed_charge`` holds everything billed of every charge.
     """
     span = None
     if terms.amount_charges:
@@ -261,19 +294,11 @@ def make_known_amounts(
         last=span[1],
     )
     engine.register("stored_amount", stored)
-    again = (
-        "WHERE NOT EXISTS (SELECT 1 FROM charge_item i WHERE i.cycle_start = s.cycle_start "
-        "AND i.subscription_charge_id = s.subscription_charge_id AND NOT i.counted_only)"
+    sql = _KNOWN_AMOUNTS.format(
+        compared="SELECT subscription_charge_id FROM every_charge" if anew else _COMPARED,
+        again=_NOT_RATED_ANEW if anew else "",
     )
-    columns = "subscription_id, charge_id, currency, service_start"
-    back = "".join(
-        f" UNION ALL SELECT {columns}, CAST(-back AS {QUANTITY}) FROM {name}"
-        for name in ("reversed", "tree_reversed")
-    )
-    engine.run(
-        f"CREATE TABLE known_amount AS SELECT {columns}, exact_amount FROM stored_amount s "
-        f"{again if anew else ''}{back}"
-    )
+    engine.run(f"CREATE TABLE known_amount AS {sql}")
 
 
 def _distinct(table: pa.Table, column: str) -> list[int]:

@@ -1,0 +1,39 @@
+"""The counterfoil of formulas: what each said, with which values, and what came of it.
+
+Everything was stored beside the amount when it was rated, so it explains itself whatever has become
+of the formula, the usage or the accounts since.
+"""
+
+from decimal import Decimal
+
+from counterfoil.platform.metadata import Record
+
+_MET = {"condition": "The charge's condition", "price_condition": "The price's condition"}
+
+
+def formula_sentences(rated: Record, unit: str) -> list[str]:
+    """One sentence for each formula that decided on a rated charge."""
+    return [_sentence(entry, rated, unit) for entry in rated["formulas"] or ()]
+
+
+def _sentence(entry: Record, rated: Record, unit: str) -> str:
+    told = _on_one_line(entry["told"])
+    stands = f"{_on_one_line(entry['formula'])}: {told}"
+    if entry["place"] in _MET:
+        return f"{_MET[entry['place']]} is met: {stands}."
+    if entry["place"] == "quantity_formula":
+        return f"The quantity is {stands} = {_plain(entry['result'])} {unit}s."
+    text = f"The price is {stands} = {_plain(entry['result'])} {rated['currency']}"
+    if entry["before"] is not None:
+        before = f"{_plain(entry['before'])} {rated['currency']}"
+        text += f", of which {before} is the quantity before"
+    return f"{text}."
+
+
+def _on_one_line(text: object) -> str:
+    return " ".join(str(text).split())
+
+
+def _plain(value: object) -> str:
+    """A decimal as people write it: thousands separated, no trailing zeros."""
+    return f"{Decimal(str(value)).normalize():,f}"
