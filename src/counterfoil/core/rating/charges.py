@@ -45,7 +45,7 @@ WITH place AS (
     JOIN price_epoch e USING (item_id, epoch_no)
     JOIN price r ON r.price_id = e.price_id
 ), counted AS (
-    SELECT item_id, epoch_no, bool_or(by_event) AS by_event, sum(events) AS events,
+    SELECT item_id, epoch_no, bool_or(by_event) AS by_event, CAST(sum(events) AS BIGINT) AS events,
            min(quantity_before) AS quantity_before, sum(quantity) AS quantity,
            sum(included_quantity) AS included_quantity
     FROM place GROUP BY item_id, epoch_no

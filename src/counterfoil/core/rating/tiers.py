@@ -38,8 +38,13 @@ def _tier_position(*, by_event: bool) -> Statement:
         "list_before_units": f"CASE WHEN {listed} AND p.continues THEN greatest({before}, 0) END",
     }
     if by_event:
-        columns["reach"] = "greatest(p.reach - r.included_quantity, 0)"
-        columns["list_reach"] = "greatest(p.list_reach, 0)"
+        # ``greatest`` would make a reach of zero where there is no pool.
+        columns["reach"] = (
+            "CASE WHEN p.reach IS NOT NULL THEN greatest(p.reach - r.included_quantity, 0) END"
+        )
+        columns["list_reach"] = (
+            "CASE WHEN p.list_reach IS NOT NULL THEN greatest(p.list_reach, 0) END"
+        )
     taken_off = ", ".join(f"CAST({sql} AS {QUANTITY}) AS {name}" for name, sql in columns.items())
     packed = ", ".join(f"{_packages(name)} AS {name}" for name in columns)
     sql = f"""
