@@ -129,7 +129,8 @@ def spark_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkPlace
     if missing is not None:
         pytest.skip(missing.message)
     folder = tmp_path_factory.mktemp("spark")
-    (folder / "spark-defaults.conf").write_text(_SPARK_DEFAULTS)
+    defaults = f"{_SPARK_DEFAULTS}spark.sql.warehouse.dir  {folder}/warehouse\n"
+    (folder / "spark-defaults.conf").write_text(defaults)
     with pytest.MonkeyPatch.context() as environment, spark_cluster(2) as cluster:
         environment.setenv("SPARK_CONF_DIR", str(folder))
         # Kernels of the tests are found where the tests are.

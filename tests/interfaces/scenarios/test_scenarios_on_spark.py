@@ -1,14 +1,19 @@
-"""All scenarios are rated on a Spark cluster to what they are rated to here."""
+"""All scenarios are rated by Spark to what they are rated to here, in both ways."""
 
+from decimal import Decimal
 from pathlib import Path
 
+import pyarrow.parquet as parquet
 import pytest
 from tests.conftest import SparkPlace
+from tests.interfaces.scenarios.merging import apart, merged
 from tests.interfaces.scenarios.recordings import Recordings
 
 from counterfoil.bootstrap import Settings
 from counterfoil.business.billing.buckets import from_stream, rate_bucket
 from counterfoil.business.billing.rating import RESULTS
+from counterfoil.business.billing.spark_sql import every_midnight, rating_in_spark_sql
+from counterfoil.platform.engine.duck import open_engine
 
 FILES = sorted((Path(__file__).parents[2] / "scenarios").glob("*.yaml"))
 
@@ -18,10 +23,6 @@ pytestmark = [
     pytest.mark.xdist_group("recordings"),
     pytest.mark.timeout(900),
 ]
-
-
-def rows(result: dict[str, bytes], name: str) -> list[str]:
-    return sorted(str(row) for row in from_stream(result[name]).to_pylist())
 
 
 def test_every_bucket_of_every_scenario_on_a_cluster(
@@ -38,4 +39,42 @@ def test_every_bucket_of_every_scenario_on_a_cluster(
     assert len({name for name, _ in got}) > 9 * len(FILES) // 10
     for key, (_, expected) in rated.items():
         for name in RESULTS:
-            assert rows(got[key], name) == rows(expected, name), (key, name)
+            rows = [from_stream(result[name]).to_pylist() for result in (got[key], expected)]
+            assert plain(rows[0]) == plain(rows[1]), (key, name)
+
+
+def test_spark_sql_rates_every_scenario_to_the_same(
+    spark_place: SparkPlace, recordings: Recordings, server: Settings, tmp_path: Path
+) -> None:
+    """All scenarios at once, as one set of relations."""
+    rated = [one for path in FILES for one in recordings.of(path, server)]
+    relations = merged([work for work, _ in rated])
+    usage = relations.pop("usage")
+    with open_engine() as engine:
+        for name, table in relations.items():
+            engine.register(name, table)
+        relations |= {"usage": usage, "midnight": every_midnight(engine)}
+        statements = list(rating_in_spark_sql(engine))
+
+    session = spark_place.session()
+    for name, table in relations.items():
+        parquet.write_table(table, tmp_path / f"{name}.parquet")
+        session.read.parquet(str(tmp_path / f"{name}.parquet")).createOrReplaceTempView(name)
+    for statement in statements:
+        session.sql(statement)
+
+    for name in RESULTS:
+        tables = [apart(from_stream(result[name]), n) for n, (_, result) in enumerate(rated)]
+        expected = [row for table in tables for row in table.to_pylist()]
+        columns = ", ".join(f"`{column}`" for column in tables[0].column_names)
+        got = session.sql(f"SELECT {columns} FROM {name}").collect()
+        assert plain([row.asDict(recursive=True) for row in got]) == plain(expected), name
+
+
+def plain(rows: list[dict[str, object]]) -> list[str]:
+    """Rows in an order of their own; a whole number is one, whatever its type."""
+    return sorted(str({name: whole(value) for name, value in row.items()}) for row in rows)
+
+
+def whole(value: object) -> object:
+    return int(value) if isinstance(value, Decimal) and value.as_tuple().exponent == 0 else value

@@ -20,7 +20,8 @@ SHAPE = {"usage": COLUMNS}
 
 
 def told(select: str) -> str:
-    return " ".join(in_spark_sql(f"SELECT {select} AS x FROM usage", SHAPE).split())
+    window = "WINDOW w AS (PARTITION BY name)" if "OVER w" in select else ""
+    return " ".join(in_spark_sql(f"SELECT {select} AS x FROM usage {window}", SHAPE).split())
 
 
 @pytest.mark.parametrize(
@@ -40,11 +41,23 @@ def told(select: str) -> str:
         ),
         ("list(name)", "NULLIF(COLLECT_LIST(usage.name), ARRAY())"),
         ("row_number() OVER ()", "ROW_NUMBER() OVER (ORDER BY 1)"),
+        (
+            "sum(size) OVER w - size",
+            "( SUM(usage.size) OVER w ) - usage.size",
+        ),
         ("any_value(name)", "ANY_VALUE(usage.name) IGNORE NULLS"),
     ],
 )
 def test_what_spark_is_told(duckdb: str, spark: str) -> None:
-    assert told(duckdb) == f"SELECT {spark} AS x FROM usage AS usage"
+    window = " WINDOW w AS (PARTITION BY usage.name)" if "OVER w" in duckdb else ""
+    assert told(duckdb) == f"SELECT {spark} AS x FROM usage AS usage{window}"
+
+
+def test_columns_that_meet_by_name_meet_by_their_place() -> None:
+    union = "SELECT size, name FROM usage UNION ALL BY NAME SELECT digits, size FROM usage"
+    left, right = " ".join(in_spark_sql(union, SHAPE).split()).split(" UNION ALL ")
+    assert left.startswith("SELECT size, name, NULL AS digits FROM ( SELECT usage.size")
+    assert right.startswith("SELECT size, NULL AS name, digits FROM ( SELECT usage.digits")
 
 
 def test_a_statement_knows_the_columns_of_those_before_it() -> None:

@@ -10,6 +10,7 @@ rewrites what the two engines compute differently:
   CAST(decimal AS BIGINT)   rounded as DuckDB does, where Spark would cut off
   date - date        a number of days, not an interval
   list(x)            null, not empty, when there is nothing
+  UNION BY NAME      by place
   row_number() OVER ()      an order must be named, be it that of a constant
 
 With ``SETTINGS`` a decimal keeps its scale, and a result that needs more than 38 digits is an error
@@ -96,6 +97,11 @@ def _rewritten(node: exp.Expr) -> exp.Expr:
             return _HUGE.copy()
         case exp.Window(this=exp.RowNumber()) if not (node.args.get("order") or node.alias):
             return _in_any_order(node)
+        case exp.Window() if node.alias and node.arg_key != "windows":
+            # Spark reads ``OVER w - x`` as a window that is named ``w-x``.
+            return exp.Paren(this=node.copy())
+        case exp.SetOperation() if node.args.get("by_name"):
+            return _by_place(node)
         case exp.ArrayAgg() | exp.Filter() | exp.ArraySort():
             return _null_when_empty(node)
     return node
@@ -136,6 +142,22 @@ def _in_any_order(node: exp.Window) -> exp.Expr:
     numbered = node.copy()
     numbered.set("order", exp.Order(expressions=[exp.Literal.number(1)]))
     return numbered
+
+
+def _by_place(node: exp.SetOperation) -> exp.Expr:
+    """A union whose columns meet by name, as one in which they meet by their place."""
+    sides = (node.left, node.right)
+    names = list(dict.fromkeys(name for side in sides for name in side.named_selects))
+    placed = node.copy()
+    placed.set("by_name", None)
+    for key, side in zip(("this", "expression"), sides, strict=True):
+        columns = [
+            exp.column(name) if name in side.named_selects else exp.alias_(exp.Null(), name)
+            for name in names
+        ]
+        rows = exp.Subquery(this=side.copy(), alias=exp.TableAlias(this=exp.to_identifier("side")))
+        placed.set(key, exp.select(*columns).from_(rows))
+    return placed
 
 
 def _null_when_empty(node: exp.Expr) -> exp.Expr:

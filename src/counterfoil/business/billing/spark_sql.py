@@ -1,0 +1,84 @@
+"""The rating of what is due as Spark SQL, for usage that already lies in Spark tables.
+
+A folder gets the relations of everything that is due, as Parquet files, and a script that reads
+them and a table or view ``usage``. It makes the tables of ``RESULTS``, to the same digits as a
+bill run would; it stores no invoice.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from counterfoil.business.billing.allowances import make_allowances
+from counterfoil.business.billing.bills import make_items
+from counterfoil.business.billing.rating import INPUTS, find_needs
+from counterfoil.business.billing.relations import midnight_relation
+from counterfoil.business.usage.store import UsageStore
+from counterfoil.core.rating.relations import MIDNIGHT, USAGE
+from counterfoil.core.rating.statements import PRICE_EPOCHS, rating_statements
+from counterfoil.platform.engine.duck import Engine, open_engine
+from counterfoil.platform.engine.spark_sql import SETTINGS, spark_statements
+from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+SCRIPT = "rating.sql"
+
+_DAYS = """
+SELECT time_zone, CAST(unnest(generate_series(min(service_start), max(service_end),
+                                              INTERVAL 1 DAY)) AS DATE)
+FROM charge_item WHERE kind = 'usage' GROUP BY time_zone
+"""
+
+
+def export_rating(
+    uow: UnitOfWork,
+    store: UsageStore,
+    folder: Path,
+    accounts: Sequence[int],
+    billing_date: date,
+    *,
+    usage_seen: int,
+) -> list[Path]:
+    """Write relations and script of what is due by ``billing_date`` of these billed accounts (ids)
+    into the folder, which is made; the files."""
+    folder = folder.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    with open_engine(temp_directory=folder) as engine:
+        make_items(uow, engine, store, accounts, billing_date, usage_seen=usage_seen)
+        make_allowances(uow, engine)
+        relations = {name: engine.arrow(f"SELECT * FROM {name}") for name in INPUTS}
+        relations[MIDNIGHT.name] = every_midnight(engine)
+        statements = list(rating_in_spark_sql(engine))
+    files = [folder / f"{name}.parquet" for name in relations]
+    views = []
+    for file, (name, table) in zip(files, relations.items(), strict=True):
+        pq.write_table(table, file)
+        views.append(f"CREATE OR REPLACE TEMPORARY VIEW {name} AS SELECT * FROM parquet.`{file}`")
+    columns = ", ".join(f"{name} {kind}" for name, kind in USAGE.columns.items())
+    script = f"-- Needs a table or view {USAGE.name} ({columns}); time is UTC, without a zone.\n"
+    script += ";\n\n".join((*views, *statements)) + ";\n"
+    (folder / SCRIPT).write_text(script, encoding="utf-8")
+    return [*files, folder / SCRIPT]
+
+
+def every_midnight(engine: Engine) -> pa.Table:
+    """``midnight`` of all days on which an epoch of ``charge_item`` could begin or end."""
+    return midnight_relation(engine.rows(_DAYS))
+
+
+def rating_in_spark_sql(engine: Engine) -> Iterator[str]:
+    """Spark's statements that make ``RESULTS`` as tables, from what is on the engine, ``midnight``
+    and ``usage``."""
+    inputs = {
+        name: {str(row[0]): str(row[1]) for row in engine.rows(f"DESCRIBE {name}")}
+        for name in INPUTS
+    }
+    inputs |= {USAGE.name: USAGE.columns, MIDNIGHT.name: MIDNIGHT.columns}
+    statements = (*PRICE_EPOCHS, *rating_statements(find_needs(engine)))
+    for name, value in SETTINGS.items():
+        yield f"SET {name} = {value}"
+    for name, sql in spark_statements([(one.name, one.sql) for one in statements], inputs):
+        yield f"DROP TABLE IF EXISTS {name}"
+        yield f"CREATE TABLE {name} USING parquet AS\n{sql}"
