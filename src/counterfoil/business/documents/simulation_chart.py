@@ -1,5 +1,5 @@
 """The chart of a simulation: per currency what the charges cost before and after, and the accounts
-that change most."""
+that change most. What does not change is left out where something does."""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -22,7 +22,12 @@ _PARSE = {"amount": "number"}
 
 def simulation_chart(report: Simulation) -> Spec:
     """The specification: one section per currency, amounts in its major units."""
-    sections = [_section(report, total) for total in report.totals]
+    changing = {row.currency for row in report.products if row.amounts.change}
+    sections = [
+        _section(report, total)
+        for total in report.totals
+        if total.currency in changing or not changing
+    ]
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
         "config": {
@@ -52,6 +57,7 @@ _NOTHING: Spec = {"title": "Nothing was rated", "data": {"values": []}, "mark": 
 def _section(report: Simulation, total: Row) -> dict[str, object]:
     currency = total.currency
     products = [row for row in report.products if row.currency == currency]
+    products = [row for row in products if row.amounts.change] or products
     accounts = [row for row in report.accounts if row.currency == currency and row.amounts.change]
     panels = [_cost_panel(products[:SHOWN])]
     if accounts:
@@ -171,4 +177,9 @@ def _money(amount: Decimal) -> str:
 def change_text(row: Row) -> str:
     """A change with its sign, and in percent where there was something before."""
     text = f"{row.amounts.change:+,f}"
-    return text if row.change_percent is None else f"{text} ({row.change_percent:+f} %)"
+    percent = row.change_percent
+    if percent is None:
+        return text
+    if not percent and row.amounts.change:
+        return f"{text} (< 0.1 %)"
+    return f"{text} ({percent:+f} %)"

@@ -102,7 +102,10 @@ def print_report(report: Simulation) -> None:
     days = f"cycles that begin from {report.window.start} to before {report.window.end}"
     if not report.totals:
         typer.echo(f"No {days} were rated.")
-    _print_rows("By product and charge", ("product", "charge"), report.products)
+    charges = [row for row in report.products if row.amounts.change]
+    _print_rows("By product and charge", ("product", "charge"), charges)
+    if len(charges) < len(report.products):
+        typer.echo(f"Charges that do not change: {len(report.products) - len(charges)}.")
     changed = [row for row in report.accounts if row.amounts.change]
     _print_rows("By account", ("account", "name"), changed[:ACCOUNTS_SHOWN])
     if len(changed) > ACCOUNTS_SHOWN:
