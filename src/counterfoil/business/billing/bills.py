@@ -18,6 +18,7 @@ from counterfoil.business.billing.formulas import (
     make_known_amounts,
     register_formulas,
 )
+from counterfoil.business.billing.incentives import apply_incentives, draw_balances
 from counterfoil.business.billing.loading import (
     load_billed_charges,
     load_charges,
@@ -33,7 +34,9 @@ from counterfoil.business.billing.relations import (
     midnight_relation,
     usage_between,
 )
+from counterfoil.business.incentives.loading import Present, find_present, load_whole_trees
 from counterfoil.business.usage.store import BUCKETS, UsageStore, visible_segments
+from counterfoil.core.rating.bounds import BOUNDS
 from counterfoil.core.rating.relations import QUANTITY, USAGE
 from counterfoil.platform.engine.duck import Engine, open_engine
 from counterfoil.platform.engine.runner import IN_THIS_PROCESS, Runner
@@ -45,7 +48,8 @@ class Bills:
     """What some accounts are billed; nothing is stored yet.
 
     ``invoices``: invoice_no, account_id, kind, currency, invoice_date, due_date, total, snapshot.
-    ``rated_charges``: charge_no, invoice_no and the fields of the entity rated_charge.
+    ``rated_charges``: charge_no, invoice_no and the fields of the entity rated_charge;
+    applies_to_no is the charge_no that applies_to_id stands for.
     ``lines``: charge_no, invoice_no, position and the fields of the entity invoice_line.
     ``billed_through``: subscription_charge_id, billed_through.
     ``draws``: charge_no and the fields of the entity allowance_draw.
@@ -101,43 +105,86 @@ SELECT DISTINCT billed_account_id, 'open_draft',
 FROM charged WHERE billed_account_id IN (SELECT account_id FROM open_draft)
 """
 
+_RATED_ROWS = """
+SELECT i.item_id, i.billed_account_id, i.account_id, i.root_id, i.account_name, i.site_name,
+       i.product_id, i.product_name, i.rate_plan_id, i.charge_id, i.charge_name,
+       i.subscription_id, i.subscription_charge_id, i.kind, i.currency, i.minor_digits, i.unit,
+       i.cycle_start, i.cycle_end, r.service_start, r.service_end, r.service_start AS counts_on,
+       NULL::BIGINT AS reverses_id, r.price_id, r.layer, r.quantity, r.quantity_before,
+       r.included_quantity, r.events, r.days, r.cycle_days, r.unit_amount,
+       r.list_amount, r.exact_amount, r.amount,
+       CAST(coalesce(to_json(s.steps), '[]') AS VARCHAR) AS steps, t.formulas, i.late,
+       NULL::BIGINT AS discount_id, NULL::BIGINT AS holder_id
+FROM rated r JOIN due_item i USING (item_id) JOIN priced_epoch s USING (item_id, epoch_no)
+LEFT JOIN formula_trace t USING (item_id, epoch_no)
+"""
+
+_REVERSED_ROWS = """
+SELECT NULL, b.billed_account_id, b.account_id, b.root_id, b.account_name, b.site_name,
+       b.product_id, b.product_name, b.rate_plan_id, b.charge_id,
+       coalesce(b.applied_name, b.charge_name), b.subscription_id, b.subscription_charge_id,
+       'reversal', b.currency, b.minor_digits, CASE WHEN b.applied_name IS NULL THEN b.unit ELSE ''
+       END, b.cycle_start, b.cycle_end, b.service_start, b.service_end, b.counts_on,
+       b.rated_charge_id, b.price_id, b.layer, b.billed_quantity,
+       CAST(0 AS DECIMAL(38,15)), CAST(0 AS DECIMAL(38,15)), 0,
+       b.service_end - b.service_start, b.cycle_days, NULL,
+       CAST(-b.back AS DECIMAL(38,15)), CAST(-b.back AS DECIMAL(38,15)),
+       CAST(-b.back AS DECIMAL(20,4)), '[]', NULL, false, b.discount_id, b.holder_id
+FROM reversed b WHERE b.back <> 0
+"""
+
+_BOUNDED_ROWS = """
+SELECT b.item_id, i.billed_account_id, i.account_id, i.root_id, i.account_name, i.site_name,
+       i.product_id, i.product_name, i.rate_plan_id, i.charge_id,
+       i.charge_name || ' (' || b.kind || ')', i.subscription_id, i.subscription_charge_id,
+       b.kind, i.currency, i.minor_digits, '', i.cycle_start, i.cycle_end, i.service_start,
+       i.service_end, i.service_start, NULL, NULL, NULL, 0, 0, 0, 0,
+       i.service_end - i.service_start, i.cycle_end - i.cycle_start, NULL, b.amount, b.amount,
+       b.amount, CAST(to_json([struct_pack(bound := b.bound, cost := b.cost)]) AS VARCHAR),
+       NULL, i.late, NULL, NULL
+FROM bounded b JOIN due_item i USING (item_id)
+"""
+
+# What changes another row follows it. ``row_no`` counts in the order of the invoice.
 _CHARGED = """
-WITH charged AS (
-    SELECT i.billed_account_id, i.account_name, i.site_name, i.product_name, i.charge_name,
-           i.subscription_id, i.subscription_charge_id, i.kind, i.currency, i.unit,
-           i.cycle_start, i.cycle_end, r.service_start, r.service_end,
-           NULL::BIGINT AS reverses_id, r.price_id, r.layer, r.quantity, r.quantity_before,
-           r.included_quantity, r.events, r.days, r.cycle_days, r.unit_amount,
-           r.list_amount, r.exact_amount, r.amount,
-           CAST(coalesce(to_json(s.steps), '[]') AS VARCHAR) AS steps, t.formulas, i.late
-    FROM rated r JOIN due_item i USING (item_id) JOIN priced_epoch s USING (item_id, epoch_no)
-    LEFT JOIN formula_trace t USING (item_id, epoch_no)
-    UNION ALL
-    SELECT b.billed_account_id, b.account_name, b.site_name, b.product_name, b.charge_name,
-           b.subscription_id, b.subscription_charge_id, 'reversal', b.currency, b.unit,
-           b.cycle_start, b.cycle_end, b.service_start, b.service_end,
-           b.rated_charge_id, b.price_id, b.layer, b.billed_quantity,
-           CAST(0 AS DECIMAL(38,15)), CAST(0 AS DECIMAL(38,15)), 0,
-           b.service_end - b.service_start, b.cycle_days, NULL,
-           CAST(-b.back AS DECIMAL(38,15)), CAST(-b.back AS DECIMAL(38,15)),
-           CAST(-b.back AS DECIMAL(20,4)), '[]', NULL, false
-    FROM reversed b WHERE b.back <> 0
+WITH charged AS ({rows}), placed AS (
+    SELECT c.*, c.kind IN ('minimum', 'maximum') AS bounds,
+           row_number() OVER (ORDER BY c.billed_account_id, c.account_name,
+               c.site_name NULLS FIRST, c.product_name, c.charge_name, c.subscription_id,
+               c.service_start, c.kind, c.subscription_charge_id) AS row_no
+    FROM charged c WHERE c.billed_account_id NOT IN (SELECT account_id FROM problem)
 )
-SELECT *, NULL::BIGINT AS adjustment_no FROM charged
-WHERE billed_account_id NOT IN (SELECT account_id FROM problem)
+SELECT p.* EXCLUDE (bounds), b.row_no AS applies_to_row, 0 AS section,
+       NULL::BIGINT AS commitment_id, NULL::BIGINT AS subject_id,
+       NULL::BIGINT AS prepaid_grant_id, NULL::BIGINT AS commitment_part,
+       NULL::BIGINT AS adjustment_no
+FROM placed p
+LEFT JOIN (SELECT item_id, max(row_no) AS row_no FROM placed
+           WHERE NOT bounds AND item_id IS NOT NULL GROUP BY item_id) b
+  ON b.item_id = p.item_id AND p.bounds
+"""
+
+_BILLED_BOUND = """
+SELECT i.item_id, b.kind, sum(b.amount) AS amount
+FROM due_item i JOIN billed_charge b USING (subscription_charge_id, cycle_start)
+WHERE i.late AND b.kind IN ('minimum', 'maximum') GROUP BY i.item_id, b.kind
 """
 
 _NUMBERED = """
-SELECT c.*, coalesce(p.parts, 0) + row_number() OVER (PARTITION BY c.subscription_charge_id,
-           c.cycle_start, c.service_start ORDER BY c.kind, c.reverses_id) - 1 AS part,
-       row_number() OVER (ORDER BY c.billed_account_id, c.account_name, c.site_name NULLS FIRST,
-           c.product_name, c.charge_name, c.subscription_id, c.service_start, c.kind,
-           c.subscription_charge_id) AS charge_no
+SELECT c.*, coalesce(c.commitment_part, coalesce(p.parts, 0)
+           + row_number() OVER (PARTITION BY c.subscription_charge_id, c.cycle_start,
+                                c.service_start ORDER BY c.applies_to_row NULLS FIRST, c.kind,
+                                c.reverses_id, c.row_no) - 1) AS part,
+       row_number() OVER (ORDER BY c.billed_account_id, coalesce(c.section, 0) = 2, c.account_name,
+           coalesce(c.section, 0), c.site_name NULLS FIRST, c.product_name,
+           coalesce(b.charge_name, c.charge_name), c.subscription_id, c.service_start,
+           coalesce(b.kind, c.kind), c.subscription_charge_id,
+           coalesce(c.applies_to_row, c.row_no), c.row_no) AS charge_no
 FROM charged c
+LEFT JOIN charged b ON b.row_no = c.applies_to_row
 LEFT JOIN (SELECT subscription_charge_id, cycle_start, count(*) AS parts FROM earlier_charge
            GROUP BY ALL) p
   ON p.subscription_charge_id = c.subscription_charge_id AND p.cycle_start = c.cycle_start
-WHERE c.billed_account_id NOT IN (SELECT account_id FROM problem)
 """
 
 # What an adjustment took back no longer counts, nor what was given back of it before; what stands
@@ -164,7 +211,9 @@ GROUP BY c.billed_account_id
 
 _RATED_CHARGES = """
 SELECT c.charge_no, i.invoice_no, c.subscription_charge_id, c.kind, c.cycle_start, c.cycle_end,
-       c.service_start, c.service_end, c.part, c.reverses_id, c.price_id, c.layer,
+       c.service_start, c.service_end, c.part, c.reverses_id, a.charge_no AS applies_to_no,
+       c.discount_id, c.holder_id, c.commitment_id, c.subject_id, c.prepaid_grant_id,
+       c.price_id, c.layer,
        CAST(c.quantity AS DECIMAL(38,15)) AS quantity,
        CAST(c.quantity_before AS DECIMAL(38,15)) AS quantity_before,
        CAST(c.included_quantity AS DECIMAL(38,15)) AS included_quantity,
@@ -174,17 +223,20 @@ SELECT c.charge_no, i.invoice_no, c.subscription_charge_id, c.kind, c.cycle_star
        CAST(c.exact_amount AS DECIMAL(38,15)) AS exact_amount,
        CAST(c.amount AS DECIMAL(20,4)) AS amount, c.currency, c.steps, c.formulas,
        c.adjustment_no
-FROM numbered c JOIN invoice i ON i.account_id = c.billed_account_id ORDER BY c.charge_no
+FROM numbered c JOIN invoice i ON i.account_id = c.billed_account_id
+LEFT JOIN numbered a ON a.row_no = c.applies_to_row
+ORDER BY c.charge_no
 """
 
 _LINES = """
 SELECT c.charge_no, i.invoice_no,
        row_number() OVER (PARTITION BY i.invoice_no ORDER BY c.charge_no) AS position,
        c.account_name, c.site_name, c.product_name,
-       CASE WHEN c.kind IN ('reversal', 'adjustment') OR c.late AND c.quantity < 0
+       CASE WHEN c.kind IN ('reversal', 'adjustment')
+                 OR c.late AND c.kind = 'usage' AND c.quantity < 0
             THEN 'Credit: ' || c.charge_name
             WHEN c.adjustment_no IS NOT NULL THEN c.charge_name || ' (rated again)'
-            WHEN c.late AND c.part > 0 THEN c.charge_name || ' (late usage)'
+            WHEN c.late AND c.kind = 'usage' AND c.part > 0 THEN c.charge_name || ' (late usage)'
             ELSE c.charge_name END AS description,
        c.service_start, c.service_end, CAST(c.quantity AS DECIMAL(38,15)) AS quantity, c.unit,
        c.unit_amount, CAST(c.amount AS DECIMAL(20,4)) AS amount
@@ -195,10 +247,12 @@ FROM numbered c JOIN invoice i ON i.account_id = c.billed_account_id ORDER BY c.
 _BILLED_THROUGH = """
 SELECT subscription_charge_id, max(day) AS billed_through FROM (
     SELECT subscription_charge_id, service_end AS day FROM due_item
-    WHERE NOT late AND billed_account_id NOT IN (SELECT account_id FROM problem)
+    WHERE NOT late AND billed_account_id IN (SELECT billed_account_id FROM profile)
+      AND billed_account_id NOT IN (SELECT account_id FROM problem)
     UNION ALL
     SELECT subscription_charge_id, end_date FROM charge
     WHERE billed_through > end_date
+      AND billed_account_id IN (SELECT billed_account_id FROM profile)
       AND billed_account_id NOT IN (SELECT account_id FROM problem))
 GROUP BY subscription_charge_id
 """
@@ -213,16 +267,45 @@ def compute_bills(
     usage_seen: int,
     threads: int | None = None,
     runner: Runner = IN_THIS_PROCESS,
+    lock: bool = False,
 ) -> Bills:
     """Bill everything due by ``billing_date`` of these billed accounts (ids), storing nothing.
 
     ``usage_seen`` is the highest usage segment earlier bill runs considered: usage of newer ones
     for cycles already billed is late and billed as its own line. ``runner`` says where it is rated.
+    With ``lock`` the discounts and balances used are locked until the unit of work ends: for bills
+    that will be stored.
     """
+    present = find_present(uow)
+    asked, accounts = accounts, _whole_trees(uow, accounts, present)
     with open_engine(threads=threads) as engine:
         make_items(uow, engine, store, accounts, billing_date, usage_seen=usage_seen)
         make_charged(uow, engine, store, runner)
-        return assemble(uow, engine, accounts, billing_date)
+        exclude_drafts(uow, engine, accounts)
+        apply_incentives(uow, engine, accounts, billing_date, present, lock=lock)
+        _keep_only(engine, asked)
+        engine.register("profile", load_profiles(uow, asked))
+        if present.grants:
+            draw_balances(uow, engine, billing_date, lock=lock)
+        return _make_documents(engine, billing_date)
+
+
+def _whole_trees(uow: UnitOfWork, accounts: Sequence[int], present: Present) -> Sequence[int]:
+    """The accounts with all others on whose bills their incentives depend."""
+    if present.discounts or present.commitments:
+        return load_whole_trees(uow, accounts)
+    return accounts
+
+
+def _keep_only(engine: Engine, accounts: Sequence[int]) -> None:
+    """Forget what was computed of other billed accounts than these."""
+    asked = pa.table({"account_id": pa.array(list(accounts), pa.int64())})
+    engine.register("asked", asked)
+    for relation, column in (
+        ("charged", "billed_account_id"),
+        ("problem", "account_id"),
+    ):
+        engine.run(f"DELETE FROM {relation} WHERE {column} NOT IN (SELECT account_id FROM asked)")
 
 
 def make_items(
@@ -306,7 +389,19 @@ def make_charged(
     engine.run(f"CREATE TABLE problem AS {_NO_PRICE}")
     engine.run(f"INSERT INTO problem {_NO_TIER}")
     engine.run(f"INSERT INTO problem {_NO_VALUE}")
-    engine.run(f"CREATE TABLE charged AS {_CHARGED}")
+    rows = [_RATED_ROWS, _REVERSED_ROWS]
+    if _has_bounds(engine):
+        engine.run(f"CREATE TABLE billed_bound AS {_BILLED_BOUND}")
+        for statement in BOUNDS:
+            engine.run(statement.create)
+        rows.append(_BOUNDED_ROWS)
+    engine.run(f"CREATE TABLE charged AS {_CHARGED.format(rows=' UNION ALL '.join(rows))}")
+
+
+def _has_bounds(engine: Engine) -> bool:
+    """Whether any price has a minimum or maximum per cycle."""
+    found = engine.row("SELECT count(minimum_amount) + count(maximum_amount) FROM price")
+    return bool(found[0])
 
 
 def _buckets(engine: Engine) -> list[int]:
@@ -314,11 +409,22 @@ def _buckets(engine: Engine) -> list[int]:
     return [int(row[0]) for row in engine.rows(f"SELECT DISTINCT root_id % {BUCKETS} FROM charge")]
 
 
-def assemble(uow: UnitOfWork, engine: Engine, accounts: Sequence[int], billing_date: date) -> Bills:
-    """Make invoices and lines of ``charged``."""
-    engine.register("profile", load_profiles(uow, accounts))
+def exclude_drafts(uow: UnitOfWork, engine: Engine, accounts: Sequence[int]) -> None:
+    """Take the accounts that have a draft out of ``charged``."""
     engine.register("open_draft", load_open_drafts(uow, accounts))
     engine.run(f"INSERT INTO problem {_OPEN_DRAFT}")
+    engine.run("DELETE FROM charged WHERE billed_account_id IN (SELECT account_id FROM problem)")
+
+
+def assemble(uow: UnitOfWork, engine: Engine, accounts: Sequence[int], billing_date: date) -> Bills:
+    """Make invoices and lines of ``charged``, without the accounts that have a draft."""
+    engine.register("profile", load_profiles(uow, accounts))
+    exclude_drafts(uow, engine, accounts)
+    return _make_documents(engine, billing_date)
+
+
+def _make_documents(engine: Engine, billing_date: date) -> Bills:
+    """Make invoices and lines of ``charged``, with ``profile`` (loading.load_profiles)."""
     engine.run(f"CREATE TABLE numbered AS {_NUMBERED}")
     invoice = _INVOICE.format(billing_date=billing_date.isoformat())
     engine.run(f"CREATE TABLE invoice AS {invoice}")

@@ -138,7 +138,7 @@ def discard_drafts(database: Database, *, now: datetime) -> int:
         )
         uow.execute(_FORGET_USAGE_SEEN)
         deleted = uow.execute("DELETE FROM invoice WHERE state = 'draft'")
-        uow.execute(_RESTORE_BILLED_THROUGH, charges=[row["id"] for row in charges])
+        uow.execute(_RESTORE_BILLED_THROUGH, charges=[row["id"] for row in charges if row["id"]])
         return deleted
 
 
@@ -282,6 +282,7 @@ def _bill_batch(
                 usage_seen=order.usage_seen,
                 threads=order.threads,
                 runner=runner,
+                lock=True,
             )
             return save_bills(uow, bills, order)
     except NotComputable as fault:
@@ -308,7 +309,7 @@ def save_bills(uow: UnitOfWork, bills: Bills, order: BatchOrder) -> BillRunSumma
     charge_ids = uow.allocate_ids("rated_charge", bills.rated_charges.num_rows)
     uow.copy_in("invoice", _invoice_rows(bills.invoices, invoice_ids, order.bill_run_id))
     adjustment_ids = _save_adjustments(uow, bills.adjustments, invoice_ids)
-    charges = _adjusted(bills.rated_charges, adjustment_ids)
+    charges = _adjusted(_applied(bills.rated_charges, charge_ids), adjustment_ids)
     uow.copy_in("rated_charge", _numbered(charges, invoice_ids, charge_ids, "id"))
     lines = _numbered(bills.lines, invoice_ids, charge_ids, "rated_charge_id")
     uow.copy_in("invoice_line", lines)
@@ -377,6 +378,14 @@ def _invoice_rows(invoices: pa.Table, ids: Sequence[int], run_id: int) -> pa.Tab
     table = table.append_column("id", pa.array(ids, pa.int64()))
     table = table.append_column("state", pa.array(["draft"] * rows, pa.string()))
     return table.append_column("bill_run_id", pa.array([run_id] * rows, pa.int64()))
+
+
+def _applied(charges: pa.Table, charge_ids: Sequence[int]) -> pa.Table:
+    """Replace the number of the charge that a charge applies to by its record id."""
+    numbers = charges.column("applies_to_no").to_pylist()
+    ids = [None if number is None else charge_ids[number - 1] for number in numbers]
+    table = charges.drop_columns(["applies_to_no"])
+    return table.append_column("applies_to_id", pa.array(ids, pa.int64()))
 
 
 def _numbered(

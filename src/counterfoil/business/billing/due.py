@@ -155,10 +155,11 @@ FROM (SELECT * FROM rated_item UNION ALL BY NAME SELECT * FROM counted_item)
 # Service that was billed but is no longer given: each recurring or one-time charge billed
 # beyond the end gives back its share of days of the amount as billed, less what earlier reversals
 # gave back. Usage is given back when it was billed for days wholly after the end; a cycle that was
-# cut short is rated again (see _LATE_CYCLE).
+# cut short is rated again (see _LATE_CYCLE). So are minimums, maximums and discounts of a charge.
 _REVERSIBLE = """
 SELECT b.rated_charge_id, d.*, b.cycle_start, b.cycle_end, b.price_id, b.layer,
        b.amount AS billed_amount, b.quantity AS billed_quantity, m.minor_digits,
+       b.discount_id, b.holder_id, b.applied_name, b.service_start AS counts_on,
        greatest(d.end_date, b.service_start) AS service_start,
        coalesce(r.given_back_from, b.service_end) AS service_end,
        b.service_end - greatest(d.end_date, b.service_start) AS days,
@@ -171,8 +172,9 @@ LEFT JOIN (SELECT reverses_id, -sum(amount) AS given_back, min(service_start) AS
            FROM billed_charge WHERE kind = 'reversal' GROUP BY reverses_id) r
   ON r.reverses_id = b.rated_charge_id
 WHERE d.billed_through > d.end_date AND b.service_end > d.end_date
-  AND (b.kind = 'recurring' AND d.proration = 'by_day' OR b.kind = 'one_time'
-       OR b.kind = 'usage' AND b.service_start >= d.end_date)
+  AND b.kind <> 'reversal'
+  AND (d.kind = 'recurring' AND d.proration = 'by_day' OR d.kind = 'one_time'
+       OR d.kind = 'usage' AND b.service_start >= d.end_date)
   AND coalesce(r.given_back_from, b.service_end) > greatest(d.end_date, b.service_start)
 """
 

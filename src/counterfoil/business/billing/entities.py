@@ -134,18 +134,30 @@ ADJUSTMENT = Entity(
     ),
 )
 
+KINDS = ("one_time", "recurring", "usage", "reversal", "adjustment")
+"""Kinds of rated charges that stand for service, given or taken back."""
+
+APPLIED_KINDS = ("minimum", "maximum", "discount", "true_up", "prepaid")
+"""Kinds that change what other rated charges come to."""
+
 RATED_CHARGE = Entity(
     name="rated_charge",
     plural="rated_charges",
-    help="The priced result for one subscription charge and service period, with its counterfoil.",
+    help="The priced result for one subscription charge and service period, or what a minimum, "
+    "discount, commitment or prepaid balance adds to it; with its counterfoil.",
     created_by_command=True,
     history=False,
-    unique=(("subscription_charge_id", "cycle_start", "service_start", "part"),),
+    unique=(
+        ("subscription_charge_id", "cycle_start", "service_start", "part"),
+        ("discount_id", "applies_to_id"),
+        ("commitment_id", "subject_id", "cycle_start", "part"),
+        ("prepaid_grant_id", "invoice_id"),
+    ),
     indexes=(("invoice_id",),),
     fields=(
         reference("invoice", required=True, on_delete="cascade"),
-        reference("subscription_charge", required=True),
-        choice("kind", ("one_time", "recurring", "usage", "reversal", "adjustment"), required=True),
+        reference("subscription_charge", help="Empty for a commitment and for a prepaid balance."),
+        choice("kind", (*KINDS, *APPLIED_KINDS), required=True),
         date("cycle_start", required=True),
         date("cycle_end", required=True),
         date("service_start", required=True),
@@ -170,6 +182,21 @@ RATED_CHARGE = Entity(
             help="The adjustment this belongs to: what it takes back (kind adjustment), or what "
             "stands in its place.",
         ),
+        reference(
+            "rated_charge",
+            indexed=True,
+            on_delete="cascade",
+            help="The rated charge that a minimum, maximum or discount changes.",
+            name="applies_to_id",
+        ),
+        reference("discount"),
+        reference("account", name="holder_id", help="Whose discount it is."),
+        reference("commitment"),
+        integer(
+            "subject_id",
+            help="The subscription a commitment is kept by; 0 when it is not one subscription's.",
+        ),
+        reference("prepaid_grant"),
         reference("price"),
         choice("layer", LAYER_NAMES),
         decimal("quantity", 38, 15, required=True, help="Priced units of this rated charge."),

@@ -30,6 +30,7 @@ SELECT sc.id AS subscription_charge_id, sc.subscription_id, b.account_id, b.bill
        c.meter_id, coalesce(m.aggregation, 'sum') AS aggregation,
        c.event_minimum, c.event_increment, c.unit_size, c.unit,
        c.name AS charge_name, pr.name AS product_name, a.name AS account_name,
+       rp.id AS rate_plan_id, pr.id AS product_id,
        st.name AS site_name, a.root_id, s.site_id, s.contact_id, s.contract_id,
        coalesce(st.price_region_id, region.price_region_id) AS price_region_id,
        sc.quantity, sc.start_date, sc.end_date, sc.billed_through,
@@ -77,12 +78,17 @@ WHERE a.root_id = ANY(:roots)
 _BILLED_CHARGES = """
 SELECT r.id AS rated_charge_id, r.subscription_charge_id, r.kind, r.cycle_start, r.cycle_end,
        r.service_start, r.service_end, r.reverses_id, r.price_id, r.layer, r.quantity,
-       r.exact_amount, r.list_amount, r.amount
+       r.exact_amount, r.list_amount, r.amount, r.discount_id, r.holder_id,
+       CASE WHEN r.kind IN ('minimum', 'maximum', 'discount')
+            THEN (SELECT l.description FROM invoice_line l WHERE l.rated_charge_id = r.id) END
+           AS applied_name,
+       (SELECT d.kind FROM discount d WHERE d.id = r.discount_id) AS discount_kind
 FROM rated_charge r WHERE r.subscription_charge_id = ANY(:subscription_charges)
 """
 
 _PROFILES = """
-SELECT p.account_id AS billed_account_id, p.currency, p.payment_terms_days::int AS terms_days,
+SELECT p.account_id AS billed_account_id, a.name AS account_name, p.currency,
+       p.payment_terms_days::int AS terms_days,
        jsonb_build_object(
            'seller', (SELECT to_jsonb(s) - '{id,created_at,updated_at,row_version}'::text[]
                       FROM seller s ORDER BY s.id LIMIT 1),

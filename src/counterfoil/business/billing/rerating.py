@@ -25,6 +25,7 @@ from counterfoil.business.billing.loading import billed_accounts, load_line_name
 from counterfoil.business.billing.window import BILLED, OVERLAPPING, Window, rate_window
 from counterfoil.business.usage.store import UsageStore
 from counterfoil.core.money.currencies import CURRENCIES, exponent
+from counterfoil.core.money.exact_sql import half_up, minor_units, power_of_ten, raw
 from counterfoil.core.money.rounding import round_half_up
 from counterfoil.platform.engine.duck import NotComputable, open_engine
 from counterfoil.platform.metadata import Record
@@ -56,7 +57,7 @@ WITH item AS (
 ), billed AS (
     SELECT subscription_charge_id, cycle_start, sum(amount) AS amount, sum(exact_amount) AS exact,
            bool_or(reverses_id IS NOT NULL) AS shared
-    FROM billed_charge GROUP BY ALL
+    FROM billed_charge WHERE discount_id IS NULL GROUP BY ALL
 ), compared AS (
     SELECT i.*, coalesce(b.amount, 0) AS billed, coalesce(r.amount, 0) AS now,
            abs(coalesce(r.exact, 0) - coalesce(b.exact, 0)) AS apart,
@@ -81,7 +82,7 @@ WITH given_back AS (
     FROM billed_charge b
     JOIN difference d USING (subscription_charge_id, cycle_start)
     LEFT JOIN given_back g ON g.reverses_id = b.rated_charge_id
-    WHERE b.reverses_id IS NULL
+    WHERE b.reverses_id IS NULL AND b.discount_id IS NULL
 )
 SELECT c.billed_account_id, c.account_name, c.site_name, c.product_name, c.charge_name,
        c.subscription_id, c.subscription_charge_id, 'adjustment' AS kind, c.currency, c.unit,
@@ -92,6 +93,40 @@ SELECT c.billed_account_id, c.account_name, c.site_name, c.product_name, c.charg
        t.back AS list_amount, t.back AS exact_amount, t.back AS amount,
        '[]' AS steps, false AS late, t.adjustment_no
 FROM taken t JOIN charge c USING (subscription_charge_id)
+"""
+
+_SCALED = half_up(
+    f"({raw('o.amount', 4)} * {raw('CAST(d.now AS DECIMAL(20,4))', 4)})",
+    f"({raw('CAST(d.billed AS DECIMAL(20,4))', 4)} * {power_of_ten('d.minor_digits', 4)})",
+)
+
+# A percentage is one of the new amount, too. Other discounts stay as they were given, and so does
+# what cannot be scaled.
+_DISCOUNTS = f"""
+INSERT INTO charged BY NAME
+WITH old AS (
+    SELECT subscription_charge_id, cycle_start, discount_id, holder_id,
+           CAST(sum(amount) AS DECIMAL(20,4)) AS amount, max(applied_name) AS name
+    FROM billed_charge WHERE discount_kind IN ('percentage', 'volume') GROUP BY ALL
+), scaled AS (
+    SELECT o.*, d.* EXCLUDE (subscription_charge_id, cycle_start),
+           {minor_units(_SCALED, "d.minor_digits")} AS scaled
+    FROM old o JOIN difference d USING (subscription_charge_id, cycle_start)
+    WHERE d.billed > 0 AND d.now >= 0
+)
+SELECT c.billed_account_id, c.account_name, c.site_name, c.product_name, s.name AS charge_name,
+       c.subscription_id, c.subscription_charge_id, 'discount' AS kind, c.currency, '' AS unit,
+       s.cycle_start, s.cycle_end, s.cycle_start AS service_start, s.cycle_end AS service_end,
+       0 AS quantity, 0 AS quantity_before, 0 AS included_quantity, 0 AS events,
+       s.cycle_end - s.cycle_start AS days, s.cycle_end - s.cycle_start AS cycle_days,
+       s.scaled - s.amount AS list_amount, s.scaled - s.amount AS exact_amount,
+       s.scaled - s.amount AS amount, s.discount_id, s.holder_id,
+       CAST(to_json([struct_pack(kind := 'adjusted', before := s.amount, now := s.scaled,
+           billed := CAST(s.billed AS DECIMAL(20,4)),
+           rated := CAST(s.now AS DECIMAL(20,4)))]) AS VARCHAR) AS steps,
+       false AS late, s.adjustment_no
+FROM scaled s JOIN charge c USING (subscription_charge_id)
+WHERE s.scaled <> s.amount
 """
 
 _IN_PLACE = """
@@ -155,6 +190,7 @@ def compute_rerating(
         engine.run(_IN_PLACE)
         engine.run("DELETE FROM charged WHERE adjustment_no IS NULL")
         engine.run(_TAKEN_BACK)
+        engine.run(_DISCOUNTS)
         bills = assemble(uow, engine, accounts, invoice_date)
         charges = engine.rows("SELECT DISTINCT subscription_charge_id FROM difference")
         engine.register("name", load_line_names(uow, [int(row[0]) for row in charges]))

@@ -261,7 +261,7 @@ GROUP BY ALL
 
 _BILLED = """
 SELECT subscription_charge_id, cycle_start, CAST(sum(amount) AS DECIMAL(28,4)) AS amount
-FROM billed_charge GROUP BY ALL
+FROM billed_charge WHERE discount_id IS NULL GROUP BY ALL
 """
 
 

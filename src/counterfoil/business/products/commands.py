@@ -269,8 +269,11 @@ def _changes(book: PriceBook, stored: _Stored) -> list[Change]:
 
 def _terms(price: PriceEntry, twin: StoredPrice) -> bool:
     """Whether two prices have the same terms."""
-    terms = ("model", "package_size", "included_quantity", "formula", "condition", "tiers")
-    return all(getattr(price, name) == getattr(twin, name) for name in terms)
+    return price.tiers == twin.tiers and all(
+        value == getattr(twin, name)
+        for name, value in _price_terms(price).items()
+        if name != "valid_to"
+    )
 
 
 def _find_rivals(book: PriceBook, stored: _Stored) -> list[Problem]:
@@ -390,6 +393,8 @@ def _price_terms(price: PriceEntry) -> Record:
         "included_quantity": price.included_quantity,
         "formula": price.formula,
         "condition": price.condition,
+        "minimum_amount": price.minimum_amount,
+        "maximum_amount": price.maximum_amount,
     }
 
 

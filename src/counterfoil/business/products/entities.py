@@ -199,6 +199,20 @@ PRICE = Entity(
             minimum=0,
             help="Priced units per cycle that cost nothing.",
         ),
+        decimal(
+            "minimum_amount",
+            20,
+            4,
+            minimum=0,
+            help="Least the charge costs in a full cycle; prorated with the days served.",
+        ),
+        decimal(
+            "maximum_amount",
+            20,
+            4,
+            minimum=0,
+            help="Most the charge costs in a full cycle; prorated with the days served.",
+        ),
     ),
 )
 

@@ -38,6 +38,7 @@ from counterfoil.business.products.price_book_entries import (
 from counterfoil.business.products.tiers import (
     Tier,
     TierFault,
+    below_minimum,
     find_formula_faults,
     find_last_tier_faults,
     find_model_faults,
@@ -115,6 +116,7 @@ _PRICE: Rules = {
     "currency": Rule(required=True),
     **_rules(PRICE, "model", "valid_from", "valid_to"),
     **_rules(PRICE, "package_size", "included_quantity", "formula", "condition"),
+    **_rules(PRICE, "minimum_amount", "maximum_amount"),
     **_AMOUNTS,
     "tiers": _LIST,
 }
@@ -271,6 +273,10 @@ class _Reading:
             )
         starts, ends = price["valid_from"], price["valid_to"]
         self._check_period(starts, ends, place)
+        least, most = price["minimum_amount"], price["maximum_amount"]
+        if least is not None and most is not None and most < least:
+            message = below_minimum(most, least)
+            self.problems.append(place.problem("below_minimum", message, "maximum_amount"))
         if model is None:
             return
         tiers: tuple[Tier, ...] = ()
@@ -296,6 +302,8 @@ class _Reading:
                 included_quantity=price["included"],
                 formula=price["formula"],
                 condition=price["condition"],
+                minimum_amount=price["minimum_amount"],
+                maximum_amount=price["maximum_amount"],
                 tiers=tiers,
                 place=place,
                 tier_places=tier_places,

@@ -93,6 +93,8 @@ class PriceEntry:
     included_quantity: Decimal
     formula: str | None
     condition: str | None
+    minimum_amount: Decimal | None
+    maximum_amount: Decimal | None
     tiers: tuple[Tier, ...]
     place: Place
     tier_places: tuple[Place, ...]

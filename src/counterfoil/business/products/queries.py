@@ -30,6 +30,8 @@ class StoredPrice:
     included_quantity: Decimal
     formula: str | None
     condition: str | None
+    minimum_amount: Decimal | None
+    maximum_amount: Decimal | None
     tiers: tuple[Tier, ...]
 
 
@@ -139,5 +141,7 @@ def _stored_price(row: Record, tiers: Mapping[int, list[tuple[int, Tier]]]) -> S
         included_quantity=cast("Decimal", row["included_quantity"]),
         formula=cast("str | None", row["formula"]),
         condition=cast("str | None", row["condition"]),
+        minimum_amount=cast("Decimal | None", row["minimum_amount"]),
+        maximum_amount=cast("Decimal | None", row["maximum_amount"]),
         tiers=tuple(tier for _, tier in tiers.get(price_id, [])),
     )

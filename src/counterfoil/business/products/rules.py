@@ -23,6 +23,7 @@ from counterfoil.business.products.queries import (
 from counterfoil.business.products.tiers import (
     Tier,
     TierFault,
+    below_minimum,
     find_formula_faults,
     find_model_faults,
     find_tier_faults,
@@ -36,7 +37,16 @@ from counterfoil.platform.records.unit_of_work import RecordCheck, UnitOfWork
 _KEY = ("charge_id", "layer", *OWNER_FIELDS)
 _OWNER_IDS = tuple(owner.field for owner in OWNERS if owner.entity)
 _OWNER_NAMES = tuple(owner.field for owner in OWNERS if not owner.entity)
-_PRICED = ("model", "formula", "condition", "package_size", "included_quantity", "valid_from")
+_PRICED = (
+    "model",
+    "formula",
+    "condition",
+    "package_size",
+    "included_quantity",
+    "valid_from",
+    "minimum_amount",
+    "maximum_amount",
+)
 
 
 def check_charges(
@@ -163,6 +173,9 @@ def _find_price_problems(row: Record, line: int | None) -> list[Problem]:
             *find_formula_faults(str(row["model"]), cast("str | None", row["formula"])),
         )
     )
+    least, most = row["minimum_amount"], row["maximum_amount"]
+    if least is not None and most is not None and most < least:
+        problems.append(Problem("below_minimum", below_minimum(most, least), "maximum_amount"))
     return problems
 
 

@@ -118,3 +118,8 @@ def _amount_faults(tier: Tier, place: int) -> list[TierFault]:
         for name, amount in amounts
         if amount < ZERO
     ]
+
+
+def below_minimum(most: Decimal, least: Decimal) -> str:
+    """What is said of a maximum that is less than the minimum beside it."""
+    return f"{most} is less than the minimum, {least}"

@@ -18,13 +18,10 @@ WHERE i.bill_run_id = :run ORDER BY a.external_id, i.id
 """
 _LINES = """
 SELECT l.*, r.currency, r.kind, r.layer, r.events, r.included_quantity, r.exact_amount,
-       c.external_id AS charge, s.external_id AS subscription
+       r.subscription_charge_id, r.subject_id, r.discount_id, r.commitment_id, r.prepaid_grant_id
 FROM invoice_line l
 JOIN invoice i ON i.id = l.invoice_id
 JOIN rated_charge r ON r.id = l.rated_charge_id
-JOIN subscription_charge sc ON sc.id = r.subscription_charge_id
-JOIN charge c ON c.id = sc.charge_id
-JOIN subscription s ON s.id = sc.subscription_id
 WHERE i.bill_run_id = :run ORDER BY l.invoice_id, l.position
 """
 _PROBLEMS = """
@@ -39,12 +36,13 @@ JOIN charge c ON c.id = sc.charge_id
 JOIN subscription s ON s.id = sc.subscription_id
 WHERE sc.id = ANY(:ids)
 """
+_NAMED = ("discount", "commitment", "prepaid_grant")
 
 
 def read_bill_run(uow: UnitOfWork, run: int) -> Produced:
     """All invoices of a bill run with their lines, and the accounts it skipped."""
     lines: dict[object, list[Mapping[str, object]]] = {}
-    for row in uow.query(_LINES, run=run):
+    for row in _with_names(uow, uow.query(_LINES, run=run)):
         lines.setdefault(row["invoice_id"], []).append(_line(row))
     invoices = uow.query(_INVOICES, run=run)
     return Produced(
@@ -59,14 +57,46 @@ def read_preview(uow: UnitOfWork, preview: Preview) -> Produced:
     if preview.invoice is None:
         return Produced((), problems)
     account = uow.get("account", _number(preview.invoice["account_id"]))["external_id"]
-    ids = [_number(charge["subscription_charge_id"]) for charge in preview.rated_charges]
-    names = {row["id"]: row for row in uow.query(_CHARGES, ids=ids)}
-    lines = tuple(
-        _line({**charge, **names[charge["subscription_charge_id"]], **line})
+    rows = [
+        {**charge, **line}
         for charge, line in zip(preview.rated_charges, preview.lines, strict=True)
-    )
+    ]
+    lines = tuple(_line(row) for row in _with_names(uow, rows))
     fields = _invoice({**preview.invoice, "account": account})
     return Produced((ProducedInvoice(fields, lines),), problems)
+
+
+def _with_names(uow: UnitOfWork, rows: list[Record]) -> list[Record]:
+    """The rows of rated charges with the external ids of what they refer to: charge,
+    subscription, and the discount, commitment or grant as incentive."""
+    ids = sorted({row["subscription_charge_id"] or 0 for row in rows})
+    charges = {row["id"]: row for row in uow.query(_CHARGES, ids=ids)}
+    incentives = {name: _external_ids(uow, name, rows, f"{name}_id") for name in _NAMED}
+    subscriptions = _external_ids(uow, "subscription", rows, "subject_id")
+    named = []
+    for row in rows:
+        of_charge = charges.get(row["subscription_charge_id"], {})
+        found = [incentives[name].get(row[f"{name}_id"]) for name in _NAMED]
+        named.append(
+            {
+                **row,
+                "charge": of_charge.get("charge"),
+                "subscription": of_charge.get("subscription")
+                or subscriptions.get(row["subject_id"]),
+                "incentive": next((name for name in found if name), None),
+            }
+        )
+    return named
+
+
+def _external_ids(
+    uow: UnitOfWork, entity: str, rows: list[Record], field: str
+) -> dict[object, str]:
+    ids = sorted({row[field] for row in rows if row[field]})
+    if not ids:
+        return {}
+    found = uow.query(f'SELECT id, external_id FROM "{entity}" WHERE id = ANY(:ids)', ids=ids)
+    return {row["id"]: str(row["external_id"]) for row in found}
 
 
 def _invoice(row: Record) -> Mapping[str, object]:
@@ -86,6 +116,7 @@ def _line(row: Record) -> Mapping[str, object]:
         "charge": row["charge"],
         "subscription": row["subscription"],
         "kind": row["kind"],
+        "incentive": row["incentive"],
         "site": row["site_name"],
         "description": row["description"],
         "from": row["service_start"],

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import yaml
 
+from counterfoil.business.billing.entities import APPLIED_KINDS, KINDS
 from counterfoil.core.notation.located import (
     Entry,
     Kind,
@@ -115,7 +116,8 @@ LINE: Rules = {
     "times": Rule(kind=Kind.INTEGER, default=1, minimum=1, maximum=10_000),
     "charge": Rule(),
     "subscription": Rule(),
-    "kind": Rule(choices=("one_time", "recurring", "usage", "reversal", "adjustment")),
+    "kind": Rule(choices=(*KINDS, *APPLIED_KINDS)),
+    "incentive": Rule(),
     "site": Rule(),
     "description": Rule(),
     "from": Rule(kind=Kind.DATE),

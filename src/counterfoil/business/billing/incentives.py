@@ -1,0 +1,244 @@
+"""Puts incentives beside the charges of a bill run, with what earlier invoices made of them.
+
+How often a discount was used, what counts for a commitment and what is left of a balance is never
+kept anywhere: it is added up from rated charges. So what is discarded with a draft is given back.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+
+from counterfoil.business.incentives.applying import (
+    apply_commitments,
+    apply_discounts,
+    commitment_periods,
+    draw_prepaid,
+    with_minor_digits,
+)
+from counterfoil.business.incentives.loading import (
+    Discounts,
+    Present,
+    load_commitments,
+    load_discounts,
+    load_grants,
+    load_subtrees,
+)
+from counterfoil.platform.engine.duck import Engine
+from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+_USES = """
+SELECT r.discount_id, r.holder_id,
+       count(DISTINCT r.invoice_id) FILTER (WHERE r.kind = 'discount') AS uses,
+       CAST(-sum(r.amount) AS numeric(20,4)) AS amount
+FROM rated_charge r JOIN discount d ON d.id = r.discount_id
+WHERE d.id = ANY(:discounts)
+  AND (d.maximum_uses IS NOT NULL OR r.holder_id = ANY(:holders)
+       AND (d.holder_uses IS NOT NULL OR d.holder_maximum IS NOT NULL))
+GROUP BY r.discount_id, r.holder_id
+"""
+
+_CYCLES = """
+SELECT DISTINCT r.discount_id, sc.subscription_id, sc.charge_id, r.cycle_start
+FROM subscription_charge sc
+JOIN rated_charge r ON r.subscription_charge_id = sc.id
+JOIN discount d ON d.id = r.discount_id
+WHERE d.id = ANY(:discounts) AND d.cycles IS NOT NULL AND r.kind = 'discount'
+  AND sc.subscription_id = ANY(:subscriptions)
+"""
+
+_SAME_DAY = """
+SELECT a.id AS account_id, a.root_id, rp.product_id, s.rate_plan_id, sc.charge_id, r.quantity,
+       r.amount, r.service_start, r.currency
+FROM invoice i
+JOIN account b ON b.id = i.account_id
+JOIN rated_charge r ON r.invoice_id = i.id
+JOIN subscription_charge sc ON sc.id = r.subscription_charge_id
+JOIN subscription s ON s.id = sc.subscription_id
+JOIN account a ON a.id = s.account_id
+JOIN rate_plan rp ON rp.id = s.rate_plan_id
+WHERE i.invoice_date = :day AND b.root_id = ANY(:roots)
+  AND r.kind IN ('one_time', 'recurring', 'usage', 'minimum', 'maximum')
+"""
+
+_BASIS_LINE = """
+WITH line AS (
+    SELECT account_id, root_id, product_id, rate_plan_id, charge_id, quantity, amount
+    FROM charged WHERE kind IN ('one_time', 'recurring', 'usage', 'minimum', 'maximum')
+    UNION ALL
+    SELECT account_id, root_id, product_id, rate_plan_id, charge_id, quantity, amount
+    FROM billed_same_day
+)
+SELECT 'account' AS basis, account_id AS basis_id, * EXCLUDE (account_id, root_id) FROM line
+UNION ALL
+SELECT 'root', root_id, * EXCLUDE (account_id, root_id) FROM line
+"""
+
+_DISCOUNT_BILLED = """
+SELECT d.discount_id, CASE d.basis WHEN 'root' THEN b.root_id ELSE b.account_id END AS basis_id,
+       b.amount
+FROM billed_same_day b JOIN discount d ON d.kind = 'volume'
+WHERE (d.valid_from IS NULL OR b.service_start >= d.valid_from)
+  AND (d.valid_to IS NULL OR b.service_start < d.valid_to)
+  AND (d.currency IS NULL OR d.currency = b.currency)
+  AND (d.discount_id NOT IN (SELECT discount_id FROM discount_target)
+       OR EXISTS (SELECT 1 FROM discount_target t WHERE t.discount_id = d.discount_id
+                  AND (t.product_id = b.product_id OR t.rate_plan_id = b.rate_plan_id
+                       OR t.charge_id = b.charge_id)))
+"""
+
+
+def apply_incentives(
+    uow: UnitOfWork,
+    engine: Engine,
+    accounts: Sequence[int],
+    billing_date: date,
+    present: Present,
+    *,
+    lock: bool,
+) -> None:
+    """Add to ``charged`` what discounts and commitments make of it, of these billed accounts.
+
+    With ``lock`` nobody else can use what is used here until the unit of work ends.
+    """
+    if present.discounts:
+        _apply_discounts(uow, engine, billing_date, lock=lock)
+    if present.commitments:
+        _apply_commitments(uow, engine, accounts, billing_date)
+
+
+def draw_balances(uow: UnitOfWork, engine: Engine, billing_date: date, *, lock: bool) -> None:
+    """Draw the totals of the invoices from the prepaid grants of their accounts."""
+    owing = engine.rows(
+        "SELECT billed_account_id FROM charged GROUP BY billed_account_id HAVING sum(amount) > 0"
+    )
+    usable = load_grants(uow, [int(row[0]) for row in owing], billing_date, lock=lock)
+    if usable.num_rows == 0:
+        return
+    grants = sorted(set(usable.column("grant_id").to_pylist()))
+    engine.register("usable_grant", usable)
+    engine.register("grant_balance", uow.read_arrow(BALANCES, grants=grants))
+    engine.run(
+        "CREATE TABLE prepaid_grant AS SELECT DISTINCT u.grant_id, u.external_id, u.name, u.kind,"
+        " b.remaining FROM usable_grant u JOIN grant_balance b USING (grant_id)"
+        " WHERE b.remaining > 0"
+    )
+    engine.run(
+        "CREATE TABLE grant_account AS SELECT u.billed_account_id, u.grant_id, row_number() OVER"
+        " (PARTITION BY u.billed_account_id ORDER BY u.order_no) AS order_no"
+        " FROM usable_grant u JOIN prepaid_grant g USING (grant_id)"
+    )
+    draw_prepaid(engine, billing_date)
+
+
+BALANCES = """
+SELECT g.id AS grant_id, CAST(g.amount
+           - coalesce((SELECT sum(v.amount) FROM prepaid_void v
+                       WHERE v.prepaid_grant_id = g.id), 0)
+           + coalesce((SELECT sum(r.amount) FROM rated_charge r
+                       WHERE r.prepaid_grant_id = g.id), 0) AS numeric(20,4)) AS remaining
+FROM prepaid_grant g WHERE g.id = ANY(:grants)
+"""
+"""What is left of grants: granted, less what was taken back, less what invoices drew."""
+
+
+def _apply_discounts(uow: UnitOfWork, engine: Engine, billing_date: date, *, lock: bool) -> None:
+    scopes = engine.rows("SELECT DISTINCT account_id, root_id FROM charged")
+    roots = sorted({int(row[1]) for row in scopes})
+    discounts = load_discounts(uow, [int(row[0]) for row in scopes], roots, lock=lock)
+    if discounts.discount.num_rows == 0:
+        return
+    engine.register("discount", discounts.discount)
+    engine.register("discount_scope", discounts.scope)
+    engine.register("discount_target", discounts.target)
+    engine.register("discount_tier", discounts.tier)
+    engine.register("discount_requirement", discounts.requirement)
+    engine.register("requirement_running", discounts.running)
+    _load_discount_history(uow, engine, discounts, billing_date, roots)
+    engine.run(f"CREATE TABLE basis_line AS {_BASIS_LINE}")
+    engine.run(f"CREATE TABLE discount_billed AS {_DISCOUNT_BILLED}")
+    apply_discounts(engine)
+
+
+def _load_discount_history(
+    uow: UnitOfWork,
+    engine: Engine,
+    discounts: Discounts,
+    billing_date: date,
+    roots: Sequence[int],
+) -> None:
+    """What earlier invoices say of these discounts, and what was billed on the same date."""
+    holders = {int(row[0]) for row in engine.rows("SELECT DISTINCT billed_account_id FROM charged")}
+    holders |= set(discounts.scope.column("holder_id").to_pylist())
+    uses = uow.read_arrow(_USES, discounts=discounts.ids, holders=sorted(holders))
+    engine.register("discount_use", uses)
+    subscriptions = engine.rows(
+        "SELECT DISTINCT subscription_id FROM charged WHERE subscription_id IS NOT NULL"
+    )
+    by_cycle = any(one is not None for one in discounts.discount.column("cycles").to_pylist())
+    cycles = uow.read_arrow(
+        _CYCLES,
+        discounts=discounts.ids,
+        subscriptions=[int(row[0]) for row in subscriptions] if by_cycle else [],
+    )
+    engine.register("discount_cycle", cycles)
+    kinds = discounts.discount.column("kind").to_pylist()
+    counted = "volume" in kinds or discounts.requirement.num_rows > 0
+    engine.register(
+        "billed_same_day",
+        uow.read_arrow(_SAME_DAY, day=billing_date, roots=list(roots) if counted else []),
+    )
+
+
+_COUNTED_BEFORE = """
+SELECT coalesce(s.account_id, c.account_id) AS account_id, s.id AS subscription_id,
+       coalesce(s.rate_plan_id, c.rate_plan_id) AS rate_plan_id,
+       coalesce(rp.product_id, c.product_id) AS product_id,
+       coalesce(v.service_start, r.service_start) AS counts_on, r.currency, r.commitment_id,
+       r.subject_id, CASE WHEN r.commitment_id IS NOT NULL THEN r.cycle_start END AS period_start,
+       CASE WHEN r.commitment_id IS NOT NULL THEN r.cycle_end END AS period_end,
+       CAST(sum(r.amount) AS numeric(20,4)) AS amount, count(*) AS parts
+FROM invoice i
+JOIN rated_charge r ON r.invoice_id = i.id
+LEFT JOIN rated_charge v ON v.id = r.reverses_id
+LEFT JOIN subscription_charge sc ON sc.id = r.subscription_charge_id
+LEFT JOIN subscription s ON s.id = coalesce(sc.subscription_id, nullif(r.subject_id, 0))
+LEFT JOIN rate_plan rp ON rp.id = s.rate_plan_id
+LEFT JOIN commitment c ON c.id = r.commitment_id
+WHERE i.account_id = ANY(:accounts) AND r.kind <> 'prepaid'
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+"""
+
+_COMMITMENT_ACCOUNT = """
+SELECT k.commitment_id, k.subject_id, k.account_id, k.billed_account_id
+FROM commitment k WHERE k.scope <> 'subtree'
+UNION ALL
+SELECT k.commitment_id, k.subject_id, m.account_id, m.billed_account_id
+FROM commitment k JOIN commitment_subtree m USING (commitment_id)
+"""
+
+_OTHER_CURRENCY = """
+SELECT DISTINCT billed_account_id, 'commitment_currency', 'commitment "' || min(external_id)
+       || '" is in ' || min(currency) || ', the account is billed in ' || min(billed_currency)
+FROM commitment WHERE currency <> billed_currency GROUP BY billed_account_id
+"""
+
+
+def _apply_commitments(
+    uow: UnitOfWork, engine: Engine, accounts: Sequence[int], billing_date: date
+) -> None:
+    found = load_commitments(uow, accounts)
+    if found.num_rows == 0:
+        return
+    engine.register("commitment", with_minor_digits(found, "currency"))
+    ids = sorted(set(found.column("commitment_id").to_pylist()))
+    engine.register("commitment_subtree", load_subtrees(uow, accounts, ids))
+    engine.run(f"CREATE TABLE commitment_account AS {_COMMITMENT_ACCOUNT}")
+    engine.run(f"INSERT INTO problem {_OTHER_CURRENCY}")
+    engine.run("DELETE FROM charged WHERE billed_account_id IN (SELECT account_id FROM problem)")
+    engine.register("commitment_period", commitment_periods(found, billing_date))
+    concerned = engine.rows(
+        "SELECT DISTINCT billed_account_id FROM commitment_account"
+        " WHERE billed_account_id IS NOT NULL"
+    )
+    before = uow.read_arrow(_COUNTED_BEFORE, accounts=[int(row[0]) for row in concerned])
+    engine.register("counted_before", before)
+    apply_commitments(engine, billing_date)

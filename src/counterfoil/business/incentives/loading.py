@@ -1,0 +1,261 @@
+"""Reads the incentives of some accounts out of PostgreSQL, as Arrow relations.
+
+One statement for all accounts of a batch; core.rating says what the relations are for.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import pyarrow as pa
+
+from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """Which kinds of incentives the organisation has at all."""
+
+    discounts: bool
+    commitments: bool
+    grants: bool
+
+
+def find_present(uow: UnitOfWork) -> Present:
+    """Which kinds there are: a batch without any costs this one query."""
+    row = uow.query(
+        "SELECT EXISTS (SELECT 1 FROM discount) AS discounts,"
+        " EXISTS (SELECT 1 FROM commitment) AS commitments,"
+        " EXISTS (SELECT 1 FROM prepaid_grant) AS grants"
+    )[0]
+    return Present(**row)
+
+
+_UP = """
+WITH RECURSIVE up AS (
+    SELECT id AS account_id, id AS ancestor_id, parent_id, 0 AS distance
+    FROM account WHERE id = ANY(:accounts)
+    UNION ALL
+    SELECT up.account_id, a.id, a.parent_id, up.distance + 1
+    FROM up JOIN account a ON a.id = up.parent_id
+)
+"""
+
+_SCOPES = f"""{_UP}
+SELECT DISTINCT ON (u.account_id, h.discount_id) u.account_id, h.discount_id,
+       h.account_id AS holder_id
+FROM up u
+JOIN discount_holder h ON h.account_id = u.ancestor_id
+JOIN discount d ON d.id = h.discount_id
+WHERE d.scope = 'subtree' OR u.distance = 0
+ORDER BY u.account_id, h.discount_id, u.distance
+"""
+
+_DISCOUNTS = """
+SELECT id AS discount_id, external_id, name, kind, percent, amount, currency, audience, priority,
+       valid_from, valid_to, cycles, maximum_uses, holder_uses, invoice_maximum, holder_maximum,
+       basis
+FROM discount WHERE audience = 'everyone' OR id = ANY(:held) ORDER BY id
+"""
+
+_TARGETS = """
+SELECT discount_id, product_id, rate_plan_id, charge_id
+FROM discount_target WHERE role = 'target' AND discount_id = ANY(:discounts)
+"""
+
+_REQUIREMENTS = """
+SELECT t.id AS requirement_id, t.discount_id, d.basis, t.product_id, t.rate_plan_id, t.charge_id,
+       t.minimum_quantity, t.minimum_amount
+FROM discount_target t JOIN discount d ON d.id = t.discount_id
+WHERE t.role = 'required' AND t.discount_id = ANY(:discounts)
+"""
+
+_RUNNING = """
+SELECT DISTINCT t.id AS requirement_id,
+       CASE d.basis WHEN 'root' THEN a.root_id ELSE a.id END AS basis_id, s.start_date, s.end_date
+FROM discount_target t
+JOIN discount d ON d.id = t.discount_id
+JOIN account a ON a.root_id = ANY(:roots)
+JOIN subscription s ON s.account_id = a.id
+JOIN rate_plan rp ON rp.id = s.rate_plan_id
+WHERE t.id = ANY(:requirements)
+  AND (t.product_id = rp.product_id OR t.rate_plan_id = rp.id
+       OR EXISTS (SELECT 1 FROM charge c WHERE c.id = t.charge_id AND c.rate_plan_id = rp.id))
+"""
+
+_TIERS = """
+SELECT discount_id, from_amount, percent FROM discount_tier WHERE discount_id = ANY(:discounts)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Discounts:
+    """The relations ``discount``, ``discount_scope``, ``discount_target``, ``discount_tier``,
+    ``discount_requirement`` and ``requirement_running`` of core.rating.discounts."""
+
+    discount: pa.Table
+    scope: pa.Table
+    target: pa.Table
+    tier: pa.Table
+    requirement: pa.Table
+    running: pa.Table
+
+    @property
+    def ids(self) -> list[int]:
+        """Ids of the discounts."""
+        return [int(one) for one in self.discount.column("discount_id").to_pylist()]
+
+
+def load_discounts(
+    uow: UnitOfWork, accounts: Sequence[int], roots: Sequence[int], *, lock: bool
+) -> Discounts:
+    """The discounts that may concern lines of these accounts, whose roots are these.
+
+    With ``lock`` those whose uses or amounts are counted for several accounts are locked until the
+    unit of work ends: nobody else can use the last use as well.
+    """
+    scope = uow.read_arrow(_SCOPES, accounts=list(accounts))
+    held = sorted(set(scope.column("discount_id").to_pylist()))
+    if lock:
+        uow.query(
+            "SELECT id FROM discount WHERE (audience = 'everyone' OR id = ANY(:held))"
+            " AND (maximum_uses IS NOT NULL OR audience = 'holders'"
+            " AND (holder_uses IS NOT NULL OR holder_maximum IS NOT NULL))"
+            " ORDER BY id FOR UPDATE",
+            held=held,
+        )
+    discount = uow.read_arrow(_DISCOUNTS, held=held)
+    ids = discount.column("discount_id").to_pylist()
+    requirement = uow.read_arrow(_REQUIREMENTS, discounts=ids)
+    required = requirement.column("requirement_id").to_pylist()
+    return Discounts(
+        discount,
+        scope,
+        uow.read_arrow(_TARGETS, discounts=ids),
+        uow.read_arrow(_TIERS, discounts=ids),
+        requirement,
+        uow.read_arrow(_RUNNING, requirements=required, roots=list(roots)),
+    )
+
+
+_BILLED = """
+WITH RECURSIVE billed AS (
+    SELECT account_id, account_id AS billed_account_id
+    FROM billing_profile WHERE account_id = ANY(:accounts)
+    UNION ALL
+    SELECT a.id, b.billed_account_id
+    FROM account a JOIN billed b ON a.parent_id = b.account_id
+    WHERE NOT EXISTS (SELECT 1 FROM billing_profile p WHERE p.account_id = a.id)
+)
+"""
+
+# From the narrowest to the widest; of two alike the minimum first.
+_COMMITMENTS = f"""{_BILLED}, above AS (
+    SELECT id, parent_id, id AS account_id FROM account
+    WHERE id IN (SELECT account_id FROM commitment)
+    UNION ALL
+    SELECT a.id, a.parent_id, above.account_id FROM above JOIN account a ON a.id = above.parent_id
+), depth AS (
+    SELECT account_id, count(*) AS depth FROM above GROUP BY account_id
+)
+SELECT c.id AS commitment_id, coalesce(s.id, 0) AS subject_id, c.external_id, c.name, c.kind,
+       c.amount, c.currency, c.product_id, c.rate_plan_id,
+       CAST(4 * CASE c.scope WHEN 'subscription' THEN 1 WHEN 'account' THEN 2
+                             ELSE 1000 - d.depth END
+            + CASE WHEN c.product_id IS NULL AND c.rate_plan_id IS NULL THEN 2 ELSE 0 END
+            + CASE c.kind WHEN 'minimum' THEN 0 ELSE 1 END AS bigint) AS rank,
+       c.scope, b.account_id, a.name AS account_name, a.root_id, b.billed_account_id,
+       coalesce(pr.name, sp.name, '') AS product_name,
+       c.period_unit, c.period_count, c.alignment, p.cycle_day,
+       coalesce(c.start_date, s.anchor_date, s.start_date) AS anchor_date,
+       greatest(c.start_date, s.start_date) AS start_date,
+       least(c.end_date, s.end_date) AS end_date, p.currency AS billed_currency
+FROM commitment c
+LEFT JOIN subscription s ON c.scope = 'subscription'
+     AND CASE WHEN c.subscription_external_id IS NULL THEN s.rate_plan_id = c.rate_plan_id
+              ELSE s.external_id = c.subscription_external_id END
+     AND (c.account_id IS NULL OR s.account_id = c.account_id)
+JOIN billed b
+  ON b.account_id = CASE c.scope WHEN 'subscription' THEN s.account_id ELSE c.account_id END
+JOIN account a ON a.id = b.account_id
+JOIN billing_profile p ON p.account_id = b.billed_account_id
+LEFT JOIN depth d ON d.account_id = c.account_id
+LEFT JOIN product pr ON pr.id = c.product_id
+LEFT JOIN rate_plan rp ON rp.id = s.rate_plan_id
+LEFT JOIN product sp ON sp.id = rp.product_id
+"""
+
+_MEMBERS = f"""{_BILLED}, member AS (
+    SELECT c.id AS commitment_id, c.account_id FROM commitment c
+    WHERE c.id = ANY(:commitments) AND c.scope = 'subtree'
+    UNION ALL
+    SELECT m.commitment_id, a.id FROM member m JOIN account a ON a.parent_id = m.account_id
+)
+SELECT m.commitment_id, m.account_id, b.billed_account_id
+FROM member m LEFT JOIN billed b ON b.account_id = m.account_id
+"""
+
+
+def load_commitments(uow: UnitOfWork, accounts: Sequence[int]) -> pa.Table:
+    """The commitments kept through these billed accounts, one row for each subscription that keeps
+    one; columns as in ``_COMMITMENTS``. A commitment of an account has the subject 0."""
+    return uow.read_arrow(_COMMITMENTS, accounts=list(accounts))
+
+
+def load_subtrees(uow: UnitOfWork, accounts: Sequence[int], commitments: Sequence[int]) -> pa.Table:
+    """commitment_id, account_id, billed_account_id of all accounts over which those of these
+    commitments count that count over a subtree; billed accounts as far as they are among these."""
+    return uow.read_arrow(_MEMBERS, accounts=list(accounts), commitments=list(commitments))
+
+
+_WHOLE_TREES = """
+SELECT DISTINCT p.account_id FROM billing_profile p
+JOIN account a ON a.id = p.account_id
+WHERE a.root_id IN (
+    SELECT b.root_id FROM account b WHERE b.id = ANY(:accounts)
+      AND (EXISTS (SELECT 1 FROM discount WHERE basis = 'root' AND audience = 'everyone')
+           OR EXISTS (SELECT 1 FROM discount d JOIN discount_holder h ON h.discount_id = d.id
+                      JOIN account o ON o.id = h.account_id
+                      WHERE d.basis = 'root' AND o.root_id = b.root_id)
+           OR EXISTS (SELECT 1 FROM commitment c JOIN account o ON o.id = c.account_id
+                      WHERE c.scope = 'subtree' AND o.root_id = b.root_id)))
+"""
+
+
+def load_whole_trees(uow: UnitOfWork, accounts: Sequence[int]) -> list[int]:
+    """The billed accounts and, of trees over which something is counted, all others that are
+    billed: the amounts of one then depend on the others."""
+    rows = uow.query(_WHOLE_TREES, accounts=list(accounts))
+    return sorted({*accounts, *(int(row["account_id"]) for row in rows)})
+
+
+_USABLE = f"""{_UP}
+SELECT u.account_id AS billed_account_id, g.id AS grant_id, g.external_id, g.name, g.kind,
+       row_number() OVER (PARTITION BY u.account_id ORDER BY g.priority,
+                          g.expiry_date NULLS LAST, g.start_date, g.id) AS order_no
+FROM up u
+JOIN prepaid_grant g ON g.account_id = u.ancestor_id
+JOIN billing_profile p ON p.account_id = u.account_id AND p.currency = g.currency
+WHERE (g.scope = 'subtree' OR u.distance = 0)
+  AND g.start_date <= :day AND (g.expiry_date IS NULL OR g.expiry_date > :day)
+"""
+
+
+def load_grants(uow: UnitOfWork, accounts: Sequence[int], day: date, *, lock: bool) -> pa.Table:
+    """The grants that invoices of this day of these billed accounts may draw on, in their order:
+    billed_account_id, grant_id, external_id, name, kind, order_no.
+
+    With ``lock`` they are locked until the unit of work ends: nobody else can draw the same cent.
+    """
+    usable = uow.read_arrow(_USABLE, accounts=list(accounts), day=day)
+    if lock:
+        lock_grants(uow, usable.column("grant_id").to_pylist())
+    return usable
+
+
+def lock_grants(uow: UnitOfWork, grants: Sequence[int]) -> None:
+    """Lock grants until the unit of work ends; whoever reads their balance next reads it right."""
+    uow.query(
+        "SELECT id FROM prepaid_grant WHERE id = ANY(:ids) ORDER BY id FOR UPDATE",
+        ids=sorted(set(grants)),
+    )
