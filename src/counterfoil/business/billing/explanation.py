@@ -17,6 +17,8 @@ from counterfoil.business.billing.adjustment_trace import (
     read_trace,
     taken_back_sentences,
 )
+from counterfoil.business.billing.applied_explanation import applied_sentences
+from counterfoil.business.billing.entities import APPLIED_KINDS
 from counterfoil.business.billing.formula_sentences import formula_sentences
 from counterfoil.business.billing.price_explanation import (
     PricedItem,
@@ -51,6 +53,7 @@ class Explanation:
     event_id, time, batch_id, line, file_name, quantity (meter units), billed_quantity (priced
     units after minimum and increment), exact_amount (what the event added). ``adjustment`` tells
     what was billed before where a cycle was rated again. ``sentences`` say the same in words.
+    ``charge`` is empty for what belongs to no charge, a commitment or a balance.
     """
 
     line: Record
@@ -95,7 +98,11 @@ def explain_line(
     unknown line."""
     line = uow.get("invoice_line", line_id)
     rated = uow.get("rated_charge", int(line["rated_charge_id"]))
-    facts = uow.query(_FACTS, rated_charge=rated["id"])[0]
+    found = uow.query(_FACTS, rated_charge=rated["id"])
+    if rated["kind"] in APPLIED_KINDS:
+        facts = found[0] if found else {}
+        return Explanation(line, rated, facts, None, [], [], None, applied_sentences(rated))
+    facts = found[0]
     price = None if rated["price_id"] is None else uow.get("price", int(rated["price_id"]))
     layers = _read_layers(uow, rated, facts)
     listed: list[Record] = []

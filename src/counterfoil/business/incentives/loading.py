@@ -168,7 +168,7 @@ SELECT c.id AS commitment_id, coalesce(s.id, 0) AS subject_id, c.external_id, c.
        coalesce(pr.name, sp.name, '') AS product_name,
        c.period_unit, c.period_count, c.alignment, p.cycle_day,
        coalesce(c.start_date, s.anchor_date, s.start_date) AS anchor_date,
-       greatest(c.start_date, s.start_date) AS start_date,
+       greatest(c.start_date, coalesce(s.trial_end, s.start_date)) AS start_date,
        least(c.end_date, s.end_date) AS end_date, p.currency AS billed_currency
 FROM commitment c
 LEFT JOIN subscription s ON c.scope = 'subscription'

@@ -42,6 +42,12 @@ RATE_PLAN = Entity(
         EXTERNAL_ID,
         reference("product", required=True, indexed=True),
         text("name", required=True),
+        integer(
+            "trial_days",
+            minimum=1,
+            maximum=3660,
+            help="How long a new subscription is on trial, unless it says otherwise.",
+        ),
     ),
 )
 
@@ -97,6 +103,12 @@ CHARGE = Entity(
             "in full.",
         ),
         reference("meter", immutable=True, help="Required for a usage charge."),
+        choice(
+            "in_trial",
+            ("free", "charged"),
+            help="free: begins at the end of a subscription's trial. Empty: a recurring charge is "
+            "free, others are charged.",
+        ),
         decimal(
             "event_minimum", 38, 15, minimum=0, help="Least quantity of one event, in meter units."
         ),

@@ -76,12 +76,13 @@ _BOOK: Rules = dict.fromkeys(
 _PRODUCT: Rules = _rules(PRODUCT, "external_id", "name")
 _METER: Rules = _rules(METER, "external_id", "name", "unit", "aggregation")
 _RATE_PLAN: Rules = {
-    **_rules(RATE_PLAN, "external_id", "name"),
+    **_rules(RATE_PLAN, "external_id", "name", "trial_days"),
     "product": _NAME,
     "charges": _LIST,
 }
 _CHARGE_FIELDS = (
     *("external_id", "name", "kind", "timing", "alignment", "proration"),
+    "in_trial",
     *("event_minimum", "event_increment", "unit", "unit_size", "pooled_over"),
     "condition",
 )

@@ -6,7 +6,7 @@ not touched here: the next bill run reverses and bills what a change in the past
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import cast
 
@@ -29,8 +29,10 @@ _NAMED = {
 class Activation:
     """A subscription to begin; all names are external ids.
 
-    ``end_date`` is the first day no longer served. ``anchor_date`` is the first day of a cycle of
-    anniversary-aligned charges and defaults to the start date. ``quantities`` by charge; charges
+    ``end_date`` is the first day no longer served. ``trial_end`` is the first day after the trial,
+    by default so many days after the start as the rate plan says (the start date: no trial).
+    ``anchor_date`` is the first day of a cycle of anniversary-aligned charges and defaults to the
+    end of the trial, without one to the start date. ``quantities`` by charge; charges
     that are not named have the quantity 1. ``identifiers`` are the tokens by which usage records
     name the subscription. ``site``, ``contact`` and ``contract`` may own prices;
     ``invoice_account`` is where it is invoiced, when not at the nearest account that must be.
@@ -45,6 +47,7 @@ class Activation:
     contract: str | None = None
     invoice_account: str | None = None
     end_date: date | None = None
+    trial_end: date | None = None
     anchor_date: date | None = None
     quantities: Mapping[str, Decimal] = field(default_factory=dict)
     identifiers: tuple[str, ...] = ()
@@ -52,12 +55,15 @@ class Activation:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """Ids by external id of everything the activations name, by the field that names it, and the
-    charges of each rate plan, ``usage`` those for which no quantity can be agreed."""
+    """Ids by external id of everything the activations name, by the field that names it; by rate
+    plan its charges and the days of its trial; ``usage`` are the charges for which no quantity can
+    be agreed, ``free_in_trial`` the ids of those that cost nothing in a trial."""
 
     ids: dict[str, dict[object, int]]
     charges: dict[int, dict[str, int]]
     usage: set[str]
+    trial_days: dict[int, int | None]
+    free_in_trial: frozenset[int]
 
     def id_of(self, activation: "Activation", name: str) -> int | None:
         """The id of what a field of the activation names, None where it names nothing."""
@@ -67,6 +73,21 @@ class _Known:
     def charges_of(self, activation: "Activation") -> dict[str, int]:
         """The charges of the activation's rate plan."""
         return self.charges[self.ids["rate_plan"][activation.rate_plan]]
+
+    def trial_end_of(self, activation: "Activation") -> date | None:
+        """The first day after the trial of the activation; None when it has none."""
+        days = self.trial_days[self.ids["rate_plan"][activation.rate_plan]]
+        end = activation.trial_end
+        if end is None and days is not None:
+            end = activation.start_date + timedelta(days=days)
+        return end if end is not None and end > activation.start_date else None
+
+    def start_of(self, activation: "Activation", charge_id: int) -> date:
+        """The first day of a charge: what is free in the trial begins at its end."""
+        trial_end = self.trial_end_of(activation)
+        if trial_end is None or charge_id not in self.free_in_trial:
+            return activation.start_date
+        return min(trial_end, activation.end_date or trial_end)
 
 
 def activate_subscriptions(uow: UnitOfWork, activations: Sequence[Activation]) -> list[int]:
@@ -91,7 +112,7 @@ def activate_subscriptions(uow: UnitOfWork, activations: Sequence[Activation]) -
                 "subscription_id": subscription_id,
                 "charge_id": charge_id,
                 "quantity": activation.quantities.get(charge, Decimal(1)),
-                "start_date": activation.start_date,
+                "start_date": known.start_of(activation, charge_id),
                 "end_date": activation.end_date,
             }
             for subscription_id, activation in pairs
@@ -123,14 +144,16 @@ def change_quantity(
 
     The subscription charge that runs on that day ends there and one with the new quantity begins,
     up to where the old one was to end. A second change on the same day replaces the first. The
-    day may lie in the past. Refuses a day outside the subscription, an unknown charge, a negative
-    quantity, and charges that are not recurring.
+    day may lie in the past. Within the trial of a charge that is free in it, the new quantity
+    holds from the end of the trial on. Refuses a day outside the subscription, an unknown charge,
+    a negative quantity, and charges that are not recurring.
     """
-    uow.get("subscription", subscription_id)
+    subscription = uow.get("subscription", subscription_id)
     _lock_subscriptions(uow, [subscription_id])
     if quantity < 0:
         raise Refused(Problem("negative", f"{quantity} is less than 0", "quantity"))
     charge_id = _recurring_charge(uow, subscription_id, charge_external_id)
+    from_date = _after_trial(uow, subscription, charge_id, from_date)
     running = uow.query(
         "SELECT * FROM subscription_charge WHERE subscription_id = :subscription"
         " AND charge_id = :charge AND start_date <= :day"
@@ -201,6 +224,19 @@ def cancel_subscriptions(uow: UnitOfWork, subscription_ids: Sequence[int], end_d
         )
 
 
+def _after_trial(uow: UnitOfWork, subscription: Record, charge_id: int, day: date) -> date:
+    """The day, or that on which the charge begins if the day lies in the trial before it."""
+    if subscription["trial_end"] is None or day < subscription["start_date"]:
+        return day
+    first = uow.query(
+        "SELECT min(start_date) AS day FROM subscription_charge"
+        " WHERE subscription_id = :subscription AND charge_id = :charge",
+        subscription=subscription["id"],
+        charge=charge_id,
+    )[0]["day"]
+    return max(day, cast("date", first))
+
+
 def _lock_subscriptions(uow: UnitOfWork, ids: Sequence[int]) -> list[Record]:
     """The subscriptions, held until the unit of work ends: of two changes to one subscription at
     the same time the second sees what the first has done."""
@@ -223,18 +259,26 @@ def _read_known(uow: UnitOfWork, activations: Sequence[Activation]) -> _Known:
         )
         for name, entity in _NAMED.items()
     }
+    free: set[int] = set()
     charges: dict[int, dict[str, int]] = {plan: {} for plan in ids["rate_plan"].values()}
     usage: set[str] = set()
     for row in uow.query(
-        "SELECT id, external_id, rate_plan_id, kind FROM charge WHERE rate_plan_id = ANY(:plans)"
-        " ORDER BY id",
+        "SELECT id, external_id, rate_plan_id, kind,"
+        " coalesce(in_trial, CASE kind WHEN 'recurring' THEN 'free' ELSE 'charged' END) = 'free'"
+        " AS free FROM charge WHERE rate_plan_id = ANY(:plans) ORDER BY id",
         plans=list(charges),
     ):
+        if row["free"]:
+            free.add(cast("int", row["id"]))
         of_plan = charges[cast("int", row["rate_plan_id"])]
         of_plan[str(row["external_id"])] = cast("int", row["id"])
         if row["kind"] == "usage":
             usage.add(str(row["external_id"]))
-    return _Known(ids, charges, usage)
+    trials = uow.query(
+        "SELECT id, trial_days FROM rate_plan WHERE id = ANY(:plans)", plans=list(charges)
+    )
+    trial_days = {cast("int", row["id"]): row["trial_days"] for row in trials}
+    return _Known(ids, charges, usage, trial_days, frozenset(free))
 
 
 def _find_problems(activations: Sequence[Activation], known: _Known) -> list[Problem]:
@@ -324,7 +368,8 @@ def _subscription(activation: Activation, known: _Known) -> Record:
         **{f"{name}_id": known.id_of(activation, name) for name in _NAMED},
         "start_date": activation.start_date,
         "end_date": activation.end_date,
-        "anchor_date": activation.anchor_date,
+        "trial_end": known.trial_end_of(activation),
+        "anchor_date": activation.anchor_date or known.trial_end_of(activation),
     }
 
 

@@ -52,6 +52,11 @@ SUBSCRIPTION = Entity(
         date("start_date", required=True, immutable=True),
         date("end_date"),
         date(
+            "trial_end",
+            immutable=True,
+            help="First day after the trial: charges that are free in it begin on this day.",
+        ),
+        date(
             "anchor_date",
             immutable=True,
             help="First day of a cycle of anniversary-aligned charges; defaults to the start date.",

@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 from counterfoil import __version__
 from counterfoil.interfaces.cli import (
     accounts,
+    balances,
     bills,
     demo,
     incentives,
@@ -94,6 +95,7 @@ app.add_typer(accounts.app, name="accounts")
 app.add_typer(prices.app, name="prices")
 app.add_typer(prices.app, name="price", hidden=True)
 app.add_typer(incentives.app, name="incentives")
+app.add_typer(balances.app, name="balances")
 app.add_typer(subscriptions.app, name="subscriptions")
 app.add_typer(usage.app, name="usage")
 app.add_typer(bills.app, name="bills")

@@ -50,6 +50,9 @@ def activate(
     end: Annotated[
         datetime | None, typer.Option(formats=DAY, help="First day no longer served.")
     ] = None,
+    trial_end: Annotated[
+        datetime | None, typer.Option(formats=DAY, help="First day after the trial.")
+    ] = None,
     anchor: Annotated[
         datetime | None, typer.Option(formats=DAY, help="First day of an anniversary cycle.")
     ] = None,
@@ -72,6 +75,7 @@ def activate(
         contract=contract,
         invoice_account=invoice_account,
         end_date=end.date() if end else None,
+        trial_end=trial_end.date() if trial_end else None,
         anchor_date=anchor.date() if anchor else None,
         quantities=dict(_read_pair(pair) for pair in quantity or ()),
         identifiers=tuple(identifier or ()),

@@ -26,6 +26,7 @@ from counterfoil.interfaces.rest import (
     bills,
     corrections,
     deliveries,
+    incentives,
     price_books,
     records,
     reratings,
@@ -51,6 +52,7 @@ from counterfoil.interfaces.rest.problem_answers import problem_answer, refusal_
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *price_books.ENDPOINTS,
+    *incentives.ENDPOINTS,
     *subscriptions.ENDPOINTS,
     *usage.ENDPOINTS,
     *bills.ENDPOINTS,

@@ -161,6 +161,7 @@ class Player:
             contract=step.contract,
             invoice_account=step.invoice_account,
             end_date=step.end,
+            trial_end=step.trial_end,
             anchor_date=step.anchor,
             quantities=step.quantities,
             identifiers=step.identifiers,

@@ -91,6 +91,7 @@ class Subscribe(Step):
     invoice_account: str | None
     start: date
     end: date | None
+    trial_end: date | None
     anchor: date | None
     quantities: Mapping[str, Decimal]
     identifiers: tuple[str, ...]

@@ -304,8 +304,10 @@ CREATE TABLE rate_plan (
     external_id TEXT NOT NULL,
     product_id BIGINT NOT NULL,
     name TEXT NOT NULL,
+    trial_days BIGINT,
     CONSTRAINT pk_rate_plan PRIMARY KEY (id),
     CONSTRAINT uq_rate_plan_external_id UNIQUE (external_id),
+    CONSTRAINT ck_rate_plan_trial_days CHECK (trial_days >= 1 AND trial_days <= 3660),
     CONSTRAINT fk_rate_plan_product_id FOREIGN KEY(product_id) REFERENCES product (id)
 );
 
@@ -395,6 +397,7 @@ CREATE TABLE charge (
     alignment TEXT NOT NULL,
     proration TEXT NOT NULL,
     meter_id BIGINT,
+    in_trial TEXT,
     event_minimum NUMERIC(38, 15),
     event_increment NUMERIC(38, 15),
     unit TEXT NOT NULL,
@@ -409,6 +412,7 @@ CREATE TABLE charge (
     CONSTRAINT ck_charge_period_count CHECK (period_count >= 1 AND period_count <= 120),
     CONSTRAINT ck_charge_alignment CHECK (alignment IN ('calendar', 'anniversary')),
     CONSTRAINT ck_charge_proration CHECK (proration IN ('by_day', 'none')),
+    CONSTRAINT ck_charge_in_trial CHECK (in_trial IN ('free', 'charged')),
     CONSTRAINT ck_charge_event_minimum CHECK (event_minimum >= 0),
     CONSTRAINT ck_charge_event_increment CHECK (event_increment >= 0),
     CONSTRAINT ck_charge_unit_size CHECK (unit_size >= 1),
@@ -866,6 +870,7 @@ CREATE TABLE subscription (
     invoice_account_id BIGINT,
     start_date DATE NOT NULL,
     end_date DATE,
+    trial_end DATE,
     anchor_date DATE,
     CONSTRAINT pk_subscription PRIMARY KEY (id),
     CONSTRAINT uq_subscription_external_id UNIQUE (external_id),
