@@ -203,7 +203,9 @@ LEFT JOIN subscription_charge sc ON sc.id = r.subscription_charge_id
 LEFT JOIN subscription s ON s.id = coalesce(sc.subscription_id, nullif(r.subject_id, 0))
 LEFT JOIN rate_plan rp ON rp.id = s.rate_plan_id
 LEFT JOIN commitment c ON c.id = r.commitment_id
-WHERE i.account_id = ANY(:accounts) AND r.kind <> 'prepaid'
+WHERE i.account_id IN (SELECT id FROM account
+                       WHERE id = ANY(:accounts) AND root_id = ANY(:roots))
+  AND r.kind <> 'prepaid'
 GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 """
 
@@ -235,10 +237,10 @@ def _apply_commitments(
     engine.run(f"INSERT INTO problem {_OTHER_CURRENCY}")
     engine.run("DELETE FROM charged WHERE billed_account_id IN (SELECT account_id FROM problem)")
     engine.register("commitment_period", commitment_periods(found, billing_date))
-    concerned = engine.rows(
-        "SELECT DISTINCT billed_account_id FROM commitment_account"
-        " WHERE billed_account_id IS NOT NULL"
+    before = uow.read_arrow(
+        _COUNTED_BEFORE,
+        accounts=list(accounts),
+        roots=sorted(set(found.column("root_id").to_pylist())),
     )
-    before = uow.read_arrow(_COUNTED_BEFORE, accounts=[int(row[0]) for row in concerned])
     engine.register("counted_before", before)
     apply_commitments(engine, billing_date)

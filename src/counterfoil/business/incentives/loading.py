@@ -9,6 +9,7 @@ from datetime import date
 
 import pyarrow as pa
 
+from counterfoil.business.subscriptions.invoicing import invoiced
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 
@@ -138,19 +139,10 @@ def load_discounts(
     )
 
 
-_BILLED = """
-WITH RECURSIVE billed AS (
-    SELECT account_id, account_id AS billed_account_id
-    FROM billing_profile WHERE account_id = ANY(:accounts)
-    UNION ALL
-    SELECT a.id, b.billed_account_id
-    FROM account a JOIN billed b ON a.parent_id = b.account_id
-    WHERE NOT EXISTS (SELECT 1 FROM billing_profile p WHERE p.account_id = a.id)
-)
-"""
+_INVOICED = f"WITH RECURSIVE {invoiced('p.account_id = ANY(:accounts)')}"
 
 # From the narrowest to the widest; of two alike the minimum first.
-_COMMITMENTS = f"""{_BILLED}, above AS (
+_COMMITMENTS = f"""{_INVOICED}, above AS (
     SELECT id, parent_id, id AS account_id FROM account
     WHERE id IN (SELECT account_id FROM commitment)
     UNION ALL
@@ -175,8 +167,10 @@ LEFT JOIN subscription s ON c.scope = 'subscription'
      AND CASE WHEN c.subscription_external_id IS NULL THEN s.rate_plan_id = c.rate_plan_id
               ELSE s.external_id = c.subscription_external_id END
      AND (c.account_id IS NULL OR s.account_id = c.account_id)
-JOIN billed b
-  ON b.account_id = CASE c.scope WHEN 'subscription' THEN s.account_id ELSE c.account_id END
+JOIN (SELECT subscription_id, account_id, billed_account_id FROM invoiced
+      UNION ALL SELECT 0, account_id, billed_account_id FROM invoiced_account) b
+  ON CASE c.scope WHEN 'subscription' THEN b.subscription_id = s.id
+          ELSE b.subscription_id = 0 AND b.account_id = c.account_id END
 JOIN account a ON a.id = b.account_id
 JOIN billing_profile p ON p.account_id = b.billed_account_id
 LEFT JOIN depth d ON d.account_id = c.account_id
@@ -185,14 +179,14 @@ LEFT JOIN rate_plan rp ON rp.id = s.rate_plan_id
 LEFT JOIN product sp ON sp.id = rp.product_id
 """
 
-_MEMBERS = f"""{_BILLED}, member AS (
+_MEMBERS = f"""{_INVOICED}, member AS (
     SELECT c.id AS commitment_id, c.account_id FROM commitment c
     WHERE c.id = ANY(:commitments) AND c.scope = 'subtree'
     UNION ALL
     SELECT m.commitment_id, a.id FROM member m JOIN account a ON a.parent_id = m.account_id
 )
 SELECT m.commitment_id, m.account_id, b.billed_account_id
-FROM member m LEFT JOIN billed b ON b.account_id = m.account_id
+FROM member m LEFT JOIN invoiced_account b ON b.account_id = m.account_id
 """
 
 
@@ -218,7 +212,7 @@ WHERE a.root_id IN (
                       JOIN account o ON o.id = h.account_id
                       WHERE d.basis = 'root' AND o.root_id = b.root_id)
            OR EXISTS (SELECT 1 FROM commitment c JOIN account o ON o.id = c.account_id
-                      WHERE c.scope = 'subtree' AND o.root_id = b.root_id)))
+                      WHERE c.scope <> 'subscription' AND o.root_id = b.root_id)))
 """
 
 

@@ -982,6 +982,12 @@ CREATE TABLE rated_charge (
     part BIGINT NOT NULL,
     reverses_id BIGINT,
     adjustment_id BIGINT,
+    applies_to_id BIGINT,
+    discount_id BIGINT,
+    holder_id BIGINT,
+    commitment_id BIGINT,
+    subject_id BIGINT,
+    prepaid_grant_id BIGINT,
     price_id BIGINT,
     layer TEXT,
     quantity NUMERIC(38, 15) NOT NULL,
@@ -997,7 +1003,7 @@ CREATE TABLE rated_charge (
     steps JSONB NOT NULL,
     formulas JSONB,
     CONSTRAINT pk_rated_charge PRIMARY KEY (id),
-    CONSTRAINT ck_rated_charge_kind CHECK (kind IN ('one_time', 'recurring', 'usage', 'reversal', 'adjustment')),
+    CONSTRAINT ck_rated_charge_kind CHECK (kind IN ('one_time', 'recurring', 'usage', 'reversal', 'adjustment', 'minimum', 'maximum', 'discount', 'true_up', 'prepaid')),
     CONSTRAINT ck_rated_charge_layer CHECK (layer IN ('list', 'region', 'template', 'account', 'site', 'contact', 'contract', 'subscription')),
     CONSTRAINT uq_rated_charge_sci_cs_ss_p UNIQUE (subscription_charge_id, cycle_start, service_start, part),
     CONSTRAINT uq_rated_charge_discount_id_applies_to_id UNIQUE (discount_id, applies_to_id),
@@ -1007,10 +1013,17 @@ CREATE TABLE rated_charge (
     CONSTRAINT fk_rated_charge_subscription_charge_id FOREIGN KEY(subscription_charge_id) REFERENCES subscription_charge (id),
     CONSTRAINT fk_rated_charge_reverses_id FOREIGN KEY(reverses_id) REFERENCES rated_charge (id),
     CONSTRAINT fk_rated_charge_adjustment_id FOREIGN KEY(adjustment_id) REFERENCES adjustment (id) ON DELETE CASCADE,
+    CONSTRAINT fk_rated_charge_applies_to_id FOREIGN KEY(applies_to_id) REFERENCES rated_charge (id) ON DELETE CASCADE,
+    CONSTRAINT fk_rated_charge_discount_id FOREIGN KEY(discount_id) REFERENCES discount (id),
+    CONSTRAINT fk_rated_charge_holder_id FOREIGN KEY(holder_id) REFERENCES account (id),
+    CONSTRAINT fk_rated_charge_commitment_id FOREIGN KEY(commitment_id) REFERENCES commitment (id),
+    CONSTRAINT fk_rated_charge_prepaid_grant_id FOREIGN KEY(prepaid_grant_id) REFERENCES prepaid_grant (id),
     CONSTRAINT fk_rated_charge_price_id FOREIGN KEY(price_id) REFERENCES price (id)
 );
 
 CREATE INDEX ix_rated_charge_adjustment_id ON rated_charge (adjustment_id);
+
+CREATE INDEX ix_rated_charge_applies_to_id ON rated_charge (applies_to_id);
 
 CREATE INDEX ix_rated_charge_invoice_id ON rated_charge (invoice_id);
 
