@@ -107,7 +107,7 @@ JOIN subscription s ON s.id = sc.subscription_id
 JOIN account a ON a.id = s.account_id
 WHERE a.root_id = ANY(:roots) AND sc.charge_id = ANY(:charges)
   AND r.service_start >= :first AND r.service_start < :last
-  AND r.kind IN ('one_time', 'recurring', 'usage', 'reversal')
+  AND r.kind IN ('one_time', 'recurring', 'usage', 'reversal') AND r.discount_id IS NULL
   AND NOT EXISTS (SELECT 1 FROM rated_charge d WHERE d.kind = 'adjustment'
                   AND (d.reverses_id = r.id OR d.reverses_id = r.reverses_id))
 """
@@ -254,9 +254,11 @@ WITH compared AS ({{compared}}), known AS (
            b.subscription_charge_id, b.cycle_start
     FROM billed_charge b JOIN every_charge c USING (subscription_charge_id)
     WHERE b.subscription_charge_id IN (SELECT subscription_charge_id FROM compared) {{again}}
+      AND b.applied_name IS NULL AND b.discount_id IS NULL
     UNION ALL BY NAME
     SELECT *, -back AS exact_amount
     FROM (SELECT * FROM reversed UNION ALL BY NAME SELECT * FROM tree_reversed)
+    WHERE applied_name IS NULL
 )
 SELECT subscription_id, charge_id, currency, service_start,
        CAST(exact_amount AS {QUANTITY}) AS exact_amount
