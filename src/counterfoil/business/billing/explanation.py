@@ -20,6 +20,7 @@ from counterfoil.business.billing.adjustment_trace import (
 from counterfoil.business.billing.applied_explanation import applied_sentences
 from counterfoil.business.billing.entities import APPLIED_KINDS
 from counterfoil.business.billing.formula_sentences import formula_sentences
+from counterfoil.business.billing.pooled_events import pooled_events
 from counterfoil.business.billing.price_explanation import (
     PricedItem,
     price_region_of,
@@ -73,13 +74,17 @@ SELECT c.id AS charge_id, c.name, c.kind, c.unit, c.unit_size, c.event_minimum,
        c.event_increment, c.meter_id, m.external_id AS meter, m.unit AS meter_unit,
        coalesce(m.aggregation, 'sum') AS aggregation, s.id AS subscription_id,
        s.external_id AS subscription, s.account_id, a.external_id AS account, s.site_id,
-       s.contact_id, s.contract_id
+       s.contact_id, s.contract_id, c.pooled_over, i.account_id AS billed_account_id,
+       (SELECT sum(b.amount) FROM rated_charge b
+        WHERE b.subscription_charge_id = r.subscription_charge_id
+          AND b.cycle_start = r.cycle_start AND b.id < r.id) AS billed_before
 FROM subscription_charge sc
 JOIN subscription s ON s.id = sc.subscription_id
 JOIN account a ON a.id = s.account_id
 JOIN charge c ON c.id = sc.charge_id
 LEFT JOIN meter m ON m.id = c.meter_id
 JOIN rated_charge r ON r.subscription_charge_id = sc.id
+JOIN invoice i ON i.id = r.invoice_id
 WHERE r.id = :rated_charge
 """
 
@@ -105,12 +110,16 @@ def explain_line(
     facts = found[0]
     price = None if rated["price_id"] is None else uow.get("price", int(rated["price_id"]))
     layers = _read_layers(uow, rated, facts)
+    draws = uow.query(_DRAWS, rated_charge=rated["id"])
+    by_event = facts["pooled_over"] != "subscription" or bool(draws)
     listed: list[Record] = []
     if rated["kind"] == "usage":
-        itemised = itemise_usage(uow, store, [rated["id"]]).slice(0, events)
-        listed = itemised.drop_columns(["rated_charge_id"]).to_pylist()
+        if by_event:
+            itemised = pooled_events(uow, store, rated, facts["billed_account_id"])
+        else:
+            itemised = itemise_usage(uow, store, [rated["id"]]).drop_columns(["rated_charge_id"])
+        listed = itemised.slice(0, events).to_pylist()
         _name_files(uow, listed)
-    draws = uow.query(_DRAWS, rated_charge=rated["id"])
     trace = read_trace(uow, rated)
     if trace is not None and rated["kind"] == "adjustment":
         sentences = taken_back_sentences(
@@ -249,7 +258,7 @@ def _sentences(
         + f" applies{_passed_over(len(layers) - 1)}."
     )
     if rated["kind"] == "usage":
-        said.append(_usage_sentence(rated, facts))
+        said += [_usage_sentence(rated, facts), *_pool_sentences(rated, facts)]
     said += [_draw_sentence(draw, facts) for draw in draws]
     if price is not None and Decimal(str(price["included_quantity"])) > 0:
         said.append(
@@ -284,6 +293,19 @@ def _usage_sentence(rated: Record, facts: Record) -> str:
     if Decimal(str(rated["quantity_before"])) > 0:
         text += f", after {_plain(rated['quantity_before'])} earlier in the cycle"
     return text + "."
+
+
+def _pool_sentences(rated: Record, facts: Record) -> list[str]:
+    if facts["pooled_over"] == "subscription":
+        return []
+    place = f"among all usage of the charge within one {facts['pooled_over']}"
+    said = [f"They take their places in the tiers in order of time, {place}."]
+    if facts["billed_before"] is not None:
+        said.append(
+            f"The whole cycle is priced anew; what was billed of it before, "
+            f"{_plain(facts['billed_before'])} {rated['currency']}, is taken off."
+        )
+    return said
 
 
 def _draw_sentence(draw: Record, facts: Record) -> str:

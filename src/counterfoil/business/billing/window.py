@@ -77,6 +77,14 @@ SELECT * REPLACE (CAST(NULL AS DATE) AS billed_through), billed_through AS bille
 FROM {served}
 """
 
+# A price that was billed holds for what it was billed for; nothing is taken off.
+_PRICES_AS_BILLED = """
+SELECT DISTINCT i.item_id, b.service_start, b.service_end, b.price_id, b.layer, 0, 0, 0, 0
+FROM due_item i JOIN billed_charge b USING (subscription_charge_id)
+WHERE b.kind = 'usage' AND b.price_id IS NOT NULL
+  AND b.service_start >= i.service_start AND b.service_start < i.service_end
+"""
+
 
 def rate_window(
     uow: UnitOfWork,
@@ -87,12 +95,13 @@ def rate_window(
     *,
     today: date,
     items: str,
+    as_billed: bool = False,
 ) -> None:
     """Make ``charged`` and ``problem`` (see bills.make_charged) of the window's cycles.
 
     Of the billed ``accounts``; only cycles that would be due ``today``, and of these the ``items``
-    this condition lets through. ``charge`` and ``billed_charge`` hold what they were made from
-    and what has been billed of it.
+    this condition lets through; with ``as_billed`` at the prices that usage was billed at.
+    ``charge`` and ``billed_charge`` hold what they were made from and what has been billed of it.
     """
     until = min(window.end, today)
     charges = load_served_charges(uow, accounts, window.end)
@@ -110,6 +119,8 @@ def rate_window(
     make_due_items(engine, today, condition=items.format_map(bounds))
     billed = load_billed_charges(uow, rated.column("subscription_charge_id").to_pylist())
     load_terms(uow, engine, rated, billed)
+    if as_billed:
+        engine.run(f"INSERT INTO billed_usage {_PRICES_AS_BILLED}")
     make_reversible(engine)
     make_known_amounts(uow, engine, formulas, anew=True)
     make_charged(uow, engine, store)

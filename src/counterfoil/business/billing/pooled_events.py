@@ -1,0 +1,62 @@
+"""The events of a charge that counts with others, each with what it added.
+
+What an event of a pool costs follows from where it stands in the line of all its events, so the
+whole cycle is rated again, at the prices it was billed at, and one charge's events are shown.
+"""
+
+from datetime import timedelta
+
+import pyarrow as pa
+
+from counterfoil.business.billing.window import Window, rate_window
+from counterfoil.business.usage.store import UsageStore
+from counterfoil.core.rating.quantities import events_in_epochs
+from counterfoil.platform.engine.duck import open_engine
+from counterfoil.platform.metadata import Record
+from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+# Events are numbered here as core.rating.events numbers them.
+_EVENTS = f"""
+WITH line AS (
+    SELECT e.item_id, u.source, u.event_id, u.time, u.batch_id, u.line, u.attributes, u.quantity,
+           row_number() OVER (ORDER BY u.time, u.source, u.event_id) AS event_no
+    FROM {events_in_epochs()}
+    WHERE e.by_event
+)
+SELECT l.source, l.event_id, l.time, l.batch_id, l.line, l.attributes, l.quantity,
+       p.list_after - p.list_before AS billed_quantity, c.gross AS exact_amount,
+       coalesce(c.list_gross, c.gross) AS list_amount
+FROM line l
+JOIN position p ON p.event_no = l.event_no AND p.item_id = l.item_id
+JOIN priced c USING (position_id)
+JOIN due_item i ON i.item_id = l.item_id
+ORDER BY l.event_no
+"""
+
+
+def pooled_events(
+    uow: UnitOfWork, store: UsageStore, rated_charge: Record, account: int
+) -> pa.Table:
+    """Every usage event of the cycle of a rated charge that goes by event.
+
+    ``account`` is the id of the account that was billed. Columns: source, event_id, time TIMESTAMP
+    (UTC), batch_id, line, attributes, quantity DECIMAL(38,15) in meter units, billed_quantity
+    DECIMAL(38,15) in priced units, exact_amount and list_amount, in order of time.
+    """
+    start, end = rated_charge["cycle_start"], rated_charge["cycle_end"]
+    item = (
+        f"subscription_charge_id = {int(rated_charge['subscription_charge_id'])} "
+        f"AND cycle_start = DATE '{start.isoformat()}'"
+    )
+    with open_engine(threads=1) as engine:
+        rate_window(
+            uow,
+            engine,
+            store,
+            [account],
+            Window(start, end),
+            today=end + timedelta(days=1),
+            items=item,
+            as_billed=True,
+        )
+        return engine.arrow(_EVENTS)
