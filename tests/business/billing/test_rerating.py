@@ -102,7 +102,7 @@ def test_a_raised_price_in_the_past_is_charged_for(billed: Company) -> None:
     assert found(run) == found(preview)
     assert lines(billed) == [
         *before,
-        ("INV-000002", "Credit: Toll-free minutes", JAN, FEB, Decimal("-2.40")),
+        ("INV-000002", "Credit: Toll-free minutes (INV-000001)", JAN, FEB, Decimal("-2.40")),
         ("INV-000002", "Toll-free minutes (rated again)", JAN, FEB, Decimal("3.90")),
     ]
     with billed.database.transaction(now=NOW) as uow:
@@ -126,10 +126,10 @@ def test_a_lowered_price_in_the_past_gives_a_credit_note(billed: Company) -> Non
     apply(billed)
     # January: 15 days at 249.95 and 16 at 200, for two rooms; February at 200.
     assert lines(billed)[3:] == [
-        ("CN-000001", "Credit: Managed room", JAN, FEB, Decimal("-499.90")),
+        ("CN-000001", "Credit: Managed room (INV-000001)", JAN, FEB, Decimal("-499.90")),
         ("CN-000001", "Managed room (rated again)", JAN, date(2024, 1, 16), Decimal("241.89")),
         ("CN-000001", "Managed room (rated again)", date(2024, 1, 16), FEB, Decimal("206.45")),
-        ("CN-000001", "Credit: Managed room", FEB, MAR, Decimal("-499.90")),
+        ("CN-000001", "Credit: Managed room (INV-000001)", FEB, MAR, Decimal("-499.90")),
         ("CN-000001", "Managed room (rated again)", FEB, MAR, Decimal("400.00")),
     ]
 

@@ -157,7 +157,7 @@ WITH charged AS ({rows}), placed AS (
 SELECT p.* EXCLUDE (bounds), b.row_no AS applies_to_row, 0 AS section,
        NULL::BIGINT AS commitment_id, NULL::BIGINT AS subject_id,
        NULL::BIGINT AS prepaid_grant_id, NULL::BIGINT AS commitment_part,
-       NULL::BIGINT AS adjustment_no
+       NULL::BIGINT AS adjustment_no, NULL::VARCHAR AS corrects
 FROM placed p
 LEFT JOIN (SELECT item_id, max(row_no) AS row_no FROM placed
            WHERE NOT bounds AND item_id IS NOT NULL GROUP BY item_id) b
@@ -234,7 +234,7 @@ SELECT c.charge_no, i.invoice_no,
        c.account_name, c.site_name, c.product_name,
        CASE WHEN c.kind IN ('reversal', 'adjustment')
                  OR c.late AND c.kind = 'usage' AND c.quantity < 0
-            THEN 'Credit: ' || c.charge_name
+            THEN 'Credit: ' || c.charge_name || coalesce(' (' || c.corrects || ')', '')
             WHEN c.adjustment_no IS NOT NULL THEN c.charge_name || ' (rated again)'
             WHEN c.late AND c.kind = 'usage' AND c.part > 0 THEN c.charge_name || ' (late usage)'
             ELSE c.charge_name END AS description,

@@ -27,7 +27,7 @@ from counterfoil.business.usage.store import UsageStore
 from counterfoil.core.money.currencies import CURRENCIES, exponent
 from counterfoil.core.money.exact_sql import half_up, minor_units, power_of_ten, raw
 from counterfoil.core.money.rounding import round_half_up
-from counterfoil.platform.engine.duck import NotComputable, open_engine
+from counterfoil.platform.engine.duck import Engine, NotComputable, open_engine
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.database import Database
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -91,8 +91,10 @@ SELECT c.billed_account_id, c.account_name, c.site_name, c.product_name, c.charg
        0 AS quantity_before, 0 AS included_quantity, 0 AS events,
        t.service_end - t.service_start AS days, t.cycle_end - t.cycle_start AS cycle_days,
        t.back AS list_amount, t.back AS exact_amount, t.back AS amount,
-       '[]' AS steps, false AS late, t.adjustment_no
-FROM taken t JOIN charge c USING (subscription_charge_id)
+       '[]' AS steps, false AS late, t.adjustment_no, n.number AS corrects
+FROM taken t
+JOIN charge c USING (subscription_charge_id)
+LEFT JOIN corrected n USING (rated_charge_id)
 """
 
 _SCALED = half_up(
@@ -189,6 +191,7 @@ def compute_rerating(
         engine.run(f"CREATE TABLE difference AS {_DIFFERENCE}")
         engine.run(_IN_PLACE)
         engine.run("DELETE FROM charged WHERE adjustment_no IS NULL")
+        engine.register("corrected", _load_numbers(uow, engine))
         engine.run(_TAKEN_BACK)
         engine.run(_DISCOUNTS)
         bills = assemble(uow, engine, accounts, invoice_date)
@@ -202,6 +205,19 @@ def compute_rerating(
             ),
             engine.arrow(_NAMED),
         )
+
+
+def _load_numbers(uow: UnitOfWork, engine: Engine) -> pa.Table:
+    """rated_charge_id and the number of the invoice that carries it, of what is taken back."""
+    rows = engine.rows(
+        "SELECT rated_charge_id FROM billed_charge "
+        "JOIN difference USING (subscription_charge_id, cycle_start)"
+    )
+    return uow.read_arrow(
+        "SELECT r.id AS rated_charge_id, i.number FROM rated_charge r "
+        "JOIN invoice i ON i.id = r.invoice_id WHERE r.id = ANY(:ids)",
+        ids=[int(row[0]) for row in rows],
+    )
 
 
 @dataclass(slots=True)
