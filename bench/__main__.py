@@ -22,6 +22,7 @@ from bench.ingest import measure_file, measure_http
 from bench.machine import describe_machine
 from bench.printing import LINES, measure_printing
 from bench.rating import measure_rating
+from bench.rating_memory import measure_rating_memory
 from counterfoil.bootstrap import Settings, database_server, scratch_organisation
 
 RESULT = Path(__file__).parents[1] / "build" / "bench.json"
@@ -35,6 +36,7 @@ class Scale:
     """How much data each measurement gets."""
 
     rated_events: int
+    memory_events: tuple[int, ...]
     rounds: int
     billed_accounts: tuple[int, ...]
     http_events: int
@@ -43,8 +45,8 @@ class Scale:
 
 
 SCALES = {
-    "small": Scale(100_000, 1, (100, 200), 5_000, 10_000, 2),
-    "full": Scale(10_000_000, 2, (5_000, 20_000), 200_000, 1_000_000, 50),
+    "small": Scale(100_000, (50_000, 100_000), 1, (100, 200), 5_000, 10_000, 2),
+    "full": Scale(10_000_000, (1_000_000, 50_000_000), 2, (5_000, 20_000), 200_000, 1_000_000, 50),
 }
 
 console = Console(highlight=False)
@@ -108,10 +110,16 @@ def _rate(settings: Settings, scale: Scale) -> Figures:
     folder.mkdir()
     with _measuring(f"Rating {scale.rated_events:,} events, and the same in bare SQL"):
         result = measure_rating(folder, scale.rated_events, scale.rounds)
+    memory: dict[str, int] = {}
+    for events in scale.memory_events:
+        with _measuring(f"The memory of rating {events:,} events, bucket by bucket"):
+            one = measure_rating_memory(folder / f"memory-{events}", events)
+        memory[str(events)] = one.peak_rss_mb
     return {
         "rate_events_per_s": round(result.events / result.seconds),
         "rate_vs_bare_sql": round(result.bare_seconds / result.seconds, 3),
         "rated_events": result.events,
+        "rate_peak_rss_mb": memory,
     }
 
 
@@ -193,6 +201,12 @@ _ROWS: tuple[tuple[str, str, str], ...] = (
 )
 
 
+_MEMORY = (
+    ("rate_peak_rss_mb", "Rating of {:,} events, peak memory in MB"),
+    ("bill_peak_rss_mb", "Bill run of {:,} accounts, peak memory in MB"),
+)
+
+
 def _print(machine: dict[str, str], figures: Figures) -> None:
     described = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in machine.items())
     table = Table(title="Counterfoil's speeds", caption=described)
@@ -202,11 +216,10 @@ def _print(machine: dict[str, str], figures: Figures) -> None:
     for key, label, target in _ROWS:
         if key in figures:
             table.add_row(label, f"{figures[key]:,}", target)
-    memory = figures.get("bill_peak_rss_mb")
-    if isinstance(memory, dict):
-        for accounts, megabytes in memory.items():
-            label = f"Bill run of {int(accounts):,} accounts, peak memory in MB"
-            table.add_row(label, f"{megabytes:,}", "flat")
+    for key, label in _MEMORY:
+        memory = figures.get(key)
+        for number, megabytes in memory.items() if isinstance(memory, dict) else ():
+            table.add_row(label.format(int(number)), f"{megabytes:,}", "flat")
     console.print(table)
 
 

@@ -147,11 +147,10 @@ def measure_rating(folder: Path, events: int, rounds: int = 3) -> RatingResult:
     paths = _write_events(folder, events, subscriptions)
     ours, bare, totals = [], [], set()
     for _ in range(rounds):
-        for side, times in ((_rate, ours), (_rate_bare, bare)):
+        for side, times in ((rate, ours), (_rate_bare, bare)):
             with open_engine(temp_directory=folder) as engine:
                 engine.run(f"CREATE VIEW usage AS SELECT * FROM read_parquet({paths})")
-                engine.run(_ITEMS.format(subscriptions=subscriptions, meters=METERS))
-                engine.run(_PRICES.format(subscriptions=subscriptions, meters=METERS))
+                make_subscriptions(engine, subscriptions)
                 begin = time.perf_counter()
                 totals.add(side(engine))
                 times.append(time.perf_counter() - begin)
@@ -178,7 +177,14 @@ def _write_events(folder: Path, events: int, subscriptions: int) -> list[str]:
     return paths
 
 
-def _rate(engine: Engine) -> tuple[Decimal, Decimal]:
+def make_subscriptions(engine: Engine, number: int) -> None:
+    """What so many subscriptions have due, and the prices they look into."""
+    engine.run(_ITEMS.format(subscriptions=number, meters=METERS))
+    engine.run(_PRICES.format(subscriptions=number, meters=METERS))
+
+
+def rate(engine: Engine) -> tuple[Decimal, Decimal]:
+    """Rate ``usage`` by the product's statements; what it comes to, and before what is included."""
     nothing = ", ".join(f"CAST(NULL AS {kind}) AS {c}" for c, kind in BILLED_USAGE.columns.items())
     engine.run(f"CREATE VIEW {BILLED_USAGE.name} AS SELECT {nothing} WHERE false")
     engine.run(
