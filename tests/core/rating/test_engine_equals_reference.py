@@ -275,6 +275,12 @@ def load(engine: Engine, chosen: list[Item], books: dict[int, list[Price]]) -> N
                 decimal(i.event_minimum),
                 decimal(i.event_increment),
                 i.unit_size,
+                "exact",
+                None,
+                None,
+                False,
+                False,
+                i.service_start,
                 False,
                 None,
                 False,
@@ -330,7 +336,7 @@ def load(engine: Engine, chosen: list[Item], books: dict[int, list[Price]]) -> N
         engine,
         USAGE,
         [
-            ("s", f"{i.item_id}-{n}", at, i.item_id, i.item_id, decimal(q))
+            ("s", f"{i.item_id}-{n}", at, i.item_id, i.item_id, decimal(q), "{}")
             for i in chosen
             for n, (at, q) in enumerate(i.events)
         ],

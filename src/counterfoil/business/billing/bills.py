@@ -22,6 +22,7 @@ from counterfoil.business.billing.incentives import apply_incentives, draw_balan
 from counterfoil.business.billing.loading import (
     load_billed_charges,
     load_charges,
+    load_meter_filters,
     load_open_drafts,
     load_pool_members,
     load_profiles,
@@ -364,6 +365,8 @@ def load_terms(uow: UnitOfWork, engine: Engine, charges: pa.Table, billed: pa.Ta
     engine.register("price", prices)
     engine.register("price_tier", tiers)
     engine.register("price_layer", layers)
+    meters = engine.rows("SELECT DISTINCT meter_id FROM charge_item WHERE meter_id IS NOT NULL")
+    engine.register("meter_filter", load_meter_filters(uow, [int(row[0]) for row in meters]))
     engine.run(
         "CREATE TABLE billed_usage AS SELECT i.item_id, b.service_start, b.service_end, "
         "b.price_id, b.layer, "

@@ -11,13 +11,14 @@ from decimal import Decimal
 
 from counterfoil.business.billing.bills import make_charged, make_items
 from counterfoil.business.billing.loading import load_line_names, usage_seen
+from counterfoil.business.billing.rating import find_needs
 from counterfoil.business.subscriptions.invoicing import BilledAccount, who_is_billed
 from counterfoil.business.usage.store import UsageStore
 from counterfoil.core.money.currencies import exponent
 from counterfoil.core.money.rounding import round_half_up
 from counterfoil.core.periods.zones import local_date
 from counterfoil.core.problems import Problem
-from counterfoil.core.rating.quantities import events_in_epochs
+from counterfoil.core.rating.quantities import EventSource
 from counterfoil.core.rating.relations import QUANTITY
 from counterfoil.platform.engine.duck import Engine, NotComputable, open_engine
 from counterfoil.platform.metadata import Record
@@ -165,9 +166,9 @@ ORDER BY account_name, site_name NULLS FIRST, product_name, charge_name, cycle_s
          subscription_charge_id, kind
 """
 
-_USED = f"""
+_USED = """
 SELECT e.item_id, count(*) AS events, sum(u.quantity) AS quantity, max(u.time) AS last_event_at
-FROM {events_in_epochs()} GROUP BY e.item_id
+FROM {events} WHERE u.time >= e.epoch_at GROUP BY e.item_id
 """
 
 _BELOW = """
@@ -211,7 +212,9 @@ def _compute(
             make_items(uow, engine, store, [account], today, usage_seen=seen, running=True)
             make_charged(uow, engine, store)
             charges = _records(engine, _CHARGES.format(today=today.isoformat()))
-            used = {int(row["item_id"]): row for row in _records(engine, _USED)}
+            filtered = EventSource(attributes=bool(find_needs(engine).attributes))
+            events = _USED.format(events=filtered.events_in_epochs)
+            used = {int(row["item_id"]): row for row in _records(engine, events)}
             found = _records(engine, "SELECT code, message FROM problem")
         except NotComputable as fault:
             message = str(fault).splitlines()[0][:1000]

@@ -55,14 +55,15 @@ _SAME_CADENCE = _IN_CADENCE.replace("c.", "m.")
 
 # One day of margin on each side, because the day here is UTC's: a cycle in which nothing is late
 # after all comes out of rating with no difference. So does a cycle that was billed and then cut
-# short by a cancellation, but for what was used after its new end.
+# short by a cancellation, but for what was used after its new end. Where a level is carried over, a
+# late event changes all cycles from its own on.
 _LATE_CYCLE = f"""
 SELECT DISTINCT d.subscription_charge_id, c.cycle_start, c.cycle_end
 FROM every_charge d
 JOIN (SELECT DISTINCT subscription_id, meter_id, CAST(time AS DATE) AS day FROM new_usage) u
   ON u.subscription_id = d.subscription_id AND u.meter_id = d.meter_id
 JOIN cycle c ON {_IN_CADENCE}
- AND c.cycle_start <= u.day + 1 AND c.cycle_end >= u.day
+ AND (c.cycle_start <= u.day + 1 OR d.carried_over) AND c.cycle_end >= u.day
 WHERE d.kind = 'usage' AND least(c.cycle_end, coalesce(d.end_date, c.cycle_end)) <= d.billed_through
 UNION
 SELECT d.subscription_charge_id, c.cycle_start, c.cycle_end
@@ -114,7 +115,11 @@ SELECT row_number() OVER (ORDER BY subscription_charge_id, service_start) AS ite
        s.subscription_charge_id IN (SELECT subscription_charge_id FROM pool_member) AS by_event,
        CASE WHEN s.kind = 'one_time' OR s.kind = 'recurring' AND s.proration = 'none'
             THEN s.service_start + 1 ELSE s.service_end END AS pricing_end,
-       s.kind = 'recurring' AND s.proration = 'by_day' AS prorated
+       s.kind = 'recurring' AND s.proration = 'by_day' AS prorated,
+       CASE WHEN s.carried_over THEN s.start_date ELSE s.service_start END AS counted_from,
+       s.carried_over AND s.proration = 'by_day' AND s.aggregation <> 'weighted_sum'
+           AND s.subscription_charge_id NOT IN (SELECT subscription_charge_id FROM pool_member)
+           AS stood
 FROM span s JOIN minor_unit m USING (currency)
 WHERE s.service_start < s.service_end
   AND NOT (s.kind = 'recurring' AND s.proration = 'none' AND s.continues
@@ -133,7 +138,8 @@ SELECT (SELECT max(item_id) FROM rated_item)
        greatest(d.cycle_start, m.start_date) AS service_start,
        least(d.cycle_end, coalesce(m.end_date, d.cycle_end)) AS service_end,
        0 AS minor_digits, true AS by_event, true AS counted_only,
-       least(d.cycle_end, coalesce(m.end_date, d.cycle_end)) AS pricing_end, false AS prorated
+       least(d.cycle_end, coalesce(m.end_date, d.cycle_end)) AS pricing_end, false AS prorated,
+       greatest(d.cycle_start, m.start_date) AS counted_from, false AS stood
 FROM pool_member m
 JOIN (SELECT DISTINCT root_id, alignment, period_unit, period_count, cycle_day, anchor_date,
              cycle_start, cycle_end

@@ -5,11 +5,8 @@ read back from the usage store and priced one by one by the same tier statements
 difference it made to the cycle.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-
-import pyarrow as pa
 
 from counterfoil.business.billing.adjustment_trace import (
     AdjustmentTrace,
@@ -20,23 +17,16 @@ from counterfoil.business.billing.adjustment_trace import (
 from counterfoil.business.billing.applied_explanation import applied_sentences
 from counterfoil.business.billing.entities import APPLIED_KINDS
 from counterfoil.business.billing.formula_sentences import formula_sentences
+from counterfoil.business.billing.itemising import itemise_usage
 from counterfoil.business.billing.pooled_events import pooled_events
 from counterfoil.business.billing.price_explanation import (
     PricedItem,
     price_region_of,
     weigh_prices,
 )
-from counterfoil.business.billing.relations import (
-    make_relation,
-    midnight_relation,
-    usage_between,
-)
-from counterfoil.business.usage.store import BUCKETS, UsageStore, visible_segments
+from counterfoil.business.usage.store import UsageStore
 from counterfoil.core.money.currencies import exponent
 from counterfoil.core.money.rounding import round_half_up
-from counterfoil.core.rating.itemised import ITEMISED
-from counterfoil.core.rating.relations import EVENT, SMALLEST_QUANTITY
-from counterfoil.platform.engine.duck import open_engine
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
@@ -149,71 +139,6 @@ def _read_layers(uow: UnitOfWork, rated: Record, facts: Record) -> list[Record]:
         for layer in layers
         if layer["verdict"] in ("wins", "passed_over") or layer["price_id"] == rated["price_id"]
     ]
-
-
-# Late usage is itemised together with what its service period was billed for before.
-_ITEMISABLE = """
-SELECT r.id AS item_id, s.id AS subscription_id, c.meter_id, m.aggregation,
-       coalesce(c.event_minimum, 0)::numeric(38,15) AS event_minimum,
-       coalesce(c.event_increment, CAST(:smallest AS numeric))::numeric(38,15) AS event_increment,
-       c.unit_size, r.price_id,
-       (CASE WHEN NOT r.late THEN r.quantity_before ELSE 0 END)::numeric(38,15) AS quantity_before,
-       NOT r.late AND r.service_start > greatest(r.cycle_start, sc.start_date) AS begun,
-       r.service_start, r.service_end, p.time_zone, a.root_id
-FROM (SELECT *, part > 0 AND adjustment_id IS NULL AS late FROM rated_charge) r
-JOIN subscription_charge sc ON sc.id = r.subscription_charge_id
-JOIN subscription s ON s.id = sc.subscription_id
-JOIN account a ON a.id = s.account_id
-JOIN charge c ON c.id = sc.charge_id
-JOIN meter m ON m.id = c.meter_id
-JOIN invoice i ON i.id = r.invoice_id
-JOIN billing_profile p ON p.account_id = i.account_id
-WHERE r.id = ANY(:ids) AND r.kind = 'usage'
-"""
-
-_USAGE_EPOCH = """
-SELECT i.*, b.instant AS start_at, e.instant AS end_at
-FROM itemisable i
-JOIN midnight b ON b.time_zone = i.time_zone AND b.day = i.service_start
-JOIN midnight e ON e.time_zone = i.time_zone AND e.day = i.service_end
-"""
-
-_BILLED_PRICES = """
-SELECT id AS price_id, model, package_size, included_quantity FROM price WHERE id = ANY(:ids)
-"""
-
-_BILLED_TIERS = """
-SELECT price_id, from_quantity, up_to, unit_amount, flat_amount
-FROM price_tier WHERE price_id = ANY(:ids)
-"""
-
-
-def itemise_usage(uow: UnitOfWork, store: UsageStore, rated_charges: Sequence[int]) -> pa.Table:
-    """Every usage event of these rated charges (ids), priced one by one; all of them at once.
-
-    Columns: rated_charge_id, source, event_id, time TIMESTAMP (UTC), batch_id, line, attributes,
-    quantity DECIMAL(38,15) in meter units, billed_quantity DECIMAL(38,15) in priced units,
-    exact_amount and list_amount DECIMAL(38,25); charge by charge in the order in which the events
-    stand in the tiers.
-    """
-    charges = uow.read_arrow(_ITEMISABLE, ids=list(rated_charges), smallest=SMALLEST_QUANTITY)
-    rows = charges.select(["time_zone", "service_start", "service_end", "root_id"]).to_pylist()
-    midnights = midnight_relation(
-        {(row["time_zone"], row[end]) for row in rows for end in ("service_start", "service_end")}
-    )
-    buckets = sorted({row["root_id"] % BUCKETS for row in rows})
-    select = usage_between(visible_segments(uow), store, midnights, buckets=buckets)
-    prices = sorted(set(charges.column("price_id").to_pylist()))
-    with open_engine(threads=1 if len(rated_charges) == 1 else None) as engine:
-        make_relation(engine, "usage", EVENT, select)
-        engine.register("itemisable", charges)
-        engine.register("midnight", midnights)
-        engine.register("price", uow.read_arrow(_BILLED_PRICES, ids=prices))
-        engine.register("price_tier", uow.read_arrow(_BILLED_TIERS, ids=prices))
-        engine.run(f"CREATE TABLE usage_epoch AS {_USAGE_EPOCH}")
-        for statement in ITEMISED:
-            engine.run(statement.create)
-        return engine.arrow("SELECT * EXCLUDE (event_no) FROM itemised ORDER BY event_no")
 
 
 def _name_files(uow: UnitOfWork, events: list[Record]) -> None:

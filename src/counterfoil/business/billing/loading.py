@@ -28,7 +28,8 @@ SELECT sc.id AS subscription_charge_id, sc.subscription_id, b.account_id, b.bill
        c.alignment, c.proration, p.cycle_day::int AS cycle_day,
        coalesce(s.anchor_date, s.start_date) AS anchor_date,
        c.meter_id, coalesce(m.aggregation, 'sum') AS aggregation,
-       c.event_minimum, c.event_increment, c.unit_size, c.unit,
+       m.property, m.percentile, coalesce(m.carried_over, false) AS carried_over,
+       c.event_minimum, c.event_increment, c.unit_size, c.unit_rounding, c.unit,
        c.name AS charge_name, pr.name AS product_name, a.name AS account_name,
        rp.id AS rate_plan_id, pr.id AS product_id,
        st.name AS site_name, a.root_id, s.site_id, s.contact_id, s.contract_id,
@@ -73,6 +74,11 @@ _BY_EVENT = """
 _BILLED_IN_TREES = """
 SELECT p.account_id FROM billing_profile p JOIN account a ON a.id = p.account_id
 WHERE a.root_id = ANY(:roots)
+"""
+
+_METER_FILTERS = """
+SELECT m.id AS meter_id, f.key AS attribute, jsonb_array_elements_text(f.value) AS value
+FROM meter m, jsonb_each(m.filter) f WHERE m.id = ANY(:meters)
 """
 
 _BILLED_CHARGES = """
@@ -198,6 +204,11 @@ def load_pool_members(
 def trees_billed(uow: UnitOfWork, roots: Sequence[int]) -> list[int]:
     """Ids of all billed accounts in the trees of these roots."""
     return [int(row["account_id"]) for row in uow.query(_BILLED_IN_TREES, roots=list(roots))]
+
+
+def load_meter_filters(uow: UnitOfWork, meters: Sequence[int]) -> pa.Table:
+    """``meter_filter`` (core.rating.relations) of the meters (ids)."""
+    return uow.read_arrow(_METER_FILTERS, meters=sorted(set(meters)))
 
 
 def load_billed_charges(uow: UnitOfWork, subscription_charges: Sequence[int]) -> pa.Table:

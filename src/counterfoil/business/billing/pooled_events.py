@@ -8,28 +8,30 @@ from datetime import timedelta
 
 import pyarrow as pa
 
+from counterfoil.business.billing.rating import find_needs
 from counterfoil.business.billing.window import Window, rate_window
 from counterfoil.business.usage.store import UsageStore
-from counterfoil.core.rating.quantities import events_in_epochs
+from counterfoil.core.rating.quantities import EventSource
 from counterfoil.platform.engine.duck import open_engine
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 # Events are numbered here as core.rating.events numbers them.
-_EVENTS = f"""
+_EVENTS = """
 WITH line AS (
-    SELECT e.item_id, u.source, u.event_id, u.time, u.batch_id, u.line, u.attributes, u.quantity,
+    SELECT e.item_id, u.source, u.event_id, u.time, u.batch_id, u.line, u.quantity,
            row_number() OVER (ORDER BY u.time, u.source, u.event_id) AS event_no
-    FROM {events_in_epochs()}
+    FROM {events}
     WHERE e.by_event
 )
-SELECT l.source, l.event_id, l.time, l.batch_id, l.line, l.attributes, l.quantity,
+SELECT l.source, l.event_id, l.time, l.batch_id, l.line, w.attributes, l.quantity,
        p.list_after - p.list_before AS billed_quantity, c.gross AS exact_amount,
        coalesce(c.list_gross, c.gross) AS list_amount
 FROM line l
 JOIN position p ON p.event_no = l.event_no AND p.item_id = l.item_id
 JOIN priced c USING (position_id)
 JOIN due_item i ON i.item_id = l.item_id
+JOIN usage w ON w.source = l.source AND w.event_id = l.event_id
 ORDER BY l.event_no
 """
 
@@ -59,4 +61,5 @@ def pooled_events(
             items=item,
             as_billed=True,
         )
-        return engine.arrow(_EVENTS)
+        source = EventSource(attributes=bool(find_needs(engine).attributes))
+        return engine.arrow(_EVENTS.format(events=source.events_in_epochs))

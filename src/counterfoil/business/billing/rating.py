@@ -13,13 +13,15 @@ from counterfoil.business.billing.formula_levels import (
     read_formulas,
 )
 from counterfoil.business.billing.relations import make_relation, midnight_relation
+from counterfoil.core.rating.attributes import ATTRIBUTES
 from counterfoil.core.rating.formula_values import FORMULA_INPUTS
+from counterfoil.core.rating.meters import ANEW_ITEMS
 from counterfoil.core.rating.relations import USAGE
 from counterfoil.core.rating.statements import Needs, price_statements, rating_statements
 from counterfoil.platform.engine.duck import Engine
 
 INPUTS = (
-    *("charge_item", "price", "price_tier", "price_layer", "billed_usage"),
+    *("charge_item", "meter_filter", "price", "price_tier", "price_layer", "billed_usage"),
     *("allowance", "allowance_item"),
     *(shape.name for shape in FORMULA_INPUTS),
 )
@@ -31,19 +33,26 @@ RESULTS = (
 )
 """The relations that are made and that somebody reads."""
 
-# Every zone and day at which an epoch of a usage charge begins or ends.
+# Every zone and day at which an epoch of a usage charge begins or ends, or a meter is read.
 _EPOCH_DAYS = """
-SELECT DISTINCT i.time_zone, unnest([e.epoch_start, e.epoch_end])
+SELECT DISTINCT i.time_zone, unnest([e.epoch_start, e.epoch_end, i.counted_from, i.service_start,
+                                     i.cycle_start, i.cycle_end])
 FROM price_epoch e JOIN charge_item i USING (item_id) WHERE i.kind = 'usage'
 """
 
 _NEEDS = """
 SELECT (SELECT coalesce(bool_or(by_event), false) FROM charge_item),
-       (SELECT coalesce(max(draw_rank), 0) FROM allowance)
+       (SELECT coalesce(max(draw_rank), 0) FROM allowance),
+       (SELECT coalesce(bool_or(by_event AND unit_rounding <> 'exact'), false) FROM charge_item)
+"""
+
+_ANEW = f"""
+SELECT DISTINCT i.aggregation, i.stood
+FROM charge_item i JOIN ({ANEW_ITEMS.sql}) USING (item_id)
 """
 
 _USAGE_SPAN = """
-SELECT time_zone, min(service_start), max(service_end)
+SELECT time_zone, min(counted_from), max(service_end)
 FROM charge_item
 WHERE kind = 'usage' OR charge_id IN (SELECT charge_id FROM usage_reader)
 GROUP BY time_zone
@@ -82,4 +91,12 @@ def _rate(engine: Engine, needs: Needs) -> None:
 def find_needs(engine: Engine) -> Needs:
     """What the items and prices on the engine use."""
     row = engine.row(_NEEDS)
-    return Needs(by_event=bool(row[0]), allowance_ranks=int(row[1]))
+    anew = sorted(engine.rows(_ANEW))
+    return Needs(
+        by_event=bool(row[0]),
+        allowance_ranks=int(row[1]),
+        rounded_events=bool(row[2]),
+        attributes=tuple(name for (name,) in engine.rows(ATTRIBUTES)),
+        aggregations=tuple(name for name, stood in anew if not stood),
+        stood=tuple(name for name, stood in anew if stood),
+    )

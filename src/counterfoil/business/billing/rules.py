@@ -7,7 +7,8 @@ from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import RecordCheck, UnitOfWork
 
 _CALENDAR = ("currency", "time_zone", "cycle_day")
-_CHARGE_TERMS = ("event_minimum", "event_increment", "unit_size", "proration")
+_CHARGE_TERMS = ("event_minimum", "event_increment", "unit_size", "unit_rounding", "proration")
+_METER_TERMS = ("aggregation", "property", "percentile", "filter", "carried_over")
 
 _BILLED_PROFILES = """
 SELECT DISTINCT account_id AS id FROM invoice WHERE account_id = ANY(:ids)
@@ -106,8 +107,8 @@ def check_charges(
 def check_meters(
     uow: UnitOfWork, rows: list[Record], old_rows: list[Record | None]
 ) -> list[Problem]:
-    """Refuse another aggregation of a meter whose usage has been billed."""
-    return _find_changed(uow, rows, old_rows, ("aggregation",), _BILLED_METERS)
+    """Refuse another way of counting for a meter whose usage has been billed."""
+    return _find_changed(uow, rows, old_rows, _METER_TERMS, _BILLED_METERS)
 
 
 CHECKS: dict[str, RecordCheck] = {

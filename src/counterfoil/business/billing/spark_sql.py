@@ -26,7 +26,8 @@ from counterfoil.platform.records.unit_of_work import UnitOfWork
 SCRIPT = "rating.sql"
 
 _DAYS = """
-SELECT time_zone, CAST(unnest(generate_series(min(service_start), max(service_end),
+SELECT time_zone, CAST(unnest(generate_series(min(least(counted_from, cycle_start)),
+                                              max(greatest(service_end, cycle_end)),
                                               INTERVAL 1 DAY)) AS DATE)
 FROM charge_item WHERE kind = 'usage' GROUP BY time_zone
 """

@@ -28,8 +28,9 @@ def find_charge_problems(charge: Record, line: int | None = None) -> list[Proble
     for field in _OF_USAGE:
         if charge[field] is not None:
             refuse("not_for_this_kind", f"does not belong to a {charge['kind']} charge", field)
-    if charge["unit_size"] != 1:
-        refuse("not_for_this_kind", f"does not belong to a {charge['kind']} charge", "unit_size")
+    for field, silent in (("unit_size", 1), ("unit_rounding", "exact")):
+        if charge[field] != silent:
+            refuse("not_for_this_kind", f"does not belong to a {charge['kind']} charge", field)
     return problems
 
 

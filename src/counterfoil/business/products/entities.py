@@ -4,13 +4,18 @@ from counterfoil.core.rating.layers import LAYER_NAMES
 from counterfoil.platform.metadata import Entity
 from counterfoil.platform.metadata.fields import (
     EXTERNAL_ID,
+    boolean,
     choice,
     date,
     decimal,
+    document,
     integer,
     reference,
     text,
 )
+
+AGGREGATIONS = ("sum", "count", "max", "latest", "unique_count", "weighted_sum", "percentile")
+"""How the events of a cycle become one quantity."""
 
 PRODUCT = Entity(
     name="product",
@@ -30,7 +35,27 @@ METER = Entity(
         EXTERNAL_ID,
         text("name", required=True),
         text("unit", required=True, help="Unit of an event's quantity, e.g. second."),
-        choice("aggregation", ("sum", "count", "max"), required=True, default="sum"),
+        choice("aggregation", AGGREGATIONS, required=True, default="sum"),
+        text("property", help="Attribute whose different values unique_count counts."),
+        decimal(
+            "percentile",
+            6,
+            3,
+            help="Above 0, at most 100: the smallest reading that so many percent of all readings "
+            "do not exceed (nearest rank).",
+        ),
+        document(
+            "filter",
+            help="Attributes and their values: an event counts when each attribute has one of "
+            "them.",
+        ),
+        boolean(
+            "carried_over",
+            required=True,
+            default=False,
+            help="What a cycle ends with is there when the next begins, as seats and stored "
+            "volumes are.",
+        ),
     ),
 )
 
@@ -99,8 +124,8 @@ CHARGE = Entity(
             ("by_day", "none"),
             required=True,
             default="by_day",
-            help="How a partial cycle of a recurring charge is priced: the share of its days, or "
-            "in full.",
+            help="How a partial cycle of a recurring charge is priced, and units of a meter that "
+            "carries over: the share of the days, or in full.",
         ),
         reference("meter", immutable=True, help="Required for a usage charge."),
         choice(
@@ -131,6 +156,13 @@ CHARGE = Entity(
             default=1,
             minimum=1,
             help="Meter units in one priced unit: 60 for seconds priced per minute.",
+        ),
+        choice(
+            "unit_rounding",
+            ("exact", "up", "half_up", "down"),
+            required=True,
+            default="exact",
+            help="How the priced units a cycle has come to are rounded to whole ones.",
         ),
         choice(
             "pooled_over",

@@ -25,6 +25,7 @@ from counterfoil.business.products.entities import (
     PRODUCT,
     RATE_PLAN,
 )
+from counterfoil.business.products.meters import find_meter_problems
 from counterfoil.business.products.notation_rules import rules_of as _rules
 from counterfoil.business.products.owners import OWNERS
 from counterfoil.business.products.price_book_entries import (
@@ -74,7 +75,11 @@ _BOOK: Rules = dict.fromkeys(
     _LIST,
 )
 _PRODUCT: Rules = _rules(PRODUCT, "external_id", "name")
-_METER: Rules = _rules(METER, "external_id", "name", "unit", "aggregation")
+_METER: Rules = {
+    **_rules(METER, "external_id", "name", "unit", "aggregation"),
+    **_rules(METER, "property", "percentile", "carried_over"),
+    "filter": Rule(kind=Kind.CONDITIONS),
+}
 _RATE_PLAN: Rules = {
     **_rules(RATE_PLAN, "external_id", "name", "trial_days"),
     "product": _NAME,
@@ -83,7 +88,7 @@ _RATE_PLAN: Rules = {
 _CHARGE_FIELDS = (
     *("external_id", "name", "kind", "timing", "alignment", "proration"),
     "in_trial",
-    *("event_minimum", "event_increment", "unit", "unit_size", "pooled_over"),
+    *("event_minimum", "event_increment", "unit", "unit_size", "unit_rounding", "pooled_over"),
     "condition",
 )
 _CHARGE: Rules = {
@@ -164,6 +169,8 @@ class _Reading:
         for entity, section, rules in ((PRODUCT, "products", _PRODUCT), (METER, "meters", _METER)):
             for entry, path in self._entries(book[section], rules, section):
                 self._add(entity, entry, path)
+                if entity is METER:
+                    self._check_meter(entry, path)
         for plan, path in self._entries(book["rate_plans"], _RATE_PLAN, "rate_plans"):
             self._read_rate_plan(plan, path)
         for section, rules, entity, layer in (
@@ -229,6 +236,13 @@ class _Reading:
         if charge["every"] > 120:
             message = f"{charge['every']} {charge['period']}s are more than 120"
             self.problems.append(place.problem("too_large", message, "period_count"))
+
+    def _check_meter(self, meter: Entry, path: str) -> None:
+        place = self._place(meter, path)
+        if meter["aggregation"] is None:
+            return
+        for problem in find_meter_problems(meter.values):
+            self.problems.append(place.problem(problem.code, problem.message, problem.field))
 
     def _read_owned_price(self, price: Entry, path: str) -> None:
         named = [owner for owner in OWNERS if price[owner.key] is not None]

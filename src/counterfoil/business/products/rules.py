@@ -14,6 +14,10 @@ from counterfoil.business.products.formulas import (
     find_charge_formula_problems,
     find_price_formula_problems,
 )
+from counterfoil.business.products.meters import (
+    find_meter_problems,
+    find_metered_charge_problems,
+)
 from counterfoil.business.products.owners import OWNER_FIELDS, OWNER_OF, OWNERS
 from counterfoil.business.products.queries import (
     read_tiers,
@@ -52,14 +56,39 @@ _PRICED = (
 def check_charges(
     uow: UnitOfWork, rows: list[Record], old_rows: list[Record | None]
 ) -> list[Problem]:
-    """A charge's settings must belong to its kind, and its formulas be right."""
+    """A charge's settings must belong to its kind and fit its meter, and its formulas be right."""
     del old_rows
-    problems = [
-        problem
-        for place, row in enumerate(rows)
-        for problem in find_charge_problems(row, _line(rows, place))
-    ]
+    wanted = [row["meter_id"] for row in rows if row["meter_id"] is not None]
+    meters = {
+        row["id"]: row for row in uow.query("SELECT * FROM meter WHERE id = ANY(:ids)", ids=wanted)
+    }
+    problems: list[Problem] = []
+    for place, row in enumerate(rows):
+        problems.extend(find_charge_problems(row, _line(rows, place)))
+        if row["meter_id"] in meters:
+            meter = meters[row["meter_id"]]
+            problems.extend(find_metered_charge_problems(row, meter, _line(rows, place)))
     return problems + find_charge_formula_problems(uow, rows)
+
+
+def check_meters(
+    uow: UnitOfWork, rows: list[Record], old_rows: list[Record | None]
+) -> list[Problem]:
+    """A meter's settings must belong to its aggregation, and its charges must still fit it."""
+    known = [row["id"] for row, old in zip(rows, old_rows, strict=True) if old is not None]
+    charges = uow.query("SELECT * FROM charge WHERE meter_id = ANY(:ids)", ids=known)
+    problems: list[Problem] = []
+    for place, row in enumerate(rows):
+        line = _line(rows, place)
+        problems.extend(find_meter_problems(row, line))
+        if any(
+            find_metered_charge_problems(charge, row)
+            for charge in charges
+            if charge["meter_id"] == row["id"]
+        ):
+            message = "does not fit the charges that use this meter"
+            problems.append(Problem("not_for_its_charges", message, "aggregation", line=line))
+    return problems
 
 
 def check_prices(
@@ -231,6 +260,7 @@ def _distinct(rows: list[Record], field: str) -> list[int]:
 
 
 CHECKS: dict[str, RecordCheck] = {
+    "meter": check_meters,
     "charge": check_charges,
     "price": check_prices,
     "price_tier": check_price_tiers,

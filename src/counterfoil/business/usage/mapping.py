@@ -252,7 +252,11 @@ texts AS (
         defects = [
             ("unparsable_time", "time IS NULL", f"'cannot read'{_shown('time_text')} || {zone}"),
             (reason, "quantity IS NULL", unreadable),
-            ("negative_quantity", "quantity < 0", f"{subject} || ' is negative'"),
+            (
+                "negative_quantity",
+                "quantity < 0 AND NOT coalesce(takes_back, false)",
+                f"{subject} || ' is negative'",
+            ),
         ]
         if declaration.minimum_quantity is not None:
             low = declaration.minimum_quantity
@@ -343,7 +347,8 @@ def _shown(text: str) -> str:
 
 _ROUTED = """routed AS (
     SELECT t.*, i.subscription_id, coalesce(i.meter_id, m.meter_id) AS meter_id, i.subscriptions,
-           n.identifier IS NOT NULL AS knows_identifier, m.meter IS NOT NULL AS knows_meter,
+           m.takes_back, n.identifier IS NOT NULL AS knows_identifier,
+           m.meter IS NOT NULL AS knows_meter,
            k.first_time, k.last_time, k.first_date, k.last_date, k.time_zone
     FROM typed t
     LEFT JOIN route_interval i ON i.identifier = t.identifier_text AND i.meter = t.meter_text

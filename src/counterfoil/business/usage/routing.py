@@ -31,6 +31,13 @@ LEFT JOIN meters m ON m.rate_plan_id = s.rate_plan_id
 WHERE s.end_date IS NULL OR s.end_date > s.start_date
 """
 
+# Where a level is counted, usage may also take something away.
+_METERS = """
+SELECT id, external_id,
+       carried_over OR aggregation IN ('unique_count', 'weighted_sum') AS takes_back
+FROM meter
+"""
+
 _INTERVALS = """
 CREATE OR REPLACE TABLE routes AS
     SELECT identifier, subscription_id, meter_id, meter, start_date, end_date, time_zone,
@@ -38,7 +45,8 @@ CREATE OR REPLACE TABLE routes AS
            coalesce(end_time::TIMESTAMP, TIMESTAMP '9999-12-31') AS end_time
     FROM routes_read;
 CREATE OR REPLACE TABLE route_identifier AS SELECT DISTINCT identifier FROM routes;
-CREATE OR REPLACE TABLE route_meter AS SELECT external_id AS meter, id AS meter_id FROM meters_read;
+CREATE OR REPLACE TABLE route_meter AS
+    SELECT external_id AS meter, id AS meter_id, takes_back FROM meters_read;
 CREATE OR REPLACE TABLE route_key AS
     SELECT identifier, meter, min(start_time) AS first_time, max(end_time) AS last_time,
            arg_min(start_date, start_time) AS first_date, arg_max(end_date, end_time) AS last_date,
@@ -73,7 +81,7 @@ class Routing:
 
 def load_routing(uow: UnitOfWork) -> Routing:
     """Read all routes: two queries, whatever their number."""
-    return Routing(uow.read_arrow(_ROUTES), uow.read_arrow("SELECT id, external_id FROM meter"))
+    return Routing(uow.read_arrow(_ROUTES), uow.read_arrow(_METERS))
 
 
 def place_routing(engine: Engine, routing: Routing) -> None:

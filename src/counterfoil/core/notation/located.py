@@ -35,8 +35,10 @@ class Kind(StrEnum):
 
     TEXT = "text"
     TEXTS = "texts"  # a list of texts
+    CONDITIONS = "conditions"  # a mapping of names to one text, or a list, or {prefix: ...}
     DECIMAL = "decimal"
     DECIMALS = "decimals"  # a mapping of text to decimal
+    NAMED = "named"  # a mapping of names to texts
     INTEGER = "integer"
     BOOLEAN = "boolean"  # true or false
     DATE = "date"
@@ -160,6 +162,10 @@ class Reader:
             return tuple(text for text in texts if text is not None)
         if rule.kind is Kind.DECIMALS:
             return self._decimals(node, field)
+        if rule.kind is Kind.NAMED:
+            return self._named(node, field)
+        if rule.kind is Kind.CONDITIONS:
+            return self._conditions(node, field)
         if not isinstance(node, yaml.ScalarNode):
             self.refuse("no_scalar", f"must be a {rule.kind}", line_of(node), field)
             return None
@@ -176,6 +182,45 @@ class Reader:
             if amount is not None:
                 read[str(key.value)] = amount
         return read
+
+    def _named(self, node: yaml.Node, field: str) -> dict[str, str] | None:
+        if not isinstance(node, yaml.MappingNode):
+            self.refuse("no_mapping", "must be a mapping of names to texts", line_of(node), field)
+            return None
+        read = {
+            str(key.value): self.value(value, Rule(), f"{field}.{key.value}")
+            for key, value in node.value
+        }
+        return {name: text for name, text in read.items() if text is not None}
+
+    def _conditions(self, node: yaml.Node, field: str) -> dict[str, Any] | None:
+        if not isinstance(node, yaml.MappingNode):
+            self.refuse("no_mapping", "must be a mapping of names to values", line_of(node), field)
+            return None
+        read: dict[str, Any] = {}
+        for key, value in node.value:
+            name, place = str(key.value), f"{field}.{key.value}"
+            if name in read:
+                self.refuse("double_field", "stands here twice", line_of(key), place)
+            elif isinstance(value, yaml.MappingNode):
+                prefix = Rule(kind=Kind.NODE, required=True)
+                entry = self.entry(value, {"prefix": prefix}, place)
+                if entry is not None and entry["prefix"] is not None:
+                    read[name] = {"prefix": self._texts(entry["prefix"], f"{place}.prefix")}
+            else:
+                read[name] = self._texts(value, place)
+        return read
+
+    def _texts(self, node: yaml.Node, field: str) -> list[str]:
+        """One text or a list of them."""
+        single = isinstance(node, yaml.ScalarNode)
+        texts = [
+            self.value(item, Rule(), field)
+            for item in ([node] if single else self.items(node, field))
+        ]
+        if not texts:
+            self.refuse("empty", "is empty", line_of(node), field)
+        return [text for text in texts if text is not None]
 
     def scalar(self, text: str, rule: Rule, line: int, field: str) -> Any:
         """The value of a text by its rule; None, with a problem noted, when it does not fit."""

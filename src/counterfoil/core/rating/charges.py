@@ -9,6 +9,7 @@ from counterfoil.core.money.exact_sql import (
     rounded,
 )
 from counterfoil.core.rating.relations import PRODUCT, QUANTITY, Statement
+from counterfoil.core.rating.tiers import STEPS
 
 # A recurring quantity has 6 decimals and a price 10, so their product has 16: times the days it
 # is an exact integer count of 10**-16.
@@ -26,17 +27,47 @@ _PRICED_EPOCH = f"""
 SELECT p.item_id, p.epoch_no, p.events, p.quantity_before,
        CAST(p.quantity_after - p.quantity_before AS {QUANTITY}) AS quantity,
        {_INCLUDED} AS included_quantity, c.gross, c.list_gross, c.unit_amounts, c.has_flat,
-       c.unit_amount, c.steps
+       c.unit_amount, c.steps, false AS again
 FROM position p JOIN priced c USING (position_id)
 JOIN price_epoch e USING (item_id, epoch_no)
 JOIN price r ON r.price_id = e.price_id
 """
 
-# Several positions of an item and epoch (events, cells) become one again. What has been billed of
-# an epoch is taken off: by event it is priced anew as a whole.
+_STEP = """
+SELECT p.item_id, p.epoch_no, t.from_quantity, any_value(t.up_to) AS up_to, t.unit_amount,
+       false AS stood, sum(t.units) AS units, sum(t.flats) AS flats,
+       sum(t.flat_amount) AS flat_amount, sum(t.amount) AS amount,
+       sum(coalesce(t.list_amount, t.amount)) AS list_amount
+FROM tier_step t JOIN place p USING (position_id)
+GROUP BY p.item_id, p.epoch_no, t.from_quantity, t.unit_amount
+"""
+
+
+def _stood_units(units: str) -> str:
+    """Units that stood some days only are unit-days until they are added up and divided, once."""
+    unit_days = raw(f"CAST(sum({units} * t.share_days) AS {QUANTITY})", 15)
+    divided = decimal15(half_up(unit_days, "any_value(t.cycle_days)::HUGEINT"))
+    return f"CASE WHEN any_value(t.cycle_days) IS NULL THEN sum({units}) ELSE {divided} END"
+
+
+_STOOD_STEP = f"""
+SELECT *, units * unit_amount + flat_amount AS amount,
+       list_units * unit_amount + list_flat_amount AS list_amount
+FROM (SELECT p.item_id, p.epoch_no, t.from_quantity, any_value(t.up_to) AS up_to, t.unit_amount,
+             any_value(t.cycle_days) IS NOT NULL AS stood, {_stood_units("t.units")} AS units,
+             {_stood_units("coalesce(t.list_units, t.units)")} AS list_units,
+             sum(t.flats) AS flats, sum(t.flat_amount) AS flat_amount,
+             sum(coalesce(t.list_amount - t.list_units * t.unit_amount, t.flat_amount))
+                 AS list_flat_amount
+      FROM tier_step t JOIN place p USING (position_id)
+      GROUP BY p.item_id, p.epoch_no, t.from_quantity, t.unit_amount)
+"""
+
+# Several positions of an item and epoch (events, cells, days) become one again. What has been
+# billed of an epoch is taken off where it was priced anew as a whole.
 _SUMMED_EPOCH = f"""
 WITH place AS (
-    SELECT p.item_id, p.epoch_no, p.position_id, p.events, p.list_after IS NOT NULL AS by_event,
+    SELECT p.item_id, p.epoch_no, p.position_id, p.events,
            coalesce(p.list_before, p.quantity_before) AS quantity_before,
            coalesce(p.list_after - p.list_before, p.quantity_after - p.quantity_before) AS quantity,
            coalesce(p.list_after - p.list_before - p.quantity_after + p.quantity_before, 0)
@@ -45,41 +76,35 @@ WITH place AS (
     JOIN price_epoch e USING (item_id, epoch_no)
     JOIN price r ON r.price_id = e.price_id
 ), counted AS (
-    SELECT item_id, epoch_no, bool_or(by_event) AS by_event, CAST(sum(events) AS BIGINT) AS events,
-           min(quantity_before) AS quantity_before, sum(quantity) AS quantity,
-           sum(included_quantity) AS included_quantity
+    SELECT item_id, epoch_no, sum(events) AS events, min(quantity_before) AS quantity_before,
+           sum(quantity) AS quantity, sum(included_quantity) AS included_quantity
     FROM place GROUP BY item_id, epoch_no
-), step AS (
-    SELECT p.item_id, p.epoch_no, t.from_quantity, any_value(t.up_to) AS up_to, t.unit_amount,
-           sum(t.units) AS units, sum(t.flats) AS flats, sum(t.flat_amount) AS flat_amount,
-           sum(t.amount) AS amount, sum(coalesce(t.list_amount, t.amount)) AS list_amount
-    FROM tier_step t JOIN place p USING (position_id)
-    GROUP BY p.item_id, p.epoch_no, t.from_quantity, t.unit_amount
-), summed AS (
-    SELECT item_id, epoch_no, CAST(sum(amount) AS {PRODUCT}) AS gross,
+), step AS ({{step}}), summed AS (
+    SELECT item_id, epoch_no, bool_or(stood) AS stood, CAST(sum(amount) AS {PRODUCT}) AS gross,
            CAST(sum(list_amount) AS {PRODUCT}) AS list_gross,
            count(*) FILTER (units <> 0) AS unit_amounts, bool_or(flat_amount <> 0) AS has_flat,
            max(unit_amount) FILTER (units <> 0) AS unit_amount,
-           list_sort(list(struct_pack(
-               "from" := from_quantity, up_to := up_to, quantity := units,
-               unit_amount := unit_amount, flat_amount := flat_amount,
-               amount := amount)) FILTER (units <> 0 OR flats <> 0)) AS steps
+           {STEPS} AS steps
     FROM step GROUP BY item_id, epoch_no
 ), billed AS (
-    SELECT b.* FROM billed_epoch b JOIN charge_item i USING (item_id) WHERE i.by_event
+    SELECT b.* FROM billed_epoch b JOIN charge_item i USING (item_id) WHERE {{anew}}
 )
-SELECT c.item_id, c.epoch_no, c.events, CAST(c.quantity_before AS {QUANTITY}) AS quantity_before,
+SELECT c.item_id, c.epoch_no, CAST(c.events AS BIGINT) AS events,
+       CAST(c.quantity_before AS {QUANTITY}) AS quantity_before,
        CAST(c.quantity - coalesce(b.quantity, 0) AS {QUANTITY}) AS quantity,
        CAST(c.included_quantity AS {QUANTITY}) AS included_quantity,
        CAST(s.gross - coalesce(b.exact_amount, 0) AS {PRODUCT}) AS gross,
        nullif(CAST(s.list_gross - coalesce(b.list_amount, 0) AS {PRODUCT}),
               CAST(s.gross - coalesce(b.exact_amount, 0) AS {PRODUCT})) AS list_gross,
        s.unit_amounts, s.has_flat,
-       CASE WHEN b.exact_amount IS NULL THEN s.unit_amount END AS unit_amount, s.steps
+       CASE WHEN b.exact_amount IS NULL AND (NOT s.stood OR s.gross = c.quantity * s.unit_amount)
+            THEN s.unit_amount END AS unit_amount,
+       s.steps, b.exact_amount IS NOT NULL AS again
 FROM counted c
 JOIN summed s USING (item_id, epoch_no)
 LEFT JOIN billed b USING (item_id, epoch_no)
 """
+_ANEW = "i.by_event OR i.item_id IN (SELECT item_id FROM anew_item)"
 
 # Most charges are not divided by days, and 128-bit division costs more than all the rest.
 _RATED = f"""
@@ -92,7 +117,7 @@ WITH joined AS MATERIALIZED (
            CAST(i.cycle_end - i.cycle_start AS BIGINT) AS cycle_days,
            CASE WHEN c.unit_amounts = 1 AND NOT c.has_flat AND r.package_size IS NULL
                      AND c.list_gross IS NULL THEN c.unit_amount END AS unit_amount,
-           i.kind, i.minor_digits, i.by_event, c.gross,
+           i.kind, i.minor_digits, c.again, c.gross,
            coalesce(c.list_gross, c.gross) AS list_gross,
            b.exact_amount AS billed_exact, b.amount AS billed_amount
     FROM charge_item i
@@ -121,11 +146,13 @@ SELECT {_RATED_COLUMNS}, CAST(list_gross AS {QUANTITY}), CAST(gross AS {QUANTITY
 FROM joined
 WHERE kind = 'one_time' OR kind = 'usage'
       AND (quantity <> 0 OR gross <> 0
-           OR events > 0 AND quantity_before = 0 AND NOT (by_event AND billed_amount IS NOT NULL))
+           OR events > 0 AND quantity_before = 0 AND NOT again)
 """
 
 
-def rated_charges(*, by_event: bool) -> tuple[Statement, ...]:
+def rated_charges(
+    *, detailed: bool = False, anew: bool = False, stood: bool = False
+) -> tuple[Statement, ...]:
     """Make ``rated``: item_id, epoch_no, service_start, service_end, price_id, layer, events,
     quantity, quantity_before, included_quantity, days, cycle_days, unit_amount (null where several
     applied), list_amount and exact_amount DECIMAL(38,15), amount DECIMAL(20,4); its steps stand in
@@ -134,6 +161,9 @@ def rated_charges(*, by_event: bool) -> tuple[Statement, ...]:
     What comes after a first billing of the same epoch is rounded together with it, so that a cycle
     billed in parts costs what it would have cost at once.
     """
-    if by_event:
-        return Statement("priced_epoch", _SUMMED_EPOCH), Statement("rated", _RATED)
-    return Statement("priced_epoch", _PRICED_EPOCH, view=True), Statement("rated", _RATED)
+    if not detailed:
+        return Statement("priced_epoch", _PRICED_EPOCH, view=True), Statement("rated", _RATED)
+    summed = _SUMMED_EPOCH.format(
+        step=_STOOD_STEP if stood else _STEP, anew=_ANEW if anew else "i.by_event"
+    )
+    return Statement("priced_epoch", summed), Statement("rated", _RATED)

@@ -6,29 +6,43 @@ allowances are drawn down along it, and what is left takes its place in the tier
 reached a tier, and who used what was included, follows from when they happened.
 """
 
-from counterfoil.core.rating.quantities import EVENT_COUNTS, events_in_epochs, with_priced_units
+from counterfoil.core.rating.quantities import EVENT_COUNTS, EventSource, with_priced_units
 from counterfoil.core.rating.relations import QUANTITY, Statement
 
-_COUNTED = f"""
-SELECT e.item_id, e.epoch_no, e.pool_id, e.cell_no, e.unit_size,
+
+def _counted(source: EventSource, *, rounding: bool) -> Statement:
+    rounded = ", i.unit_rounding" if rounding else ""
+    item = "JOIN charge_item i USING (item_id)" if rounding else ""
+    return Statement(
+        "counted_event",
+        f"""
+SELECT e.item_id, e.epoch_no, e.pool_id, {source.cell_no} AS cell_no, e.unit_size{rounded},
        CAST({EVENT_COUNTS} AS {QUANTITY}) AS counts,
        row_number() OVER (ORDER BY u.time, u.source, u.event_id) AS event_no
-FROM {events_in_epochs()}
+FROM {source.events_in_epochs}
+{item}
 WHERE e.by_event
-"""
+""",
+    )
+
 
 _RUNNING = f"""
 SELECT *, CAST(sum(counts) OVER (PARTITION BY pool_id, cell_no ORDER BY event_no
                ROWS UNBOUNDED PRECEDING) AS {QUANTITY}) AS meter_units
-FROM counted_event
+FROM counted_event WHERE cell_no IS NOT NULL
 """
 
-_EVENT_UNIT = f"""
+
+def _event_unit(*, rounding: bool) -> Statement:
+    return Statement(
+        "event_unit",
+        f"""
 SELECT event_no, item_id, epoch_no, pool_id, cell_no,
        CAST(priced_units - lag(priced_units, 1, 0) OVER (PARTITION BY pool_id, cell_no
             ORDER BY event_no) AS {QUANTITY}) AS units
-FROM ({with_priced_units(_RUNNING)})
-"""
+FROM ({with_priced_units(_RUNNING, rounding=rounding)})
+""",
+    )
 
 
 def _draw(rank: int) -> tuple[Statement, Statement]:
@@ -108,7 +122,9 @@ SELECT NULL, item_id, 1, cell_no, 0, 0, 0, false, true, 0, 0, reach, list_reach 
     return Statement("event_position", sql)
 
 
-def event_positions(ranks: int) -> tuple[Statement, ...]:
+def event_positions(
+    ranks: int, source: EventSource, *, rounding: bool = False
+) -> tuple[Statement, ...]:
     """Make ``event_position``: event_no (null for an opening) and the columns of ``position``, with
     ``ranks`` of allowances drawn before.
 
@@ -117,8 +133,8 @@ def event_positions(ranks: int) -> tuple[Statement, ...]:
     """
     drawing = tuple(statement for rank in range(1, ranks + 1) for statement in _draw(rank))
     return (
-        Statement("counted_event", _COUNTED),
-        Statement("event_unit", _EVENT_UNIT),
+        _counted(source, rounding=rounding),
+        _event_unit(rounding=rounding),
         *drawing,
         _event_position(ranks),
     )

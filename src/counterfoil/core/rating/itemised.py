@@ -4,7 +4,7 @@ The same tier statements as for a whole charge, run with one position per event.
 """
 
 from counterfoil.core.rating.prices import TERMS_TIER
-from counterfoil.core.rating.quantities import EVENT_COUNTS, events_in_epochs, with_priced_units
+from counterfoil.core.rating.quantities import EVENT_COUNTS, EventSource, with_priced_units
 from counterfoil.core.rating.relations import QUANTITY, Statement
 from counterfoil.core.rating.tiers import tier_steps
 
@@ -12,7 +12,7 @@ _RUNNING = f"""
 WITH counted AS (
     SELECT e.item_id AS charge_id, u.*, {EVENT_COUNTS} AS counts, e.aggregation, e.unit_size,
            e.price_id, e.quantity_before AS base, e.begun
-    FROM {events_in_epochs()}
+    FROM {{events}}
 )
 SELECT *, row_number() OVER (ORDER BY charge_id, time, source, event_id) AS event_no,
        CAST(CASE WHEN aggregation = 'max' THEN max(quantity) OVER so_far
@@ -24,7 +24,7 @@ FROM counted WINDOW so_far AS (
 _EVENT = f"""
 SELECT *, CAST(CASE WHEN aggregation = 'max' THEN greatest(base, priced_units)
                     ELSE base + priced_units END AS {QUANTITY}) AS quantity_after
-FROM ({with_priced_units(_RUNNING)})
+FROM ({{running}})
 """
 
 _POSITION = f"""
@@ -47,15 +47,20 @@ JOIN position p ON p.position_id = e.event_no
 JOIN priced c ON c.position_id = e.event_no
 """
 
-ITEMISED: tuple[Statement, ...] = (
-    Statement("event", _EVENT),
-    Statement("position", _POSITION),
-    Statement("price_epoch", _EPOCH),
-    TERMS_TIER,
-    *tier_steps(by_event=False),
-    Statement("itemised", _ITEMISED),
-)
-"""Needs ``usage`` as EVENT says, ``price``, ``price_tier`` and a ``usage_epoch`` with one row per
-rated charge (item_id) that also has aggregation, unit_size, price_id, quantity_before and begun
-(something of the cycle was priced before). Makes ``itemised``, one row per event, charge by charge
-in order of time."""
+
+def itemised(source: EventSource) -> tuple[Statement, ...]:
+    """Make ``itemised``, one row per event, charge by charge in order of time.
+
+    Needs what ``source`` reads (``usage`` as EVENT says), ``price``, ``price_tier`` and a
+    ``usage_epoch`` with one row per rated charge (item_id) that also has aggregation, unit_size,
+    price_id, quantity_before and begun (something of the cycle was priced before).
+    """
+    running = with_priced_units(_RUNNING.format(events=source.events_in_epochs))
+    return (
+        Statement("event", _EVENT.format(running=running)),
+        Statement("position", _POSITION),
+        Statement("price_epoch", _EPOCH),
+        TERMS_TIER,
+        *tier_steps(),
+        Statement("itemised", _ITEMISED),
+    )

@@ -1,22 +1,54 @@
 """From usage events to priced quantities, and where in the cycle's tiers they stand."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from counterfoil.core.money.exact_sql import decimal15, half_up, raw
 from counterfoil.core.rating.relations import QUANTITY, SMALLEST_QUANTITY, Statement
 
 # Without a minimum it is nothing, without an increment the smallest quantity there is: so that
 # the arithmetic per event needs no branches, which is what makes it fast.
 _USAGE_EPOCH = f"""
-SELECT e.item_id, e.epoch_no, 0 AS cell_no, i.subscription_id, i.meter_id, i.by_event, i.pool_id,
+SELECT e.item_id, e.epoch_no, {{cells}}, i.subscription_id, i.meter_id, i.by_event, i.pool_id,
        i.aggregation, i.unit_size,
        coalesce(i.event_minimum, 0::{QUANTITY}) AS event_minimum,
        coalesce(i.event_increment, {SMALLEST_QUANTITY}::{QUANTITY}) AS event_increment,
-       a.instant AS start_at, b.instant AS end_at
+       {{start}} AS start_at, a.instant AS epoch_at, b.instant AS end_at{{further}}
 FROM price_epoch e
 JOIN charge_item i USING (item_id)
 JOIN midnight a ON a.time_zone = i.time_zone AND a.day = e.epoch_start
 JOIN midnight b ON b.time_zone = i.time_zone AND b.day = e.epoch_end
-WHERE i.kind = 'usage'
+{{joined}}WHERE i.kind = 'usage'
 """
+
+# Items that are measured as a whole look back to the first day that counts.
+_OF_ANEW = """, w.item_id IS NOT NULL AS anew, coalesce(w.stood, false) AS stood,
+       CAST(i.percentile * 1000 AS BIGINT) AS percentile_milli, i.time_zone,
+       i.service_start AS first_day, f.instant AS first_at,
+       epoch_us(q.instant) - epoch_us(p.instant) AS cycle_us"""
+_WITH_ANEW = """LEFT JOIN anew_item w USING (item_id)
+JOIN midnight c ON c.time_zone = i.time_zone AND c.day = i.counted_from
+JOIN midnight f ON f.time_zone = i.time_zone AND f.day = i.service_start
+JOIN midnight p ON p.time_zone = i.time_zone AND p.day = i.cycle_start
+JOIN midnight q ON q.time_zone = i.time_zone AND q.day = i.cycle_end
+"""
+_LOOKING_BACK = "CASE WHEN w.item_id IS NULL THEN a.instant ELSE c.instant END"
+
+
+def usage_epoch(*, anew: bool = False, cells: bool = False) -> Statement:
+    """Makes ``usage_epoch``: the stretches of time whose events are counted."""
+    matrix = "EXISTS (SELECT 1 FROM terms_cell t WHERE t.terms_id = e.terms_id)"
+    flagged = f"{matrix if cells else 'false'} AS matrix"
+    return Statement(
+        "usage_epoch",
+        _USAGE_EPOCH.format(
+            cells=f"e.terms_id, {flagged}" if cells or anew else "e.terms_id",
+            start=_LOOKING_BACK if anew else "a.instant",
+            further=_OF_ANEW if anew else "",
+            joined=_WITH_ANEW if anew else "",
+        ),
+    )
+
 
 _AT_LEAST = "greatest(u.quantity, e.event_minimum)"
 EVENT_QUANTITY = (
@@ -31,39 +63,82 @@ EVENT_COUNTS = f"""CASE WHEN e.aggregation = 'count' THEN 1::{QUANTITY}
 """Meter units an event adds to a sum or count."""
 
 
-def events_in_epochs() -> str:
-    """A FROM clause: every usage event ``u`` beside each item epoch ``e`` it counts in.
+@dataclass(frozen=True, slots=True)
+class EventSource:
+    """Where usage events come from: as they are, or with their ``attributes`` looked at (filters,
+    properties; see core.rating.attributes), or sorted into the ``cells`` of prices as well."""
 
-    ``e`` is a row of ``usage_epoch``: item_id, epoch_no, cell_no (the cell of the price the event
-    falls into), event_minimum, event_increment, start_at, end_at, and of the item by_event,
-    pool_id, aggregation and unit_size.
-    """
-    return """usage u JOIN usage_epoch e
+    attributes: bool = False
+    cells: bool = False
+
+    @property
+    def events_in_epochs(self) -> str:
+        """A FROM clause: every usage event ``u`` beside each item epoch ``e`` it counts in.
+
+        ``e`` is a row of ``usage_epoch``: item_id, epoch_no, event_minimum, event_increment,
+        start_at and end_at, between which events count, epoch_at, and of the item by_event,
+        pool_id, aggregation and unit_size.
+        """
+        usage = "counted_usage" if self.attributes else "usage"
+        joined = f"""{usage} u JOIN usage_epoch e
   ON u.subscription_id = e.subscription_id AND u.meter_id = e.meter_id
  AND u.time >= e.start_at AND u.time < e.end_at
 """
+        if self.cells:
+            joined += """LEFT JOIN cell_match k
+  ON k.terms_id = e.terms_id AND k.combination_no = u.combination_no AND e.matrix
+"""
+        return joined
+
+    @property
+    def property_value(self) -> str:
+        """The value of the property the meter counts, null without."""
+        return "u.property" if self.attributes else "NULL::VARCHAR"
+
+    @property
+    def cell_no(self) -> str:
+        """The cell of the price the event falls into; null where it falls into none."""
+        return "CASE WHEN e.matrix THEN k.cell_no ELSE 0 END" if self.cells else "0"
 
 
-_METERED = f"""
+def _metered(source: EventSource, *, anew: bool) -> Statement:
+    others = " AND NOT e.anew" if anew else ""
+    return Statement(
+        "metered",
+        f"""
 SELECT e.item_id, e.epoch_no, count(*) AS events,
        CAST(sum({EVENT_QUANTITY}) FILTER (u.quantity > 0) AS {QUANTITY}) AS summed,
        max(u.quantity) AS highest
-FROM {events_in_epochs()}
-WHERE NOT e.by_event
+FROM {EventSource(attributes=source.attributes).events_in_epochs}
+WHERE NOT e.by_event{others}
 GROUP BY e.item_id, e.epoch_no
-"""
+""",
+    )
 
 
-def with_priced_units(source: str) -> str:
+_ROUNDED_UNITS = f"""CASE unit_rounding
+    WHEN 'up' THEN raw_units // whole + CAST(raw_units % whole > 0 AS INTEGER)
+    WHEN 'down' THEN raw_units // whole ELSE {half_up("raw_units", "whole")} END"""
+
+
+def with_priced_units(source: str, *, rounding: bool = False) -> str:
     """The rows of ``source`` (a subquery with meter_units DECIMAL(38,15) and unit_size BIGINT) and
-    beside them priced_units DECIMAL(38,15): their quotient, rounded half-up to 15 decimals."""
+    beside them priced_units DECIMAL(38,15): their quotient, rounded half-up to 15 decimals.
+
+    With ``rounding`` it has unit_rounding too: the quotient becomes a whole number where that says
+    up, half_up or down.
+    """
     counted = f"SELECT *, {raw('meter_units', 15)} AS raw_units FROM ({source})"
     divided = (
         f"SELECT *, {half_up('raw_units', 'unit_size::HUGEINT')} AS raw_priced FROM ({counted})"
     )
+    exact = f"CASE WHEN unit_size = 1 THEN meter_units ELSE {decimal15('raw_priced')} END"
+    if not rounding:
+        return f"SELECT * EXCLUDE (raw_units, raw_priced), {exact} AS priced_units FROM ({divided})"
+    whole = f"SELECT *, {10**15}::HUGEINT * unit_size AS whole FROM ({divided})"
     return (
-        f"SELECT * EXCLUDE (raw_units, raw_priced), CASE WHEN unit_size = 1 THEN meter_units "
-        f"ELSE {decimal15('raw_priced')} END AS priced_units FROM ({divided})"
+        f"SELECT * EXCLUDE (raw_units, raw_priced, whole), CASE WHEN unit_rounding = 'exact' "
+        f"THEN {exact} ELSE CAST({_ROUNDED_UNITS} AS {QUANTITY}) END AS priced_units FROM ({whole})"
     )
 
 
@@ -75,7 +150,7 @@ SELECT e.item_id, e.epoch_no, e.epoch_start, e.epoch_end, coalesce(m.events, 0) 
 FROM price_epoch e
 JOIN charge_item i USING (item_id)
 LEFT JOIN metered m USING (item_id, epoch_no)
-WHERE NOT i.by_event
+WHERE NOT i.by_event{{others}}
 """
 
 # What an epoch was billed for is what was billed between its start and the next epoch's.
@@ -95,7 +170,7 @@ WITH counted AS (
            CASE WHEN u.kind = 'usage' THEN u.priced_units
                 ELSE CAST(u.quantity AS {QUANTITY}) END AS units,
            coalesce(b.quantity, 0) AS billed
-    FROM ({with_priced_units(_METER_UNITS)}) u
+    FROM ({{units}}) u
     LEFT JOIN billed_epoch b USING (item_id, epoch_no)
 ), running AS (
     SELECT c.*, coalesce(b.total, 0) AS start, b.total IS NOT NULL AS late,
@@ -123,32 +198,36 @@ SELECT p.item_id, p.epoch_no, 0 AS cell_no, p.events,
 FROM placed p
 """
 
-_BY_EVENT = """
+_OTHER_POSITIONS = """
 SELECT item_id, epoch_no, cell_no, events, quantity_after, quantity_before, continues, used,
        NULL::BIGINT AS event_no, NULL AS list_before, NULL AS list_after, NULL AS reach,
-       NULL AS list_reach
+       NULL AS list_reach{stood}
 FROM ({aggregated})
-UNION ALL BY NAME
-SELECT * FROM event_position
 """
-
-METERED: tuple[Statement, ...] = (
-    Statement("usage_epoch", _USAGE_EPOCH),
-    Statement("metered", _METERED),
-    Statement("billed_epoch", _BILLED_EPOCH),
-)
-"""Make ``usage_epoch`` (the stretches of time whose events are counted), ``metered`` (what each
-came to) and ``billed_epoch``: item_id, epoch_no, quantity, exact_amount, list_amount, amount."""
+_OF_STOOD = """, NULL::BIGINT AS share_days, NULL::BIGINT AS cycle_days,
+       NULL AS peak_after, NULL AS peak_before"""
 
 
-def position(*, by_event: bool) -> Statement:
+def metered(source: EventSource, *, anew: bool) -> tuple[Statement, ...]:
+    """Make ``metered`` (what each usage epoch came to) and ``billed_epoch``: item_id, epoch_no,
+    quantity, exact_amount, list_amount, amount."""
+    return _metered(source, anew=anew), Statement("billed_epoch", _BILLED_EPOCH)
+
+
+def position(further: Sequence[str] = (), *, anew: bool = False, stood: bool = False) -> Statement:
     """Makes ``position``: position_id, item_id, epoch_no, cell_no, events BIGINT, quantity_before
     and quantity_after DECIMAL(38,15) in priced units of the cycle, continues BOOLEAN (something of
     the cycle was priced before, so the first tier's flat amount is not due again), used BOOLEAN
     (there may be something to price; else only a flat amount can be due).
 
-    With ``by_event`` also the positions of ``event_position`` and its further columns, null for
-    the others.
+    ``further`` names relations of further positions, which may have further columns, null for the
+    others: event_no, list_before, list_after, reach and list_reach; and with ``stood`` share_days
+    and cycle_days (the unit amounts are due for that share of the days) and peak_before and
+    peak_after, between which flat amounts become due.
     """
-    source = _BY_EVENT.format(aggregated=_POSITION) if by_event else _POSITION
+    others = " AND i.item_id NOT IN (SELECT item_id FROM anew_item)" if anew else ""
+    source = _POSITION.format(units=with_priced_units(_METER_UNITS.format(others=others)))
+    if further:
+        source = _OTHER_POSITIONS.format(aggregated=source, stood=_OF_STOOD if stood else "")
+        source += "".join(f" UNION ALL BY NAME SELECT * FROM {name}" for name in further)
     return Statement("position", f"SELECT row_number() OVER () AS position_id, * FROM ({source})")

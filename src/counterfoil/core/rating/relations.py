@@ -49,6 +49,12 @@ CHARGE_ITEM = Relation(
         "event_minimum": QUANTITY,
         "event_increment": QUANTITY,
         "unit_size": "BIGINT",
+        "unit_rounding": "VARCHAR",
+        "property": "VARCHAR",
+        "percentile": "DECIMAL(6,3)",
+        "carried_over": "BOOLEAN",
+        "stood": "BOOLEAN",
+        "counted_from": "DATE",
         "by_event": "BOOLEAN",
         "pool_id": "BIGINT",
         "counted_only": "BOOLEAN",
@@ -60,7 +66,9 @@ CHARGE_ITEM = Relation(
     "One subscription charge in one cycle. service_start..service_end is the part of the cycle "
     "that is served; price changes are looked for up to pricing_end only (the day after "
     "service_start where one price holds for the whole period). kind is one_time, recurring or "
-    "usage. Items by_event count event by event with the others of their pool; what is "
+    "usage. counted_from is the first day whose usage counts: before service_start where a level "
+    "is carried_over; units that are stood cost the share of the cycle's days they stood. "
+    "Items by_event count event by event with the others of their pool; what is "
     "counted_only is there for the sake of its pool and is not rated. The last four, and "
     "subscription_id, own the prices of the layers of their names.",
 )
@@ -126,13 +134,20 @@ USAGE = Relation(
         "subscription_id": "BIGINT",
         "meter_id": "BIGINT",
         "quantity": QUANTITY,
+        "attributes": "VARCHAR",
     },
-    "Usage events, unique by (source, event_id); time in UTC.",
+    "Usage events, unique by (source, event_id); time in UTC; attributes are a JSON object.",
+)
+
+METER_FILTER = Relation(
+    "meter_filter",
+    {"meter_id": "BIGINT", "attribute": "VARCHAR", "value": "VARCHAR"},
+    "The values of attributes with which events count, of meters that have a filter.",
 )
 
 EVENT = Relation(
     "usage",
-    {**USAGE.columns, "batch_id": "BIGINT", "line": "BIGINT", "attributes": "VARCHAR"},
+    {**USAGE.columns, "batch_id": "BIGINT", "line": "BIGINT"},
     "Usage events with where they came from, for itemising.",
 )
 
@@ -166,7 +181,7 @@ ALLOWANCE_ITEM = Relation(
     "Which items, all of them by_event, draw on which allowances: of one rank on one at most.",
 )
 
-INPUTS = (CHARGE_ITEM, PRICE, PRICE_TIER, PRICE_LAYER, MIDNIGHT, USAGE, BILLED_USAGE)
+INPUTS = (CHARGE_ITEM, METER_FILTER, PRICE, PRICE_TIER, PRICE_LAYER, MIDNIGHT, USAGE, BILLED_USAGE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from counterfoil.core.rating.attributes import attribute_statements
 from counterfoil.core.rating.charges import rated_charges
 from counterfoil.core.rating.events import drawn, event_positions
 from counterfoil.core.rating.formula_prices import (
@@ -12,8 +13,9 @@ from counterfoil.core.rating.formula_prices import (
     formula_trace,
     unmet_prices,
 )
+from counterfoil.core.rating.meters import ANEW_ITEMS, anew_positions
 from counterfoil.core.rating.prices import PRICE_EPOCHS, price_epochs
-from counterfoil.core.rating.quantities import METERED, position
+from counterfoil.core.rating.quantities import EventSource, metered, position, usage_epoch
 from counterfoil.core.rating.relations import Statement
 from counterfoil.core.rating.tiers import UNCOVERED, tier_steps
 
@@ -25,12 +27,19 @@ class Needs:
     """What the items and prices at hand use.
 
     ``by_event``: some items are rated event by event. ``allowance_ranks``: how many allowances at
-    most are drawn one after the other by the items of one account tree. ``formulas`` are those of
+    most are drawn one after the other by the items of one account tree. ``rounded_events``: some of
+    the items by event round their units. ``attributes``: names of the attributes of usage events
+    that filters and properties look at. ``aggregations`` and ``stood``: those of the items that are
+    priced anew as a whole, in full and by the days that units stood. ``formulas`` are those of
     the charges and their prices: their values are in ``formula_input``.
     """
 
     by_event: bool = False
     allowance_ranks: int = 0
+    rounded_events: bool = False
+    attributes: tuple[str, ...] = ()
+    aggregations: tuple[str, ...] = ()
+    stood: tuple[str, ...] = ()
     formulas: Formulas = NO_FORMULAS
 
 
@@ -47,16 +56,35 @@ def rating_statements(needs: Needs) -> tuple[Statement, ...]:
     Make ``rated`` and ``priced_epoch`` (see core.rating.charges), and ``uncovered`` (see
     core.rating.tiers), whose items are missing or wrong in ``rated``.
     """
+    source = EventSource(attributes=bool(needs.attributes))
+    anew, stood = bool(needs.aggregations or needs.stood), bool(needs.stood)
+    further = [
+        name
+        for name, needed in (
+            ("event_position", needs.by_event),
+            ("anew_position", bool(needs.aggregations)),
+            ("stood_position", stood),
+        )
+        if needed
+    ]
+    detailed = bool(further)
+    events: tuple[Statement, ...] = ()
+    if needs.by_event:
+        events = event_positions(needs.allowance_ranks, source, rounding=needs.rounded_events)
     formulas = needs.formulas
     asked = bool(formulas.placed)
     return (
-        *METERED,
-        *(event_positions(needs.allowance_ranks) if needs.by_event else ()),
+        *((ANEW_ITEMS,) if anew else ()),
+        usage_epoch(anew=anew),
+        *attribute_statements(needs.attributes),
+        *metered(source, anew=anew),
+        *events,
         drawn(needs.allowance_ranks),
-        position(by_event=needs.by_event),
-        *(formula_steps(formulas, by_event=needs.by_event) if asked else ()),
-        *tier_steps(by_event=needs.by_event, formulas=asked),
+        *anew_positions(needs.aggregations, needs.stood, source),
+        position(further, anew=anew, stood=stood),
+        *(formula_steps(formulas, by_event=detailed) if asked else ()),
+        *tier_steps(detailed=detailed, stood=stood, formulas=asked),
         UNCOVERED,
-        *rated_charges(by_event=needs.by_event),
+        *rated_charges(detailed=detailed, anew=anew, stood=stood),
         *((formula_trace(formulas),) if asked else ()),
     )

@@ -5,6 +5,8 @@ The price of a quantity Q is a function G(Q) of the cycle's total; a stretch fro
 to what the whole would have cost.
 """
 
+from collections.abc import Callable, Sequence
+
 from counterfoil.core.money.exact_sql import raw
 from counterfoil.core.rating.relations import PRODUCT, QUANTITY, Statement
 
@@ -19,15 +21,20 @@ def _packages(units: str) -> str:
     )
 
 
-def _tier_position(*, by_event: bool) -> Statement:
+def _at_least_nothing(given: str, units: str) -> str:
+    return f"CASE WHEN {given} IS NOT NULL THEN greatest({units}, 0) END"
+
+
+def _tier_position(*, detailed: bool, stood: bool) -> Statement:
     """The positions that matter: where the stretch ends and begins, with what is included taken
     off (billed) and without (list; only where something is included); nothing begins at null. In a
-    pool also what the whole comes to, by which a volume price finds its band."""
+    pool also what the whole comes to, by which a volume price finds its band; of what stood some
+    days only, the highest levels before and after, between which flat amounts become due."""
     listed = "r.included_quantity > 0"
-    if by_event:
+    if detailed:
         listed = "(r.included_quantity > 0 OR p.list_after IS NOT NULL)"
     after, before = (
-        f"coalesce(p.list_{end}, p.quantity_{end})" if by_event else f"p.quantity_{end}"
+        f"coalesce(p.list_{end}, p.quantity_{end})" if detailed else f"p.quantity_{end}"
         for end in ("after", "before")
     )
     columns = {
@@ -37,20 +44,22 @@ def _tier_position(*, by_event: bool) -> Statement:
         "list_after_units": f"CASE WHEN {listed} THEN greatest({after}, 0) END",
         "list_before_units": f"CASE WHEN {listed} AND p.continues THEN greatest({before}, 0) END",
     }
-    if by_event:
-        # ``greatest`` would make a reach of zero where there is no pool.
-        columns["reach"] = (
-            "CASE WHEN p.reach IS NOT NULL THEN greatest(p.reach - r.included_quantity, 0) END"
-        )
-        columns["list_reach"] = (
-            "CASE WHEN p.list_reach IS NOT NULL THEN greatest(p.list_reach, 0) END"
-        )
+    # The greatest of nothing and 0 is 0, so what may be nothing has to be asked.
+    if detailed:
+        columns["reach"] = _at_least_nothing("p.reach", "p.reach - r.included_quantity")
+        columns["list_reach"] = _at_least_nothing("p.list_reach", "p.list_reach")
+    if stood:
+        for end in ("after", "before"):
+            peak = f"p.peak_{end}"
+            columns[f"peak_{end}"] = _at_least_nothing(peak, f"{peak} - r.included_quantity")
+            columns[f"list_peak_{end}"] = _at_least_nothing(peak, peak)
+    share = ", share_days, cycle_days" if stood else ""
     taken_off = ", ".join(f"CAST({sql} AS {QUANTITY}) AS {name}" for name, sql in columns.items())
     packed = ", ".join(f"{_packages(name)} AS {name}" for name in columns)
     sql = f"""
 WITH taken_off AS (
     SELECT p.position_id, p.item_id, p.epoch_no, p.cell_no, e.terms_id, e.price_id, r.model,
-           r.package_size, {taken_off}
+           r.package_size{share}, {taken_off}
     FROM position p
     JOIN price_epoch e USING (item_id, epoch_no)
     JOIN price r ON r.price_id = e.price_id
@@ -58,7 +67,7 @@ WITH taken_off AS (
      AND f.from_quantity = 0
     WHERE p.used OR NOT p.continues AND f.flat_amount <> 0
 )
-SELECT position_id, item_id, epoch_no, cell_no, terms_id, price_id, model, {packed}
+SELECT position_id, item_id, epoch_no, cell_no, terms_id, price_id, model{share}, {packed}
 FROM taken_off
 """
     return Statement("tier_position", sql)
@@ -84,24 +93,33 @@ def _within(units: str, reach: str) -> str:
     )
 
 
-def _difference(prefix: str, *, by_event: bool) -> tuple[str, str]:
+def _difference(prefix: str, *, detailed: bool, stood: bool) -> tuple[str, str]:
     """Units and flat amounts of a tier between two positions."""
-    after, before = f"p.{prefix}after_units", f"p.{prefix}before_units"
-    if by_event:
-        ends = [(end, f"coalesce(p.{prefix}reach, {end})") for end in (after, before)]
-    else:
-        ends = [(end, end) for end in (after, before)]
-    within, reached = ([made(*end) for end in ends] for made in (_within, _reached))
+
+    def twice(ends: Sequence[str], made: Callable[[str, str], str]) -> list[str]:
+        return [made(end, f"coalesce(p.{prefix}reach, {end})" if detailed else end) for end in ends]
+
+    ends = [f"p.{prefix}{end}_units" for end in ("after", "before")]
+    within = twice(ends, _within)
+    if stood:
+        peaks = [f"p.{prefix}peak_{end}" for end in ("after", "before")]
+        ends = [
+            f"(CASE WHEN p.share_days IS NULL THEN {end} ELSE {peak} END)"
+            for end, peak in zip(ends, peaks, strict=True)
+        ]
+    reached = twice(ends, _reached)
     units = f"CAST({within[0]} - {within[1]} AS {QUANTITY})"
     return units, f"CAST({reached[0]} AS INTEGER) - CAST({reached[1]} AS INTEGER)"
 
 
-def _tier_step(*, by_event: bool, formulas: bool) -> Statement:
-    units, flats = _difference("", by_event=by_event)
-    list_units, list_flats = _difference("list_", by_event=by_event)
+def _tier_step(*, detailed: bool, stood: bool, formulas: bool) -> Statement:
+    units, flats = _difference("", detailed=detailed, stood=stood)
+    list_units, list_flats = _difference("list_", detailed=detailed, stood=stood)
+    share = ", p.share_days, p.cycle_days" if stood else ""
+    further = f", list_units{share.replace('p.', '')}" if stood else ""
     sql = f"""
 WITH counted AS (
-    SELECT p.position_id, t.from_quantity, t.up_to, t.unit_amount, t.flat_amount,
+    SELECT p.position_id, t.from_quantity, t.up_to, t.unit_amount, t.flat_amount{share},
            {units} AS units, {flats} AS flats,
            CASE WHEN p.list_after_units IS NOT NULL THEN {list_units} END AS list_units,
            CASE WHEN p.list_after_units IS NOT NULL THEN {list_flats} END AS list_flats
@@ -111,6 +129,7 @@ SELECT position_id, from_quantity, up_to, unit_amount, units, flats,
        CAST(flats AS DECIMAL(4,0)) * flat_amount AS flat_amount,
        units * unit_amount + CAST(flats AS DECIMAL(4,0)) * flat_amount AS amount,
        list_units * unit_amount + CAST(list_flats AS DECIMAL(4,0)) * flat_amount AS list_amount
+       {further}
 FROM counted
 """
     if formulas:
@@ -118,16 +137,19 @@ FROM counted
     return Statement("tier_step", sql)
 
 
+STEPS = f"""list_sort(list(struct_pack(
+           "from" := from_quantity, up_to := up_to, quantity := CAST(units AS {QUANTITY}),
+           unit_amount := unit_amount, flat_amount := CAST(flat_amount AS DECIMAL(38,10)),
+           amount := CAST(amount AS {PRODUCT}))) FILTER (units <> 0 OR flats <> 0))"""
+"""The steps of a group of tier steps, in order of the tiers."""
+
 _PRICED = f"""
 SELECT position_id, CAST(sum(amount) AS {PRODUCT}) AS gross,
        CAST(sum(list_amount) AS {PRODUCT}) AS list_gross,
        count(*) FILTER (units <> 0) AS unit_amounts,
        bool_or(flat_amount <> 0) AS has_flat,
        max(unit_amount) FILTER (units <> 0) AS unit_amount,
-       list_sort(list(struct_pack(
-           "from" := from_quantity, up_to := up_to, quantity := units,
-           unit_amount := unit_amount, flat_amount := flat_amount,
-           amount := amount)) FILTER (units <> 0 OR flats <> 0)) AS steps
+       {STEPS} AS steps
 FROM tier_step
 GROUP BY position_id
 """
@@ -155,7 +177,9 @@ UNCOVERED = Statement("uncovered", _UNCOVERED)
 price covers, in full or in part. What was priced for them is not to be used."""
 
 
-def tier_steps(*, by_event: bool, formulas: bool = False) -> tuple[Statement, ...]:
+def tier_steps(
+    *, detailed: bool = False, stood: bool = False, formulas: bool = False
+) -> tuple[Statement, ...]:
     """Make ``priced``: position_id, gross and list_gross DECIMAL(38,25) (list_gross null where
     nothing is included), unit_amounts BIGINT, has_flat BOOLEAN, unit_amount, steps (list of
     structs: from, up_to, quantity, unit_amount, flat_amount, amount; in order of the tiers).
@@ -163,7 +187,7 @@ def tier_steps(*, by_event: bool, formulas: bool = False) -> tuple[Statement, ..
     With ``formulas`` what is in ``formula_step`` counts as tiers too.
     """
     return (
-        _tier_position(by_event=by_event),
-        _tier_step(by_event=by_event, formulas=formulas),
+        _tier_position(detailed=detailed, stood=stood),
+        _tier_step(detailed=detailed, stood=stood, formulas=formulas),
         Statement("priced", _PRICED),
     )

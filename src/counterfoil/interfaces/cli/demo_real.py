@@ -22,7 +22,7 @@ from counterfoil.bootstrap import (
 )
 from counterfoil.business.accounts.commands import create_account
 from counterfoil.business.billing.commands import run_bills
-from counterfoil.business.billing.explanation import itemise_usage
+from counterfoil.business.billing.itemising import itemise_usage
 from counterfoil.business.products.commands import save_price_book
 from counterfoil.business.products.price_book import parse_price_book
 from counterfoil.business.subscriptions.commands import Activation, activate_subscriptions

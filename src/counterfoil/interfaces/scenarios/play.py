@@ -307,6 +307,6 @@ def _cloud_event(event: UsageEvent) -> bytes:
         "type": event.meter,
         "subject": event.identifier,
         "time": event.time.isoformat().replace("+00:00", "Z"),
-        "data": {"quantity": str(event.quantity)},
+        "data": {**event.attributes, "quantity": str(event.quantity)},
     }
     return msgspec.json.encode(fields) + b"\n"

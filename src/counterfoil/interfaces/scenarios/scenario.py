@@ -124,6 +124,7 @@ class UsageEvent:
     meter: str
     quantity: Decimal
     time: datetime
+    attributes: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,6 +53,7 @@ EVENT: Rules = {
     "identifier": Rule(),
     "meter": Rule(),
     "quantity": Rule(kind=Kind.DECIMAL),
+    "attributes": Rule(kind=Kind.NAMED),
     "count": Rule(kind=Kind.INTEGER, default=1, minimum=1, maximum=100_000),
 }
 STEPS: Mapping[str, Rules] = {
@@ -309,6 +310,7 @@ class TimelineReader:
             self._refuse("missing", "is missing", row, place, "meter")
         if identifier is None or meter is None:
             return ()
+        attributes = {**(step["attributes"] or {}), **(row["attributes"] or {})}
         at: Moment = row["at"] or step["at"] or step["on"]
         time = instant_of(at, zone or UTC_ZONE)
         name = row["id"] or f"{step.line}-{position + 1}"
@@ -316,7 +318,12 @@ class TimelineReader:
         names = [name] if count == 1 else [f"{name}-{number}" for number in range(1, count + 1)]
         return [
             UsageEvent(
-                event_id=event_id, identifier=identifier, meter=meter, quantity=quantity, time=time
+                event_id=event_id,
+                identifier=identifier,
+                meter=meter,
+                quantity=quantity,
+                time=time,
+                attributes=attributes,
             )
             for event_id in names
         ]

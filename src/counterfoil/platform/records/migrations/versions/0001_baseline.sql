@@ -98,9 +98,13 @@ CREATE TABLE meter (
     name TEXT NOT NULL,
     unit TEXT NOT NULL,
     aggregation TEXT NOT NULL,
+    property TEXT,
+    percentile NUMERIC(6, 3),
+    filter JSONB,
+    carried_over BOOLEAN NOT NULL,
     CONSTRAINT pk_meter PRIMARY KEY (id),
     CONSTRAINT uq_meter_external_id UNIQUE (external_id),
-    CONSTRAINT ck_meter_aggregation CHECK (aggregation IN ('sum', 'count', 'max'))
+    CONSTRAINT ck_meter_aggregation CHECK (aggregation IN ('sum', 'count', 'max', 'latest', 'unique_count', 'weighted_sum', 'percentile'))
 );
 
 CREATE TABLE number_series (
@@ -402,6 +406,7 @@ CREATE TABLE charge (
     event_increment NUMERIC(38, 15),
     unit TEXT NOT NULL,
     unit_size BIGINT NOT NULL,
+    unit_rounding TEXT NOT NULL,
     pooled_over TEXT NOT NULL,
     condition TEXT,
     CONSTRAINT pk_charge PRIMARY KEY (id),
@@ -416,6 +421,7 @@ CREATE TABLE charge (
     CONSTRAINT ck_charge_event_minimum CHECK (event_minimum >= 0),
     CONSTRAINT ck_charge_event_increment CHECK (event_increment >= 0),
     CONSTRAINT ck_charge_unit_size CHECK (unit_size >= 1),
+    CONSTRAINT ck_charge_unit_rounding CHECK (unit_rounding IN ('exact', 'up', 'half_up', 'down')),
     CONSTRAINT ck_charge_pooled_over CHECK (pooled_over IN ('subscription', 'site', 'account', 'subtree', 'root')),
     CONSTRAINT uq_charge_rate_plan_id_name UNIQUE (rate_plan_id, name),
     CONSTRAINT fk_charge_rate_plan_id FOREIGN KEY(rate_plan_id) REFERENCES rate_plan (id),

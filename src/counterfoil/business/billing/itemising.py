@@ -1,0 +1,138 @@
+"""Billed usage event by event: what each one added to its rated charge.
+
+The events are read back from the usage store and priced one by one by the statements that priced
+them together. Charges whose meter is read as a whole look back as far as it counts.
+"""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from counterfoil.business.billing.loading import load_meter_filters
+from counterfoil.business.billing.relations import (
+    make_relation,
+    midnight_relation,
+    usage_between,
+)
+from counterfoil.business.usage.store import BUCKETS, UsageStore, visible_segments
+from counterfoil.core.rating.attributes import ATTRIBUTES, attribute_statements
+from counterfoil.core.rating.itemised import itemised
+from counterfoil.core.rating.itemised_meters import itemised_meters
+from counterfoil.core.rating.meters import PRICED_ANEW
+from counterfoil.core.rating.quantities import EventSource
+from counterfoil.core.rating.relations import EVENT, SMALLEST_QUANTITY
+from counterfoil.platform.engine.duck import Engine, open_engine
+from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+# Late usage is itemised together with what its service period was billed for before.
+_ITEMISABLE = """
+SELECT r.id AS item_id, s.id AS subscription_id, c.meter_id, m.aggregation,
+       coalesce(c.event_minimum, 0)::numeric(38,15) AS event_minimum,
+       coalesce(c.event_increment, CAST(:smallest AS numeric))::numeric(38,15) AS event_increment,
+       c.unit_size, c.unit_rounding, m.property, m.percentile, m.carried_over,
+       m.carried_over AND c.proration = 'by_day' AND m.aggregation <> 'weighted_sum'
+           AND c.pooled_over = 'subscription' AS stood,
+       c.pooled_over <> 'subscription' AS by_event, r.price_id,
+       (CASE WHEN NOT r.late THEN r.quantity_before ELSE 0 END)::numeric(38,15) AS quantity_before,
+       NOT r.late AND r.service_start > greatest(r.cycle_start, sc.start_date) AS begun,
+       r.service_start > greatest(r.cycle_start, sc.start_date) AS later,
+       CASE WHEN m.carried_over THEN sc.start_date
+            ELSE greatest(r.cycle_start, sc.start_date) END AS counted_from,
+       greatest(r.cycle_start, sc.start_date) AS first_day, r.cycle_start, r.cycle_end,
+       r.service_start, r.service_end, p.time_zone, a.root_id
+FROM (SELECT *, part > 0 AND adjustment_id IS NULL AS late FROM rated_charge) r
+JOIN subscription_charge sc ON sc.id = r.subscription_charge_id
+JOIN subscription s ON s.id = sc.subscription_id
+JOIN account a ON a.id = s.account_id
+JOIN charge c ON c.id = sc.charge_id
+JOIN meter m ON m.id = c.meter_id
+JOIN invoice i ON i.id = r.invoice_id
+JOIN billing_profile p ON p.account_id = i.account_id
+WHERE r.id = ANY(:ids) AND r.kind = 'usage'
+"""
+
+_DAYS = ("service_start", "service_end", "counted_from", "first_day", "cycle_start", "cycle_end")
+
+_USAGE_EPOCH = """
+SELECT i.*, b.instant AS start_at, e.instant AS end_at
+FROM charge_item i
+JOIN midnight b ON b.time_zone = i.time_zone AND b.day = i.service_start
+JOIN midnight e ON e.time_zone = i.time_zone AND e.day = i.service_end
+"""
+
+_READ_EPOCH = """
+SELECT i.* EXCLUDE (percentile), NOT i.later AS first, i.price_id AS terms_id, false AS matrix,
+       CAST(i.percentile * 1000 AS BIGINT) AS percentile_milli,
+       i.service_start AS epoch_start, i.service_end AS epoch_end,
+       CAST(i.cycle_end - i.cycle_start AS BIGINT) AS cycle_days, b.instant AS epoch_at,
+       e.instant AS end_at, c.instant AS start_at, f.instant AS first_at,
+       epoch_us(q.instant) - epoch_us(p.instant) AS cycle_us
+FROM charge_item i
+JOIN midnight b ON b.time_zone = i.time_zone AND b.day = i.service_start
+JOIN midnight e ON e.time_zone = i.time_zone AND e.day = i.service_end
+JOIN midnight c ON c.time_zone = i.time_zone AND c.day = i.counted_from
+JOIN midnight f ON f.time_zone = i.time_zone AND f.day = i.first_day
+JOIN midnight p ON p.time_zone = i.time_zone AND p.day = i.cycle_start
+JOIN midnight q ON q.time_zone = i.time_zone AND q.day = i.cycle_end
+"""
+
+_BILLED_PRICES = """
+SELECT id AS price_id, model, package_size, included_quantity FROM price WHERE id = ANY(:ids)
+"""
+
+_BILLED_TIERS = """
+SELECT price_id, from_quantity, up_to, unit_amount, flat_amount
+FROM price_tier WHERE price_id = ANY(:ids)
+"""
+
+
+def itemise_usage(uow: UnitOfWork, store: UsageStore, rated_charges: Sequence[int]) -> pa.Table:
+    """Every usage event of these rated charges (ids), priced one by one; all of them at once.
+
+    Columns: rated_charge_id, source, event_id, time TIMESTAMP (UTC), batch_id, line, attributes,
+    quantity DECIMAL(38,15) in meter units, billed_quantity DECIMAL(38,15) in priced units,
+    exact_amount and list_amount DECIMAL(38,25); charge by charge in the order in which the events
+    stand in the tiers.
+    """
+    charges = uow.read_arrow(_ITEMISABLE, ids=list(rated_charges), smallest=SMALLEST_QUANTITY)
+    with open_engine(threads=1) as engine:
+        engine.register("charge_item", charges)
+        anew = {
+            row[0] for row in engine.rows(f"SELECT item_id FROM charge_item WHERE {PRICED_ANEW}")
+        }
+    is_anew = pc.is_in(charges.column("item_id"), value_set=pa.array(sorted(anew), pa.int64()))
+    plain = _itemise(uow, store, charges.filter(pc.invert(is_anew)), whole=False)
+    if not anew:
+        return plain
+    whole = _itemise(uow, store, charges.filter(is_anew), whole=True)
+    return pa.concat_tables([plain, whole.cast(plain.schema)])
+
+
+def _itemise(uow: UnitOfWork, store: UsageStore, charges: pa.Table, *, whole: bool) -> pa.Table:
+    """The events of charges that are all read as a ``whole``, or none."""
+    rows = charges.select([*_DAYS, "time_zone", "root_id"]).to_pylist()
+    midnights = midnight_relation({(row["time_zone"], row[day]) for row in rows for day in _DAYS})
+    buckets = sorted({row["root_id"] % BUCKETS for row in rows})
+    select = usage_between(visible_segments(uow), store, midnights, buckets=buckets)
+    prices = sorted(set(charges.column("price_id").to_pylist()))
+    with open_engine(threads=1 if len(rows) <= 1 else None) as engine:
+        make_relation(engine, "usage", EVENT, select)
+        engine.register("charge_item", charges)
+        engine.register(
+            "meter_filter", load_meter_filters(uow, charges.column("meter_id").to_pylist())
+        )
+        engine.register("midnight", midnights)
+        engine.register("price", uow.read_arrow(_BILLED_PRICES, ids=prices))
+        engine.register("price_tier", uow.read_arrow(_BILLED_TIERS, ids=prices))
+        engine.run(f"CREATE TABLE usage_epoch AS {_READ_EPOCH if whole else _USAGE_EPOCH}")
+        _run(engine, whole=whole)
+        return engine.arrow("SELECT * EXCLUDE (event_no) FROM itemised ORDER BY event_no")
+
+
+def _run(engine: Engine, *, whole: bool) -> None:
+    names = tuple(name for (name,) in engine.rows(ATTRIBUTES))
+    source = EventSource(attributes=bool(names))
+    statements = itemised_meters(source) if whole else itemised(source)
+    for statement in (*attribute_statements(names, keep=True), *statements):
+        engine.run(statement.create)
