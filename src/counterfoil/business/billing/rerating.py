@@ -84,8 +84,10 @@ WITH given_back AS (
     LEFT JOIN given_back g ON g.reverses_id = b.rated_charge_id
     WHERE b.reverses_id IS NULL AND b.discount_id IS NULL
 )
-SELECT c.billed_account_id, c.account_name, c.site_name, c.product_name, c.charge_name,
-       c.subscription_id, c.subscription_charge_id, 'adjustment' AS kind, c.currency, c.unit,
+SELECT c.billed_account_id, c.account_name, c.site_name, c.product_name,
+       coalesce(t.applied_name, c.charge_name) AS charge_name, c.subscription_id,
+       c.subscription_charge_id, 'adjustment' AS kind, c.currency,
+       CASE WHEN t.applied_name IS NULL THEN c.unit ELSE '' END AS unit,
        t.cycle_start, t.cycle_end, t.service_start, t.service_end,
        t.rated_charge_id AS reverses_id, t.price_id, t.layer, t.quantity,
        0 AS quantity_before, 0 AS included_quantity, 0 AS events,
