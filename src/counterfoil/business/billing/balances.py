@@ -44,7 +44,7 @@ SELECT * FROM (
     JOIN prepaid_grant g ON g.id = r.prepaid_grant_id
     JOIN invoice i ON i.id = r.invoice_id
     WHERE g.id = ANY(:grants)
-) m ORDER BY grant, day, place, invoice
+) m ORDER BY m."grant", day, place, invoice
 """
 
 

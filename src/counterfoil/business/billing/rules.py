@@ -41,6 +41,10 @@ SELECT DISTINCT sc.charge_id AS id FROM subscription_charge sc
 WHERE sc.charge_id = ANY(:ids) AND sc.billed_through IS NOT NULL
 """
 
+_BILLED_COMMITMENTS = """
+SELECT DISTINCT commitment_id AS id FROM rated_charge WHERE commitment_id = ANY(:ids)
+"""
+
 _BILLED_METERS = """
 SELECT DISTINCT c.meter_id AS id FROM charge c
 JOIN subscription_charge sc ON sc.charge_id = c.id
@@ -111,7 +115,16 @@ def check_meters(
     return _find_changed(uow, rows, old_rows, _METER_TERMS, _BILLED_METERS)
 
 
+def check_commitments(
+    uow: UnitOfWork, rows: list[Record], old_rows: list[Record | None]
+) -> list[Problem]:
+    """Refuse another amount of a commitment that something was billed with: what was billed for
+    past periods would be compared with it."""
+    return _find_changed(uow, rows, old_rows, ("amount",), _BILLED_COMMITMENTS)
+
+
 CHECKS: dict[str, RecordCheck] = {
+    "commitment": check_commitments,
     "billing_profile": check_billing_profiles,
     "account": check_accounts,
     "charge": check_charges,

@@ -184,7 +184,9 @@ def _groups(
 
 def _line(line: Record, notation: Notation, places: int, words: Mapping[str, str]) -> Presentment:
     unit_amount = line.get("unit_amount")
-    quantity = notation.quantity(_decimal(line["quantity"]))
+    # A discount or a balance is no quantity of anything.
+    counted = bool(line["unit"]) or _decimal(line["quantity"]) != 0
+    quantity = notation.quantity(_decimal(line["quantity"])) if counted else ""
     price = "" if unit_amount is None else notation.amount(_decimal(unit_amount), places)
     short = explanation(line, notation, words)
     if len(quantity) > LONGEST_FIGURE or len(price) > LONGEST_FIGURE:
