@@ -23,10 +23,12 @@ from bench.machine import describe_machine
 from bench.printing import LINES, measure_printing
 from bench.rating import measure_rating
 from bench.rating_memory import measure_rating_memory
+from bench.spark import measure_spark
 from counterfoil.bootstrap import Settings, database_server, scratch_organisation
+from counterfoil.platform.engine.spark import spark_missing
 
 RESULT = Path(__file__).parents[1] / "build" / "bench.json"
-MEASURES = ("rate", "bill", "http", "file", "pdf")
+MEASURES = ("rate", "bill", "http", "file", "pdf", "spark")
 
 Figures = dict[str, object]
 
@@ -42,11 +44,14 @@ class Scale:
     http_events: int
     file_records: int
     invoices: int
+    spark_accounts: int
 
 
 SCALES = {
-    "small": Scale(100_000, (50_000, 100_000), 1, (100, 200), 5_000, 10_000, 2),
-    "full": Scale(10_000_000, (1_000_000, 50_000_000), 2, (5_000, 20_000), 200_000, 1_000_000, 50),
+    "small": Scale(100_000, (50_000, 100_000), 1, (100, 200), 5_000, 10_000, 2, 100),
+    "full": Scale(
+        10_000_000, (1_000_000, 50_000_000), 2, (5_000, 20_000), 200_000, 1_000_000, 50, 20_000
+    ),
 }
 
 console = Console(highlight=False)
@@ -182,12 +187,27 @@ def _pdf(_settings: Settings, scale: Scale) -> Figures:
     }
 
 
+def _spark(settings: Settings, scale: Scale) -> Figures:
+    missing = spark_missing()
+    if missing is not None:
+        console.print(f"Nothing is measured on Spark. {missing.message}")
+        return {}
+    accounts = scale.spark_accounts
+    with _measuring(f"Rating {accounts * EVENTS_PER_ACCOUNT:,} events by buckets, also on Spark"):
+        result = measure_spark(settings, accounts)
+    per_second = {
+        place: round(result.events / seconds) for place, seconds in result.seconds.items()
+    }
+    return {"bucket_events_per_s": per_second, "bucket_events": result.events}
+
+
 _FIGURES: dict[str, Callable[[Settings, Scale], Figures]] = {
     "rate": _rate,
     "bill": _bill,
     "http": _http,
     "file": _file,
     "pdf": _pdf,
+    "spark": _spark,
 }
 
 _ROWS: tuple[tuple[str, str, str], ...] = (
@@ -220,6 +240,10 @@ def _print(machine: dict[str, str], figures: Figures) -> None:
         memory = figures.get(key)
         for number, megabytes in memory.items() if isinstance(memory, dict) else ():
             table.add_row(label.format(int(number)), f"{megabytes:,}", "flat")
+    places = figures.get("bucket_events_per_s")
+    if isinstance(places, dict):
+        for place, per_second in places.items():
+            table.add_row(f"Rating by buckets, events per second: {place}", f"{per_second:,}", "")
     console.print(table)
 
 

@@ -6,6 +6,8 @@ advance to the end of October, so that a run has to look for late usage as it do
 
 from datetime import UTC, date, datetime
 
+import pyarrow as pa
+
 from counterfoil.bootstrap import Organisation
 from counterfoil.business.products.commands import save_price_book
 from counterfoil.business.products.price_book import parse_price_book
@@ -81,7 +83,7 @@ _ROWS = {
     "account": """
         SELECT n AS id, printf('A%07d', n) AS external_id, 'Customer ' || n AS name,
                CASE WHEN n % 3 <> 1 THEN n - (n + 2) % 3 END AS parent_id,
-               n - (n + 2) % 3 AS root_id, 'active' AS status, false AS pool_node,
+               n - (n + 2) % 3 AS root_id, 'active' AS status,
                CASE WHEN n % 3 = 0 THEN {template}::BIGINT END AS pricing_template_id
         FROM number""",
     "billing_profile": """
@@ -158,8 +160,12 @@ def _names(uow: UnitOfWork, accounts: int) -> dict[str, object]:
 
 
 def _copy(uow: UnitOfWork, engine: Engine, entity: str, select: str) -> None:
-    """COPY the rows; with ids of their own the sequence goes on behind them."""
+    """COPY the rows; with ids of their own the sequence goes on behind them. What they do not say
+    is as declared."""
     rows = engine.arrow(select)
+    for field in uow.catalogue.entities[entity].fields:
+        if field.name not in rows.column_names and field.default is not None:
+            rows = rows.append_column(field.name, pa.array([field.default] * rows.num_rows))
     if "id" in rows.column_names:
         uow.allocate_ids(entity, rows.num_rows)
     uow.copy_in(entity, rows)

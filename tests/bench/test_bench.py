@@ -54,4 +54,4 @@ def test_an_unknown_measurement_is_refused(tmp_path: Path) -> None:
     done = run_bench(tmp_path / "bench.json", "--only", "pdf,xml")
 
     assert done.returncode == 2
-    assert "xml: not one of rate, bill, http, file, pdf" in done.stderr
+    assert "xml: not one of rate, bill, http, file, pdf, spark" in done.stderr

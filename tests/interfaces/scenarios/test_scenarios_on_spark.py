@@ -12,7 +12,7 @@ from tests.interfaces.scenarios.recordings import Recordings
 from counterfoil.bootstrap import Settings
 from counterfoil.business.billing.buckets import from_stream, rate_bucket
 from counterfoil.business.billing.rating import RESULTS
-from counterfoil.business.billing.spark_sql import every_midnight, rating_in_spark_sql
+from counterfoil.business.billing.spark_sql import MADE, every_midnight, rating_in_spark_sql
 from counterfoil.platform.engine.duck import open_engine
 
 FILES = sorted((Path(__file__).parents[2] / "scenarios").glob("*.yaml"))
@@ -47,7 +47,9 @@ def test_spark_sql_rates_every_scenario_to_the_same(
     spark_place: SparkPlace, recordings: Recordings, server: Settings, tmp_path: Path
 ) -> None:
     """All scenarios at once, as one set of relations."""
-    rated = [one for path in FILES for one in recordings.of(path, server)]
+    recorded = [one for path in FILES for one in recordings.of(path, server)]
+    rated = [one for one in recorded if not from_stream(one[0].relations["formula"]).num_rows]
+    assert len(rated) > 9 * len(recorded) // 10
     relations = merged([work for work, _ in rated])
     usage = relations.pop("usage")
     with open_engine() as engine:
@@ -63,7 +65,7 @@ def test_spark_sql_rates_every_scenario_to_the_same(
     for statement in statements:
         session.sql(statement)
 
-    for name in RESULTS:
+    for name in MADE:
         tables = [apart(from_stream(result[name]), n) for n, (_, result) in enumerate(rated)]
         expected = [row for table in tables for row in table.to_pylist()]
         columns = ", ".join(f"`{column}`" for column in tables[0].column_names)

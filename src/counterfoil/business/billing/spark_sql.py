@@ -1,7 +1,7 @@
 """The rating of what is due as Spark SQL, for usage that already lies in Spark tables.
 
 A folder gets the relations of everything that is due, as Parquet files, and a script that reads
-them and a table or view ``usage``. It makes the tables of ``RESULTS``, to the same digits as a
+them and a table or view ``usage``. It makes the tables ``MADE``, to the same digits as a
 bill run would; it stores no invoice.
 """
 
@@ -14,9 +14,11 @@ import pyarrow.parquet as pq
 
 from counterfoil.business.billing.allowances import make_allowances
 from counterfoil.business.billing.bills import make_items
-from counterfoil.business.billing.rating import INPUTS, find_needs
+from counterfoil.business.billing.formula_levels import FORMULA_RESULTS
+from counterfoil.business.billing.rating import INPUTS, RESULTS, find_needs
 from counterfoil.business.billing.relations import midnight_relation
 from counterfoil.business.usage.store import UsageStore
+from counterfoil.core.problems import Problem, Refused
 from counterfoil.core.rating.relations import MIDNIGHT, USAGE
 from counterfoil.core.rating.statements import PRICE_EPOCHS, rating_statements
 from counterfoil.platform.engine.duck import Engine, open_engine
@@ -24,6 +26,9 @@ from counterfoil.platform.engine.spark_sql import SETTINGS, spark_statements
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 SCRIPT = "rating.sql"
+
+MADE = tuple(name for name in RESULTS if name not in {shape.name for shape in FORMULA_RESULTS})
+"""The tables that the script makes and that somebody reads."""
 
 _DAYS = """
 SELECT time_zone, CAST(unnest(generate_series(min(least(counted_from, cycle_start)),
@@ -70,8 +75,11 @@ def every_midnight(engine: Engine) -> pa.Table:
 
 
 def rating_in_spark_sql(engine: Engine) -> Iterator[str]:
-    """Spark's statements that make ``RESULTS`` as tables, from what is on the engine, ``midnight``
-    and ``usage``."""
+    """Spark's statements that make ``MADE`` as tables, from what is on the engine, ``midnight``
+    and ``usage``. Refuses formulas: their levels are rated by a bill run only."""
+    if engine.rows("SELECT 1 FROM formula LIMIT 1"):
+        message = "some of the charges or prices have formulas, which are not put into Spark SQL"
+        raise Refused(Problem("formulas_in_spark_sql", message))
     inputs = {
         name: {str(row[0]): str(row[1]) for row in engine.rows(f"DESCRIBE {name}")}
         for name in INPUTS

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,7 +18,9 @@ from counterfoil.business.billing.commands import (
     run_bills,
 )
 from counterfoil.business.billing.explanation import Explanation, explain_line
+from counterfoil.business.billing.loading import billed_accounts
 from counterfoil.business.billing.queries import preview_invoice
+from counterfoil.business.billing.spark_sql import export_rating
 from counterfoil.business.subscriptions.invoicing import billed_account
 from counterfoil.business.usage.compaction import compact
 from counterfoil.core.problems import Problem, Refused
@@ -112,6 +115,28 @@ def discard_command(as_json: AsJson = False) -> None:
     with opened_organisation() as organisation:
         count = discard_drafts(organisation.database, now=organisation.clock())
     print_table("Discarded", ("invoices",), [(count,)], as_json=as_json)
+
+
+@app.command("spark-sql")
+def spark_sql_command(
+    billing_date: BillingDate,
+    out: Annotated[Path, typer.Option(help="Folder for the files; it is made.")] = Path("spark"),
+    as_json: AsJson = False,
+) -> None:
+    """Write what is due and the rating of it as Spark SQL, for usage in Spark tables.
+
+    Example: counterfoil bills spark-sql 2026-11-01 --out spark/ && spark-sql -f spark/rating.sql
+    """
+    with (
+        opened_organisation() as organisation,
+        organisation.database.transaction(now=organisation.clock()) as uow,
+    ):
+        accounts = billed_accounts(uow)
+        files = export_rating(
+            uow, organisation.usage_store, out, accounts, billing_date.date(), usage_seen=0
+        )
+    rows = [(str(file), file.stat().st_size) for file in files]
+    print_table("Written", ("file", "bytes"), rows, as_json=as_json)
 
 
 @app.command("problems")
