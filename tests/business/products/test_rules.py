@@ -39,7 +39,11 @@ def codes(refused: pytest.ExceptionInfo[Refused]) -> list[tuple[str, str]]:
             [("wrong_owner", "subscription_external_id")],
         ),
         ({"model": "package"}, [("missing_package_size", "package_size")]),
-        ({"package_size": "5"}, [("unexpected_package_size", "package_size")]),
+        (
+            {"model": "stairstep", "package_size": "5"},
+            [("unexpected_package_size", "package_size")],
+        ),
+        ({"model": "volume", "package_size": "0"}, [("missing_package_size", "package_size")]),
         (
             {"valid_from": "2026-02-01", "valid_to": "2026-01-01"},
             [("ends_before_start", "valid_to")],

@@ -103,7 +103,7 @@ def cost(price: Price, quantity: Fraction, *, included: bool = True) -> Fraction
     units = max(quantity - (price.included if included else 0), Fraction(0))
     if price.package_size is not None:
         units = Fraction(-(-units // price.package_size))
-    if price.model == "volume":
+    if price.model in ("volume", "stairstep"):
         tier = next(t for t in price.tiers if t.up_to is None or units <= t.up_to)
         return units * tier.unit_amount + tier.flat_amount
     total = Fraction(0)

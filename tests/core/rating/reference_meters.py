@@ -187,7 +187,7 @@ def stood_cost(
     before = None if peak_before is None else _billable(price, peak_before)
     total = Fraction(0)
     for tier in price.tiers:
-        if price.model == "volume":
+        if price.model in ("volume", "stairstep"):
             band = tier.start == 0 or levels[-1] > tier.start
             band = band and (tier.up_to is None or levels[-1] <= tier.up_to)
             unit_days = sum(levels, Fraction(0)) if band else Fraction(0)

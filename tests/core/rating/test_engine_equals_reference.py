@@ -68,15 +68,18 @@ UNIT_AMOUNTS = st.sampled_from(
 BOUNDS = st.lists(st.sampled_from([1, 3, 10, 40]), max_size=3, unique=True).map(sorted)
 
 
+TIERED = ("graduated", "volume", "stairstep", "graduated_percentage")
+
+
 @st.composite
 def tiers(draw: Any, model: str) -> tuple[Tier, ...]:
-    bounds = draw(BOUNDS) if model in ("graduated", "volume") else []
+    bounds = draw(BOUNDS) if model in TIERED else []
     starts = [0, *bounds]
     ends = [*bounds, None]
     made = []
     for start, end in zip(starts, ends, strict=True):
-        unit = "0" if model == "flat" else draw(UNIT_AMOUNTS)
-        flat = draw(UNIT_AMOUNTS) if model in ("flat", "graduated", "volume") else "0"
+        unit = "0" if model in ("flat", "stairstep") else draw(UNIT_AMOUNTS)
+        flat = draw(UNIT_AMOUNTS) if model in ("flat", *TIERED) else "0"
         made.append(
             Tier(
                 Fraction(start),
@@ -94,13 +97,14 @@ def prices(draw: Any) -> list[Price]:
     book = []
     for number in range(draw(st.integers(1, 6))):
         layer, owner = ("list", 0) if number == 0 else draw(st.sampled_from(OWNERS))
-        model = draw(st.sampled_from(["flat", "per_unit", "graduated", "volume", "package"]))
+        model = draw(st.sampled_from(["flat", "per_unit", *TIERED, "package", "percentage"]))
         valid_from = valid_to = None
         if number > 0:
             start = draw(st.integers(0, 40))
             valid_from = FIRST + timedelta(days=start)
             valid_to = valid_from + timedelta(days=draw(st.integers(1, 30)))
-        size = Fraction(draw(st.sampled_from(["1", "2.5", "10"]))) if model == "package" else None
+        packed = model == "package" or (model in ("graduated", "volume") and draw(st.booleans()))
+        size = Fraction(draw(st.sampled_from(["1", "2.5", "10"]))) if packed else None
         book.append(
             Price(
                 number + 1,

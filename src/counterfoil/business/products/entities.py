@@ -17,6 +17,12 @@ from counterfoil.platform.metadata.fields import (
 AGGREGATIONS = ("sum", "count", "max", "latest", "unique_count", "weighted_sum", "percentile")
 """How the events of a cycle become one quantity."""
 
+MODELS = (
+    *("flat", "per_unit", "graduated", "volume", "package", "stairstep"),
+    *("percentage", "graduated_percentage", "formula"),
+)
+"""How a price becomes an amount: business.products.tiers says what each allows."""
+
 PRODUCT = Entity(
     name="product",
     plural="products",
@@ -214,7 +220,7 @@ PRICE = Entity(
         date("valid_to", help="First day no longer valid."),
         choice(
             "model",
-            ("flat", "per_unit", "graduated", "volume", "package", "formula"),
+            MODELS,
             required=True,
         ),
         text(
@@ -232,7 +238,7 @@ PRICE = Entity(
             28,
             6,
             help="Priced units in a package; a started package counts in full. Tiers count "
-            "packages.",
+            "packages. Of the models package, graduated and volume.",
         ),
         decimal(
             "included_quantity",

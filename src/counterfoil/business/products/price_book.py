@@ -37,6 +37,7 @@ from counterfoil.business.products.price_book_entries import (
     PriceEntry,
 )
 from counterfoil.business.products.tiers import (
+    WITHOUT_UNIT_AMOUNT,
     Tier,
     TierFault,
     below_minimum,
@@ -368,11 +369,11 @@ class _Reading:
         return (tuple(tiers), tuple(places)) if readable else ((), ())
 
     def _tier(self, entry: Entry, place: Place, model: str, begins: Decimal) -> Tier:
-        """One tier; the amount of a flat price is its flat amount."""
+        """One tier; the amount of a flat or stairstep price is its flat amount."""
         amount, flat = entry["amount"], entry["flat"]
-        if model == "flat":
+        if model in WITHOUT_UNIT_AMOUNT:
             if amount is not None and flat is not None:
-                message = "stands beside flat; a flat price has one amount"
+                message = f"stands beside flat; a {model} price has one amount"
                 self.problems.append(place.problem("two_amounts", message, "unit_amount"))
             amount, flat = None, flat if amount is None else amount
         return Tier(

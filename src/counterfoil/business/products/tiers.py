@@ -5,6 +5,16 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 ZERO = Decimal(0)
+PACKED = ("package", "graduated", "volume")
+"""Models whose tiers may count started packages."""
+ONE_TIER = {
+    "flat": "stairstep",
+    "per_unit": "graduated or volume",
+    "percentage": "graduated_percentage",
+}
+"""Models with one tier, and what they are with several."""
+WITHOUT_UNIT_AMOUNT = ("flat", "stairstep")
+"""Models whose amounts are flat amounts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +67,15 @@ def find_model_faults(
 ) -> list[TierFault]:
     """Faults of the price and its tiers together, for the pricing model."""
     faults: list[TierFault] = []
-    if model == "package" and (package_size is None or package_size <= ZERO):
+    if model == "package" and package_size is None:
         message = "a package price needs a package_size above 0"
         faults.append(TierFault("missing_package_size", message, "package_size"))
-    if model != "package" and package_size is not None:
-        message = f"package_size belongs to the model package, not to {model}"
+    if model not in PACKED and package_size is not None:
+        message = f"package_size belongs to {', '.join(PACKED)}, not to {model}"
         faults.append(TierFault("unexpected_package_size", message, "package_size"))
+    elif package_size is not None and package_size <= ZERO:
+        message = "a package holds more than 0"
+        faults.append(TierFault("missing_package_size", message, "package_size"))
     if model == "flat" and included_quantity != ZERO:
         message = "a flat price has no included quantity"
         faults.append(TierFault("unexpected_included_quantity", message, "included_quantity"))
@@ -73,16 +86,27 @@ def find_model_faults(
         if tiers:
             message = "a price that is a formula has no tiers"
             faults.append(TierFault("unexpected_tiers", message, "", 0))
-    if model in ("flat", "per_unit") and len(tiers) > 1:
-        message = f"a {model} price has one tier; with several it is graduated or volume"
+    return faults + _find_tiers_of_model_faults(model, tiers)
+
+
+def _find_tiers_of_model_faults(model: str, tiers: Sequence[Tier]) -> list[TierFault]:
+    faults: list[TierFault] = []
+    if model in ONE_TIER and len(tiers) > 1:
+        message = f"a {model} price has one tier; with several it is {ONE_TIER[model]}"
         faults.append(TierFault("several_tiers", message, "", 1))
-    if model == "flat":
+    if model in WITHOUT_UNIT_AMOUNT:
+        message = f"a {model} price has no unit amount"
         faults.extend(
-            TierFault(
-                "unexpected_unit_amount", "a flat price has no unit amount", "unit_amount", at
-            )
+            TierFault("unexpected_unit_amount", message, "unit_amount", at)
             for at, tier in enumerate(tiers)
             if tier.unit_amount != ZERO
+        )
+    if model.endswith("percentage"):
+        message = "is a fraction: 0.0299 is 2.99 percent; 1 is everything"
+        faults.extend(
+            TierFault("percentage_range", message, "unit_amount", at)
+            for at, tier in enumerate(tiers)
+            if tier.unit_amount > 1
         )
     return faults
 

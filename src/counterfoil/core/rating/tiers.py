@@ -75,9 +75,9 @@ FROM taken_off
 
 def _reached(units: str, reach: str) -> str:
     """Whether the tier counts when a cycle has come to so many units; null for null. The band of a
-    volume price is the one that ``reach`` lies in."""
+    volume or stairstep price is the one that ``reach`` lies in."""
     return (
-        f"(({units} IS NOT NULL) AND CASE WHEN p.model = 'volume' "
+        f"(({units} IS NOT NULL) AND CASE WHEN p.model IN ('volume', 'stairstep') "
         f"THEN (t.from_quantity = 0 OR {reach} > t.from_quantity) "
         f"AND (t.up_to IS NULL OR {reach} <= t.up_to) "
         f"ELSE t.from_quantity = 0 OR {units} > t.from_quantity END)"
@@ -88,7 +88,7 @@ def _within(units: str, reach: str) -> str:
     """How many of a cycle's units the tier prices."""
     return (
         f"CASE WHEN p.model = 'flat' OR NOT {_reached(units, reach)} THEN CAST(0 AS {QUANTITY}) "
-        f"WHEN p.model = 'volume' THEN {units} "
+        f"WHEN p.model IN ('volume', 'stairstep') THEN {units} "
         f"ELSE CAST(least({units}, coalesce(t.up_to, {units})) - t.from_quantity AS {QUANTITY}) END"
     )
 

@@ -834,7 +834,7 @@ CREATE TABLE price (
     maximum_amount NUMERIC(20, 4),
     CONSTRAINT pk_price PRIMARY KEY (id),
     CONSTRAINT ck_price_layer CHECK (layer IN ('list', 'region', 'template', 'account', 'site', 'contact', 'contract', 'subscription')),
-    CONSTRAINT ck_price_model CHECK (model IN ('flat', 'per_unit', 'graduated', 'volume', 'package', 'formula')),
+    CONSTRAINT ck_price_model CHECK (model IN ('flat', 'per_unit', 'graduated', 'volume', 'package', 'stairstep', 'percentage', 'graduated_percentage', 'formula')),
     CONSTRAINT ck_price_included_quantity CHECK (included_quantity >= 0),
     CONSTRAINT ck_price_minimum_amount CHECK (minimum_amount >= 0),
     CONSTRAINT ck_price_maximum_amount CHECK (maximum_amount >= 0),
