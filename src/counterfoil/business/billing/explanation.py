@@ -18,6 +18,7 @@ from counterfoil.business.billing.applied_explanation import applied_sentences
 from counterfoil.business.billing.entities import APPLIED_KINDS
 from counterfoil.business.billing.formula_sentences import formula_sentences
 from counterfoil.business.billing.itemising import itemise_usage
+from counterfoil.business.billing.loading import PRICED_BY_EVENT
 from counterfoil.business.billing.pooled_events import pooled_events
 from counterfoil.business.billing.price_explanation import (
     PricedItem,
@@ -59,12 +60,13 @@ class Explanation:
 
 _OWNERS = ("site_id", "contact_id", "contract_id", "subscription_id")
 
-_FACTS = """
+_FACTS = f"""
 SELECT c.id AS charge_id, c.name, c.kind, c.unit, c.unit_size, c.event_minimum,
        c.event_increment, c.meter_id, m.external_id AS meter, m.unit AS meter_unit,
        coalesce(m.aggregation, 'sum') AS aggregation, s.id AS subscription_id,
        s.external_id AS subscription, s.account_id, a.external_id AS account, s.site_id,
        s.contact_id, s.contract_id, c.pooled_over, i.account_id AS billed_account_id,
+       {PRICED_BY_EVENT} AS priced_by_event,
        (SELECT sum(b.amount) FROM rated_charge b
         WHERE b.subscription_charge_id = r.subscription_charge_id
           AND b.cycle_start = r.cycle_start AND b.id < r.id) AS billed_before
@@ -101,7 +103,8 @@ def explain_line(
     price = None if rated["price_id"] is None else uow.get("price", int(rated["price_id"]))
     layers = _read_layers(uow, rated, facts)
     draws = uow.query(_DRAWS, rated_charge=rated["id"])
-    by_event = facts["pooled_over"] != "subscription" or bool(draws)
+    pooled = facts["pooled_over"] != "subscription"
+    by_event = pooled or facts["priced_by_event"] or bool(draws)
     listed: list[Record] = []
     if rated["kind"] == "usage":
         if by_event:
@@ -243,6 +246,8 @@ def _draw_sentence(draw: Record, facts: Record) -> str:
 
 
 def _step_sentence(step: Record, facts: Record, currency: object) -> str:
+    if step["from"] is None:
+        return f"Per event, beside their quantity: {_plain(step['amount'])} {currency}."
     upper = "and above" if step["up_to"] is None else f"to {_plain(step['up_to'])}"
     text = f"Tier from {_plain(step['from'])} {upper}: {_plain(step['quantity'])} {facts['unit']}s"
     text += f" × {_plain(step['unit_amount'])}"

@@ -17,6 +17,11 @@ from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 _INVOICED = f"WITH RECURSIVE {invoiced('p.account_id = ANY(:accounts)')}"
 
+PRICED_BY_EVENT = """c.id IN (SELECT charge_id FROM price
+       WHERE event_amount <> 0 OR free_events > 0
+          OR event_amount_minimum IS NOT NULL OR event_amount_maximum IS NOT NULL)"""
+"""Whether a price of a charge ``c`` says what single events cost."""
+
 _CHARGES = f"""{_INVOICED}, {regions("invoiced")}, node AS (
     SELECT id AS account_id, id AS subtree_id FROM account WHERE pool_node
     UNION ALL
@@ -42,6 +47,7 @@ SELECT sc.id AS subscription_charge_id, sc.subscription_id, b.account_id, b.bill
            WHEN 'site' THEN coalesce(s.site_id, -b.account_id) WHEN 'account' THEN b.account_id
            WHEN 'subtree' THEN coalesce(n.subtree_id, b.account_id) WHEN 'root' THEN a.root_id
            ELSE s.id END AS pool_owner_id,
+       {PRICED_BY_EVENT} AS priced_by_event,
        EXISTS (SELECT 1 FROM entitlement) AS any_entitlement, p.currency, p.time_zone
 FROM invoiced b
 JOIN account a ON a.id = b.account_id
@@ -66,8 +72,8 @@ _UNBILLED = """
        OR c.kind = 'usage')
 """
 
-_BY_EVENT = """
-  AND (c.pooled_over <> 'subscription' OR sc.id = ANY(:entitled))
+_BY_EVENT = f"""
+  AND (c.pooled_over <> 'subscription' OR sc.id = ANY(:entitled) OR {PRICED_BY_EVENT})
   AND (sc.end_date IS NULL OR sc.end_date > sc.start_date)
 """
 
@@ -190,6 +196,7 @@ def load_pool_members(
     drawing = entitled.column("subscription_charge_id").to_pylist()
     by_event = charges.filter(
         (pc.field("pooled_over") != "subscription")
+        | pc.field("priced_by_event")
         | pc.field("subscription_charge_id").isin(pa.array(drawing, pa.int64()))
     )
     roots = sorted(set(by_event.column("root_id").to_pylist()))

@@ -25,11 +25,13 @@ WITH line AS (
     WHERE e.by_event
 )
 SELECT l.source, l.event_id, l.time, l.batch_id, l.line, w.attributes, l.quantity,
-       p.list_after - p.list_before AS billed_quantity, c.gross AS exact_amount,
-       coalesce(c.list_gross, c.gross) AS list_amount
+       p.list_after - p.list_before AS billed_quantity,
+       c.gross + coalesce(x.amount, 0) AS exact_amount,
+       coalesce(c.list_gross, c.gross) + coalesce(x.amount, 0) AS list_amount
 FROM line l
 JOIN position p ON p.event_no = l.event_no AND p.item_id = l.item_id
 JOIN priced c USING (position_id)
+LEFT JOIN event_amount x USING (position_id)
 JOIN due_item i ON i.item_id = l.item_id
 JOIN usage w ON w.source = l.source AND w.event_id = l.event_id
 ORDER BY l.event_no

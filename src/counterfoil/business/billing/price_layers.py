@@ -77,7 +77,8 @@ SELECT p.id AS price_id, p.charge_id, p.currency, p.layer,
                 c.id, s.id, 0) AS owner_id,
        greatest(p.valid_from, c.start_date) AS valid_from,
        least(p.valid_to, c.end_date) AS valid_to,
-       p.model, p.package_size, p.included_quantity, p.minimum_amount, p.maximum_amount
+       p.model, p.package_size, p.included_quantity, p.minimum_amount, p.maximum_amount,
+       p.event_amount, p.event_amount_minimum, p.event_amount_maximum, p.free_events
 FROM price p
 LEFT JOIN contract c ON c.external_id = p.contract_external_id
 LEFT JOIN subscription s ON s.external_id = p.subscription_external_id

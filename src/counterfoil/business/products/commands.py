@@ -395,6 +395,10 @@ def _price_terms(price: PriceEntry) -> Record:
         "condition": price.condition,
         "minimum_amount": price.minimum_amount,
         "maximum_amount": price.maximum_amount,
+        "event_amount": price.event_amount,
+        "event_amount_minimum": price.event_amount_minimum,
+        "event_amount_maximum": price.event_amount_maximum,
+        "free_events": price.free_events,
     }
 
 

@@ -263,6 +263,24 @@ PRICE = Entity(
             minimum=0,
             help="Most the charge costs in a full cycle; prorated with the days served.",
         ),
+        decimal(
+            "event_amount",
+            28,
+            10,
+            required=True,
+            default=0,
+            minimum=0,
+            help="Due for every usage event, beside what its quantity costs.",
+        ),
+        decimal("event_amount_minimum", 28, 10, minimum=0, help="Least a usage event costs."),
+        decimal("event_amount_maximum", 28, 10, minimum=0, help="Most a usage event costs."),
+        integer(
+            "free_events",
+            required=True,
+            default=0,
+            minimum=0,
+            help="The first so many usage events of a cycle cost nothing.",
+        ),
     ),
 )
 

@@ -37,10 +37,12 @@ from counterfoil.business.products.price_book_entries import (
     PriceEntry,
 )
 from counterfoil.business.products.tiers import (
+    EVENT_TERMS,
     WITHOUT_UNIT_AMOUNT,
     Tier,
     TierFault,
     below_minimum,
+    find_event_faults,
     find_formula_faults,
     find_last_tier_faults,
     find_model_faults,
@@ -123,7 +125,7 @@ _PRICE: Rules = {
     "currency": Rule(required=True),
     **_rules(PRICE, "model", "valid_from", "valid_to"),
     **_rules(PRICE, "package_size", "included_quantity", "formula", "condition"),
-    **_rules(PRICE, "minimum_amount", "maximum_amount"),
+    **_rules(PRICE, "minimum_amount", "maximum_amount", *EVENT_TERMS),
     **_AMOUNTS,
     "tiers": _LIST,
 }
@@ -303,6 +305,7 @@ class _Reading:
             tiers, tier_places = self._read_tiers(price, path, place)
             self._check_tiers(price, place, tiers, tier_places)
         self._note(find_formula_faults(model, price["formula"]), place, ())
+        self._note(find_event_faults(model, price.values), place, ())
         if len(self.problems) > known or None in (charge, owner, currency):
             return
         self.prices.append(
@@ -320,6 +323,10 @@ class _Reading:
                 condition=price["condition"],
                 minimum_amount=price["minimum_amount"],
                 maximum_amount=price["maximum_amount"],
+                event_amount=price["event_amount"],
+                event_amount_minimum=price["event_amount_minimum"],
+                event_amount_maximum=price["event_amount_maximum"],
+                free_events=price["free_events"],
                 tiers=tiers,
                 place=place,
                 tier_places=tier_places,

@@ -95,6 +95,10 @@ class PriceEntry:
     condition: str | None
     minimum_amount: Decimal | None
     maximum_amount: Decimal | None
+    event_amount: Decimal
+    event_amount_minimum: Decimal | None
+    event_amount_maximum: Decimal | None
+    free_events: int
     tiers: tuple[Tier, ...]
     place: Place
     tier_places: tuple[Place, ...]

@@ -32,6 +32,10 @@ class StoredPrice:
     condition: str | None
     minimum_amount: Decimal | None
     maximum_amount: Decimal | None
+    event_amount: Decimal
+    event_amount_minimum: Decimal | None
+    event_amount_maximum: Decimal | None
+    free_events: int
     tiers: tuple[Tier, ...]
 
 
@@ -143,5 +147,9 @@ def _stored_price(row: Record, tiers: Mapping[int, list[tuple[int, Tier]]]) -> S
         condition=cast("str | None", row["condition"]),
         minimum_amount=cast("Decimal | None", row["minimum_amount"]),
         maximum_amount=cast("Decimal | None", row["maximum_amount"]),
+        event_amount=cast("Decimal", row["event_amount"]),
+        event_amount_minimum=cast("Decimal | None", row["event_amount_minimum"]),
+        event_amount_maximum=cast("Decimal | None", row["event_amount_maximum"]),
+        free_events=cast("int", row["free_events"]),
         tiers=tuple(tier for _, tier in tiers.get(price_id, [])),
     )

@@ -25,9 +25,11 @@ from counterfoil.business.products.queries import (
     tier_of,
 )
 from counterfoil.business.products.tiers import (
+    EVENT_TERMS,
     Tier,
     TierFault,
     below_minimum,
+    find_event_faults,
     find_formula_faults,
     find_model_faults,
     find_tier_faults,
@@ -50,6 +52,7 @@ _PRICED = (
     "valid_from",
     "minimum_amount",
     "maximum_amount",
+    *EVENT_TERMS,
 )
 
 
@@ -200,6 +203,7 @@ def _find_price_problems(row: Record, line: int | None) -> list[Problem]:
         for fault in (
             *_model_faults(row, ()),
             *find_formula_faults(str(row["model"]), cast("str | None", row["formula"])),
+            *find_event_faults(str(row["model"]), row),
         )
     )
     least, most = row["minimum_amount"], row["maximum_amount"]

@@ -1,8 +1,9 @@
 """What makes the tiers of a price right: side by side from zero, fit for the pricing model."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 ZERO = Decimal(0)
 PACKED = ("package", "graduated", "volume")
@@ -118,6 +119,26 @@ def find_formula_faults(model: str, formula: str | None) -> list[TierFault]:
     if model != "formula" and formula is not None:
         message = f"formula belongs to the model formula, not to {model}"
         return [TierFault("unexpected_formula", message, "formula")]
+    return []
+
+
+EVENT_TERMS = ("event_amount", "event_amount_minimum", "event_amount_maximum", "free_events")
+"""The fields of a price that say what single usage events cost."""
+
+_BY_QUANTITY = ("per_unit", "graduated", "percentage", "graduated_percentage")
+
+
+def find_event_faults(model: str, price: Mapping[str, Any]) -> list[TierFault]:
+    """Faults of what a price says of single events; ``price`` has the ``EVENT_TERMS``."""
+    given = [name for name in EVENT_TERMS if price[name]]
+    if given and (model not in _BY_QUANTITY or price["package_size"] is not None):
+        of = model if price["package_size"] is None else "packages"
+        message = f"belongs to the models {', '.join(_BY_QUANTITY)}, not to {of}"
+        return [TierFault("unexpected_event_amount", message, given[0])]
+    least, most = price["event_amount_minimum"], price["event_amount_maximum"]
+    if least is not None and most is not None and most < least:
+        message = below_minimum(most, least)
+        return [TierFault("below_minimum", message, "event_amount_maximum")]
     return []
 
 

@@ -8,6 +8,7 @@ from counterfoil.core.money.exact_sql import (
     raw,
     rounded,
 )
+from counterfoil.core.rating.event_amounts import EVENT_AMOUNT_STEP
 from counterfoil.core.rating.relations import PRODUCT, QUANTITY, Statement
 from counterfoil.core.rating.tiers import STEPS
 
@@ -151,7 +152,7 @@ WHERE kind = 'one_time' OR kind = 'usage'
 
 
 def rated_charges(
-    *, detailed: bool = False, anew: bool = False, stood: bool = False
+    *, detailed: bool = False, anew: bool = False, stood: bool = False, by_event: bool = False
 ) -> tuple[Statement, ...]:
     """Make ``rated``: item_id, epoch_no, service_start, service_end, price_id, layer, events,
     quantity, quantity_before, included_quantity, days, cycle_days, unit_amount (null where several
@@ -163,7 +164,6 @@ def rated_charges(
     """
     if not detailed:
         return Statement("priced_epoch", _PRICED_EPOCH, view=True), Statement("rated", _RATED)
-    summed = _SUMMED_EPOCH.format(
-        step=_STOOD_STEP if stood else _STEP, anew=_ANEW if anew else "i.by_event"
-    )
+    step = (_STOOD_STEP if stood else _STEP) + (EVENT_AMOUNT_STEP if by_event else "")
+    summed = _SUMMED_EPOCH.format(step=step, anew=_ANEW if anew else "i.by_event")
     return Statement("priced_epoch", summed), Statement("rated", _RATED)

@@ -90,13 +90,22 @@ def _event_position(ranks: int) -> Statement:
     amount is due; ``reach`` is what the pool came to, which decides the band of a volume price."""
     left = f"undrawn_{ranks}" if ranks else "event_unit"
     sql = f"""
-WITH placed AS (
-    SELECT e.event_no, e.item_id, e.epoch_no, e.pool_id, e.cell_no, l.units AS net, e.units,
-           CAST(sum(l.units) OVER upto AS {QUANTITY}) AS quantity_after,
+WITH lined AS (
+    SELECT e.*, l.units AS undrawn, row_number() OVER (PARTITION BY e.pool_id ORDER BY e.event_no)
+               <= coalesce(r.free_events, 0) AS free
+    FROM event_unit e
+    JOIN {left} l USING (event_no)
+    JOIN price_epoch q ON q.item_id = e.item_id AND q.epoch_no = e.epoch_no
+    LEFT JOIN price r ON r.price_id = q.price_id
+), netted AS (
+    SELECT *, CASE WHEN free THEN 0 ELSE undrawn END AS net FROM lined
+), placed AS (
+    SELECT e.event_no, e.item_id, e.epoch_no, e.pool_id, e.cell_no, e.net, e.units, e.free,
+           CAST(sum(e.net) OVER upto AS {QUANTITY}) AS quantity_after,
            CAST(sum(e.units) OVER upto AS {QUANTITY}) AS list_after,
-           CAST(sum(l.units) OVER pool AS {QUANTITY}) AS reach,
+           CAST(sum(e.net) OVER pool AS {QUANTITY}) AS reach,
            CAST(sum(e.units) OVER pool AS {QUANTITY}) AS list_reach
-    FROM event_unit e JOIN {left} l USING (event_no)
+    FROM netted e
     WINDOW upto AS (PARTITION BY e.pool_id, e.cell_no ORDER BY e.event_no
                     ROWS UNBOUNDED PRECEDING),
            pool AS (PARTITION BY e.pool_id, e.cell_no)
@@ -114,10 +123,10 @@ WITH placed AS (
 SELECT event_no, item_id, epoch_no, cell_no, 1 AS events,
        CAST(quantity_after - net AS {QUANTITY}) AS quantity_before, quantity_after,
        true AS continues, true AS used, CAST(list_after - units AS {QUANTITY}) AS list_before,
-       list_after, reach, list_reach
+       list_after, reach, list_reach, free
 FROM placed
 UNION ALL
-SELECT NULL, item_id, 1, cell_no, 0, 0, 0, false, true, 0, 0, reach, list_reach FROM opening
+SELECT NULL, item_id, 1, cell_no, 0, 0, 0, false, true, 0, 0, reach, list_reach, false FROM opening
 """
     return Statement("event_position", sql)
 

@@ -86,6 +86,10 @@ PRICE = Relation(
         "model": "VARCHAR",
         "package_size": "DECIMAL(28,6)",
         "included_quantity": QUANTITY,
+        "event_amount": AMOUNT,
+        "event_amount_minimum": AMOUNT,
+        "event_amount_maximum": AMOUNT,
+        "free_events": "BIGINT",
     },
     "Prices of all layers. owner_id is what the price belongs to, by its layer: a price region, "
     "pricing template, account, site, contact, contract or subscription; 0 in the list.",

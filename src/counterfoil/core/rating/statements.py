@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from counterfoil.core.rating.attributes import attribute_statements
 from counterfoil.core.rating.charges import rated_charges
+from counterfoil.core.rating.event_amounts import EVENT_AMOUNTS
 from counterfoil.core.rating.events import drawn, event_positions
 from counterfoil.core.rating.formula_prices import (
     NO_FORMULAS,
@@ -85,6 +86,7 @@ def rating_statements(needs: Needs) -> tuple[Statement, ...]:
         *(formula_steps(formulas, by_event=detailed) if asked else ()),
         *tier_steps(detailed=detailed, stood=stood, formulas=asked),
         UNCOVERED,
-        *rated_charges(detailed=detailed, anew=anew, stood=stood),
+        *((EVENT_AMOUNTS,) if needs.by_event else ()),
+        *rated_charges(detailed=detailed, anew=anew, stood=stood, by_event=needs.by_event),
         *((formula_trace(formulas),) if asked else ()),
     )
