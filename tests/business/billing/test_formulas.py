@@ -364,3 +364,55 @@ def test_a_price_whose_condition_is_not_met_gives_way_to_the_next_layer(
         Decimal("20.0000"),
         Decimal("20.0000"),
     ]
+
+
+QUANTITIES = """
+products: [{id: video, name: Video}]
+meters: [{id: seconds, name: Minutes, unit: minute}]
+rate_plans:
+  - id: mixed
+    product: video
+    name: Mixed
+    charges:
+      - id: seat
+        name: Seats
+        kind: recurring
+        timing: in_arrears
+        quantity_formula: greatest(quantity, quantity('seat', 'account') / 4)
+        prices:
+          - {currency: USD, model: graduated, tiers: [{up_to: 2, amount: 10}, {amount: 8}]}
+      - id: minute
+        name: Minutes
+        kind: usage
+        meter: seconds
+        unit: minute
+        quantity_formula: greatest(quantity - 10 * quantity('seat', 'subscription'), 5)
+        prices:
+          - {currency: USD, model: per_unit, amount: 0.1, valid_to: 2024-01-16}
+          - {currency: USD, model: per_unit, amount: 0.2, valid_from: 2024-01-16}
+"""
+
+
+def test_the_quantity_that_is_priced_is_a_formula(organisation: Organisation) -> None:
+    company = Company(organisation)
+    company.load_prices(QUANTITIES)
+    company.open_account("ACME")
+    one = company.subscribe("S1", "ACME", "mixed", JANUARY, quantities={"seat": 1})
+    company.subscribe("S2", "ACME", "mixed", JANUARY, quantities={"seat": 11})
+    company.use(one, ("a", on(1, 3), "12"), ("b", on(1, 20), "8"))
+    company.bill(FEBRUARY)
+    assert [(line[1], line[4], line[5]) for line in company.lines()] == [
+        # After 12 minutes the least of 5 is due at 0.1, at the end 10: 5 more at 0.2.
+        ("Minutes", Decimal(5), Decimal("0.5000")),
+        ("Minutes", Decimal(5), Decimal("1.0000")),
+        ("Minutes", Decimal(5), Decimal("0.5000")),
+        ("Seats", Decimal(3), Decimal("28.0000")),
+        ("Seats", Decimal(11), Decimal("92.0000")),
+    ]
+    with company.database.transaction(now=NOW) as uow:
+        line = uow.query("SELECT id FROM invoice_line WHERE position = 2")[0]["id"]
+        sentences = explain_line(uow, company.store, line).sentences
+    assert (
+        "The quantity is greatest(quantity - 10 * quantity('seat', 'subscription'), 5): "
+        "greatest(20 - 10 * 1, 5) = 10 minutes, of which 5 minutes is the quantity before."
+    ) in sentences

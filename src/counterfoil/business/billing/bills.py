@@ -365,7 +365,10 @@ def load_terms(uow: UnitOfWork, engine: Engine, charges: pa.Table, billed: pa.Ta
     engine.register("price", prices)
     engine.register("price_tier", tiers)
     engine.register("price_layer", layers)
-    meters = engine.rows("SELECT DISTINCT meter_id FROM charge_item WHERE meter_id IS NOT NULL")
+    meters = engine.rows(
+        "SELECT meter_id FROM charge_item WHERE meter_id IS NOT NULL "
+        "UNION SELECT meter_id FROM usage_reader"
+    )
     engine.register("meter_filter", load_meter_filters(uow, [int(row[0]) for row in meters]))
     engine.run(
         "CREATE TABLE billed_usage AS SELECT i.item_id, b.service_start, b.service_end, "

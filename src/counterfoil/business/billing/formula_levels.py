@@ -5,7 +5,7 @@ Without formulas there is one level and nothing of this is run.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from counterfoil.business.billing.relations import midnight_relation
 from counterfoil.business.products.formulas import vocabulary_of
@@ -20,6 +20,7 @@ from counterfoil.core.formulas.vocabulary import (
     number,
 )
 from counterfoil.core.problems import Refused
+from counterfoil.core.rating.attributes import ATTRIBUTES, attribute_statements
 from counterfoil.core.rating.formula_prices import (
     FORMULA_FAULT,
     FORMULA_TRACE,
@@ -32,6 +33,7 @@ from counterfoil.platform.metadata import Record
 
 RETURNS = {
     "condition": Kind.BOOLEAN,
+    "quantity_formula": Kind.NUMBER,
     "price_formula": Kind.NUMBER,
     "price_condition": Kind.BOOLEAN,
 }
@@ -98,6 +100,16 @@ class Levels:
     stuck: str = ""
 
 
+def with_filtered_usage(engine: Engine, formulas: Formulas) -> Formulas:
+    """The formulas, reading usage through the filters of its meters where any have."""
+    names = tuple(str(name) for (name,) in engine.rows(ATTRIBUTES))
+    if not names:
+        return formulas
+    for statement in attribute_statements(names):
+        engine.run(statement.create)
+    return replace(formulas, usage="counted_usage")
+
+
 def levels_of(
     formulas: Formulas, charges: Sequence[int], together: Iterable[tuple[int, int]] = ()
 ) -> Levels:
@@ -160,6 +172,7 @@ def rate_by_levels(
     edges = engine.rows(_EDGES.format(charges=", ".join(map(str, with_formulas))))
     engine.register("known_midnight", midnight_relation(edges))
     levels = levels_of(formulas, charges, engine.rows(_TOGETHER))
+    formulas = with_filtered_usage(engine, formulas)
     for level, of_level in enumerate(levels.charges):
         engine.run(f"CREATE SCHEMA level_{level}; SET search_path = 'level_{level},main'")
         _rate_level(engine, formulas.of_charges(of_level), of_level, rate)

@@ -16,17 +16,17 @@ def formula_sentences(rated: Record, unit: str) -> list[str]:
     return [_sentence(entry, rated, unit) for entry in rated["formulas"] or ()]
 
 
-def _sentence(entry: Record, rated: Record, unit: str) -> str:
+def _sentence(entry: Record, rated: Record, unit_of_charge: str) -> str:
     told = _on_one_line(entry["told"])
     stands = f"{_on_one_line(entry['formula'])}: {told}"
     if entry["place"] in _MET:
         return f"{_MET[entry['place']]} is met: {stands}."
+    what, unit = "price", rated["currency"]
     if entry["place"] == "quantity_formula":
-        return f"The quantity is {stands} = {_plain(entry['result'])} {unit}s."
-    text = f"The price is {stands} = {_plain(entry['result'])} {rated['currency']}"
+        what, unit = "quantity", f"{unit_of_charge}s"
+    text = f"The {what} is {stands} = {_plain(entry['result'])} {unit}"
     if entry["before"] is not None:
-        before = f"{_plain(entry['before'])} {rated['currency']}"
-        text += f", of which {before} is the quantity before"
+        text += f", of which {_plain(entry['before'])} {unit} is the quantity before"
     return f"{text}."
 
 

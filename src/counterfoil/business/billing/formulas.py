@@ -39,7 +39,8 @@ USAGE_READER = Relation(
 
 _FORMULAS = """
 SELECT v.place, c.id AS charge_id, NULL::bigint AS price_id, v.text
-FROM charge c CROSS JOIN LATERAL (VALUES ('condition', c.condition)) AS v(place, text)
+FROM charge c CROSS JOIN LATERAL (VALUES
+    ('condition', c.condition), ('quantity_formula', c.quantity_formula)) AS v(place, text)
 WHERE c.id = ANY(:charges) AND v.text IS NOT NULL
 UNION ALL
 SELECT v.place, p.charge_id, p.id, v.text

@@ -4,6 +4,7 @@ Nothing here reads PostgreSQL: the relations are on the engine already, and the 
 over files. So the same step runs here, in another process or as a task on a cluster.
 """
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import date
 
@@ -14,8 +15,9 @@ from counterfoil.business.billing.formula_levels import (
 )
 from counterfoil.business.billing.relations import make_relation, midnight_relation
 from counterfoil.core.rating.attributes import ATTRIBUTES
+from counterfoil.core.rating.formula_prices import Formulas
 from counterfoil.core.rating.formula_values import FORMULA_INPUTS
-from counterfoil.core.rating.meters import ANEW_ITEMS
+from counterfoil.core.rating.meters import anew_items
 from counterfoil.core.rating.relations import USAGE
 from counterfoil.core.rating.statements import Needs, price_statements, rating_statements
 from counterfoil.platform.engine.duck import Engine
@@ -46,9 +48,9 @@ SELECT (SELECT coalesce(bool_or(by_event), false) FROM charge_item),
        (SELECT coalesce(bool_or(by_event AND unit_rounding <> 'exact'), false) FROM charge_item)
 """
 
-_ANEW = f"""
+_ANEW = """
 SELECT DISTINCT i.aggregation, i.stood
-FROM charge_item i JOIN ({ANEW_ITEMS.sql}) USING (item_id)
+FROM charge_item i JOIN ({anew_items}) USING (item_id)
 """
 
 _USAGE_SPAN = """
@@ -71,9 +73,11 @@ def rate_items(engine: Engine, usage: str | None) -> None:
     needs = find_needs(engine)
     formulas = read_formulas(engine)
     if formulas.placed and engine.rows("SELECT 1 FROM charge_item LIMIT 1"):
-        rate_by_levels(
-            engine, formulas, RESULTS, lambda level: _rate(engine, replace(needs, formulas=level))
-        )
+
+        def rate(level: Formulas) -> None:
+            _rate(engine, replace(_with_anew(engine, needs, level.pricing), formulas=level))
+
+        rate_by_levels(engine, formulas, RESULTS, rate)
         return
     _rate(engine, needs)
 
@@ -91,12 +95,20 @@ def _rate(engine: Engine, needs: Needs) -> None:
 def find_needs(engine: Engine) -> Needs:
     """What the items and prices on the engine use."""
     row = engine.row(_NEEDS)
-    anew = sorted(engine.rows(_ANEW))
-    return Needs(
+    needs = Needs(
         by_event=bool(row[0]),
         allowance_ranks=int(row[1]),
         rounded_events=bool(row[2]),
         attributes=tuple(name for (name,) in engine.rows(ATTRIBUTES)),
+    )
+    return _with_anew(engine, needs)
+
+
+def _with_anew(engine: Engine, needs: Needs, charges: Collection[int] = ()) -> Needs:
+    """With what is priced anew as a whole, all of ``charges`` among it."""
+    anew = sorted(engine.rows(_ANEW.format(anew_items=anew_items(charges).sql)))
+    return replace(
+        needs,
         aggregations=tuple(name for name, stood in anew if not stood),
         stood=tuple(name for name, stood in anew if stood),
     )

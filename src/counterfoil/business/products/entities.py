@@ -184,6 +184,11 @@ CHARGE = Entity(
             max_length=4000,
             help="A formula; where it is not met, the charge makes no line.",
         ),
+        text(
+            "quantity_formula",
+            max_length=4000,
+            help="A formula for the priced units of a cycle, in place of those held or used.",
+        ),
     ),
 )
 

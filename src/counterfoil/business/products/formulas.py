@@ -28,7 +28,7 @@ from counterfoil.platform.metadata import Catalogue, FieldType, Record
 from counterfoil.platform.metadata.entity import Field
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
-CHARGE_FORMULAS = {"condition": Kind.BOOLEAN}
+CHARGE_FORMULAS = {"condition": Kind.BOOLEAN, "quantity_formula": Kind.NUMBER}
 """The fields of a charge that hold formulas, and what these yield."""
 PRICE_FORMULAS = {"formula": Kind.NUMBER, "condition": Kind.BOOLEAN}
 """The fields of a price that hold formulas."""
@@ -46,7 +46,7 @@ _PERIOD: dict[str, Type] = {
     "service.start": DATE,
     "service.end": DATE,
 }
-_OF_QUANTITY = ("formula",)
+_OF_QUANTITY = ("formula", "quantity_formula")
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +186,8 @@ def read_waiting_formulas(
     kinds = {**CHARGE_FORMULAS, **PRICE_FORMULAS}
     rows = uow.query(
         "SELECT external_id AS charge, 'condition' AS place, condition AS text FROM charge"
+        " WHERE external_id <> ALL(:charges)"
+        " UNION ALL SELECT external_id, 'quantity_formula', quantity_formula FROM charge"
         " WHERE external_id <> ALL(:charges)"
         " UNION ALL SELECT c.external_id, v.place, v.text FROM price p"
         " JOIN charge c ON c.id = p.charge_id CROSS JOIN LATERAL (VALUES"

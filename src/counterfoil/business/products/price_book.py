@@ -92,7 +92,7 @@ _CHARGE_FIELDS = (
     *("external_id", "name", "kind", "timing", "alignment", "proration"),
     "in_trial",
     *("event_minimum", "event_increment", "unit", "unit_size", "unit_rounding", "pooled_over"),
-    "condition",
+    *("condition", "quantity_formula"),
 )
 _CHARGE: Rules = {
     **_rules(CHARGE, *_CHARGE_FIELDS),

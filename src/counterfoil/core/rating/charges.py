@@ -117,6 +117,7 @@ WITH joined AS MATERIALIZED (
                      ELSE i.cycle_end - i.cycle_start END AS BIGINT) AS days,
            CAST(i.cycle_end - i.cycle_start AS BIGINT) AS cycle_days,
            CASE WHEN c.unit_amounts = 1 AND NOT c.has_flat AND r.package_size IS NULL
+                     AND r.model <> 'formula'
                      AND c.list_gross IS NULL THEN c.unit_amount END AS unit_amount,
            i.kind, i.minor_digits, c.again, c.gross,
            coalesce(c.list_gross, c.gross) AS list_gross,

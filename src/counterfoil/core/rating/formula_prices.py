@@ -5,7 +5,7 @@ stretch costs G(after) - G(before) here too.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from counterfoil.core.formulas.formula import Formula
 from counterfoil.core.formulas.vocabulary import Reference
@@ -21,7 +21,7 @@ from counterfoil.core.rating.formula_values import (
 )
 from counterfoil.core.rating.relations import AMOUNT, PRODUCT, QUANTITY, Relation, Statement
 
-CONDITION = "condition"
+CONDITION, QUANTITY_FORMULA = "condition", "quantity_formula"
 PRICE_FORMULA, PRICE_CONDITION = "price_formula", "price_condition"
 
 FORMULA_TRACE = Relation(
@@ -38,21 +38,33 @@ FORMULA_FAULT = Relation(
 
 @dataclass(frozen=True)
 class Formulas:
-    """The formulas of some charges and their prices, to be evaluated together."""
+    """The formulas of some charges and their prices, to be evaluated together.
+
+    ``usage`` names the relation of the usage they read: with the filters of meters, where any have.
+    """
 
     placed: tuple[PlacedFormula, ...]
     meanings: Meanings
+    usage: str = "usage"
 
     def of_charges(self, charges: Iterable[int]) -> "Formulas":
         """Those of some charges only."""
         chosen = frozenset(charges)
-        return Formulas(
-            tuple(placed for placed in self.placed if placed.charge_id in chosen), self.meanings
-        )
+        placed = tuple(placed for placed in self.placed if placed.charge_id in chosen)
+        return replace(self, placed=placed)
 
     def at(self, place: str) -> tuple[PlacedFormula, ...]:
         """Those that stand in one place."""
         return tuple(placed for placed in self.placed if placed.place == place)
+
+    @property
+    def pricing(self) -> frozenset[int]:
+        """The charges of which a formula says what they cost, or how much of them is priced."""
+        return frozenset(
+            placed.charge_id
+            for placed in self.placed
+            if placed.place in (QUANTITY_FORMULA, PRICE_FORMULA)
+        )
 
     @property
     def columns(self) -> dict[Reference, str]:
@@ -70,10 +82,10 @@ def conditions(formulas: Formulas) -> tuple[Statement, ...]:
     unmet = [
         f"SELECT v.item_id FROM formula_input v JOIN formula_item i USING (item_id) "
         f"WHERE i.charge_id IN ({_ids(charges)}) AND {_is_unmet(formula, columns)}"
-        for formula, charges in _by_text(formulas.at(CONDITION), lambda placed: placed.charge_id)
+        for formula, charges in _by_text(formulas.at(CONDITION), _charge_of)
     ]
     return (
-        *formula_inputs(formulas.placed, formulas.meanings),
+        *formula_inputs(formulas.placed, formulas.meanings, formulas.usage),
         Statement("unmet_item", _union(unmet, "SELECT NULL::BIGINT AS item_id WHERE false")),
     )
 
@@ -98,46 +110,123 @@ def _is_unmet(formula: Formula, columns: Mapping[Reference, str]) -> str:
     return f"NOT coalesce({formula.sql(columns.__getitem__)}, false)"
 
 
-_POINTS = {
-    "after": ("quantity_after", "true"),
-    "before": ("quantity_before", "p.continues"),
-    "list_after": ("list_after", "p.list_after IS NOT NULL"),
-    "list_before": ("list_before", "p.list_before IS NOT NULL AND p.continues"),
-}
-
-
-def _formula_point(*, by_event: bool) -> Statement:
-    """The quantities at which formulas are asked: both ends of every position."""
-    branches = [
+def _point(relation: str, end: str, condition: str) -> str:
+    """SELECT of the quantity at one end of the positions."""
+    return (
         f"SELECT p.position_id, p.item_id, p.epoch_no, e.price_id, '{end}' AS stands, "
-        f"CAST(greatest(p.{column}, 0) AS {QUANTITY}) AS quantity "
-        "FROM position p JOIN price_epoch e USING (item_id, epoch_no) "
-        f"JOIN price r ON r.price_id = e.price_id WHERE r.model = 'formula' AND {condition}"
-        for end, (column, condition) in _POINTS.items()
-        if by_event or not end.startswith("list_")
+        f"CAST(greatest(p.{_COLUMNS[end]}, 0) AS {QUANTITY}) AS quantity "
+        f"FROM {relation} p JOIN price_epoch e USING (item_id, epoch_no) WHERE {condition}"
+    )
+
+
+_COLUMNS = {
+    "after": "quantity_after",
+    "before": "quantity_before",
+    "list_after": "list_after",
+    "list_before": "list_before",
+    "reach": "reach",
+    "list_reach": "list_reach",
+    "peak_after": "peak_after",
+    "peak_before": "peak_before",
+}
+"""The columns of ``position`` that hold a quantity of the cycle."""
+_ENDS = ("after", "before")
+_DETAILED = ("list_after", "list_before", "reach", "list_reach")
+_STOOD = ("peak_after", "peak_before")
+
+
+def _ends(*, detailed: bool, stood: bool) -> tuple[str, ...]:
+    return (*_ENDS, *(_DETAILED if detailed else ()), *(_STOOD if stood else ()))
+
+
+def _asked(asked: str, chosen: str, formulas: Formulas, place: str, what: str) -> list[str]:
+    """SELECTs of ``what`` (text with {sql}, {told}, {text} and {given}) at the points q of the
+    relation ``asked``, one for each formula in a place. ``chosen`` says whose points: "price_id",
+    or "charge_id" of the item i."""
+    columns = {**formulas.columns, QUANTITY_ASKED: "q.quantity"}
+    owner = _price_of if chosen == "price_id" else _charge_of
+    joined = "" if chosen == "price_id" else "JOIN charge_item i USING (item_id) "
+    alias = "q" if chosen == "price_id" else "i"
+    return [
+        "SELECT "
+        + what.format(
+            sql=formula.sql(columns.__getitem__),
+            told=told_sql(formula, columns),
+            text=_quoted(formula.text),
+            given=values_sql(formula, columns),
+        )
+        + f" FROM {asked} q JOIN formula_input v USING (item_id) {joined}"
+        f"WHERE {alias}.{chosen} IN ({_ids(owners)})"
+        for formula, owners in _by_text(formulas.at(place), owner)
     ]
-    return Statement("formula_point", " UNION ALL ".join(branches))
 
 
-def formula_steps(formulas: Formulas, *, by_event: bool) -> tuple[Statement, ...]:
+def formula_quantities(formulas: Formulas, *, detailed: bool, stood: bool) -> tuple[Statement, ...]:
+    """From ``counted_position`` make ``position``: where the charge says how much is priced, the
+    cycle's quantity is F(quantity), so a stretch of it is F(after) - F(before).
+
+    Also ``quantity_point`` and ``quantity_value``, what was asked and answered.
+    """
+    ends = _ends(detailed=detailed, stood=stood)
+    charges = _ids({placed.charge_id for placed in formulas.at(QUANTITY_FORMULA)})
+    points = [
+        _point(
+            "counted_position",
+            end,
+            f"p.item_id IN (SELECT item_id FROM charge_item WHERE charge_id IN ({charges})) "
+            f"AND p.{_COLUMNS[end]} IS NOT NULL"
+            + (" AND p.continues" if end.endswith("before") else ""),
+        )
+        for end in ends
+    ]
+    values = _asked(
+        "quantity_point",
+        "charge_id",
+        formulas,
+        QUANTITY_FORMULA,
+        f"q.*, CAST(greatest({{sql}}, 0) AS {QUANTITY}) AS value",
+    )
+    pivot = ", ".join(
+        f"max(coalesce(value, 0)) FILTER (stands = '{end}') AS asked_{end}" for end in ends
+    )
+    replaced = ", ".join(
+        f"CAST(CASE WHEN f.position_id IS NULL OR p.{column} IS NULL THEN p.{column} "
+        f"ELSE coalesce(f.asked_{end}, 0) END AS {QUANTITY}) AS {column}"
+        for end, column in _COLUMNS.items()
+        if end in ends
+    )
+    used = "p.used OR coalesce(f.asked_after, 0) <> coalesce(f.asked_before, 0) AS used"
+    return (
+        Statement("quantity_point", " UNION ALL ".join(points)),
+        Statement("quantity_value", _union(values, "")),
+        Statement(
+            "position",
+            f"SELECT p.* REPLACE ({replaced}, {used}) FROM counted_position p LEFT JOIN "
+            f"(SELECT position_id, {pivot} FROM quantity_value GROUP BY position_id) f "
+            "USING (position_id)",
+        ),
+    )
+
+
+def formula_steps(formulas: Formulas, *, detailed: bool, stood: bool) -> tuple[Statement, ...]:
     """Make ``formula_step``, rows of ``tier_step`` for the positions whose price is a formula, and
     ``formula_fault``: item_id, place, told (the formula with its values) of the items whose price
-    has no value. What was priced for these is not to be used."""
-    columns = {**formulas.columns, QUANTITY_ASKED: "q.quantity"}
-    values = [
-        f"SELECT q.*, {formula.sql(columns.__getitem__)} AS value, "
-        f"{told_sql(formula, columns)} AS told, {_quoted(formula.text)} AS text, "
-        f"{values_sql(formula, columns)} AS given "
-        f"FROM formula_point q JOIN formula_input v USING (item_id) "
-        f"WHERE q.price_id IN ({_ids(prices)})"
-        for formula, prices in _by_text(formulas.at(PRICE_FORMULA), _price_of)
+    or quantity has no value. What was priced for these is not to be used."""
+    ends = (*_ENDS, *(("list_after", "list_before") if detailed else ()))
+    points = [
+        _point(
+            "position",
+            end,
+            "e.price_id IN (SELECT price_id FROM price WHERE model = 'formula') "
+            f"AND p.{_COLUMNS[end]} IS NOT NULL"
+            + (" AND p.continues" if end.endswith("before") else ""),
+        )
+        for end in ends
     ]
-    nothing = (
-        f"SELECT q.*, NULL::{QUANTITY} AS value, NULL AS told, NULL AS text, NULL::JSON AS given "
-        "FROM formula_point q WHERE false"
-    )
-    at = {end: f"max(value) FILTER (stands = '{end}')" for end in _POINTS}
-    step = f"""
+    values = _asked("formula_point", "price_id", formulas, PRICE_FORMULA, "q.*, {sql} AS value")
+    nothing = f"SELECT q.*, NULL::{QUANTITY} AS value FROM formula_point q WHERE false"
+    at = {end: f"max(value) FILTER (stands = '{end}')" for end in _COLUMNS}
+    priced = f"""
 SELECT position_id, 0::DECIMAL(28,6) AS from_quantity, NULL::DECIMAL(28,6) AS up_to,
        NULL::{AMOUNT} AS unit_amount, 0::{QUANTITY} AS units, 0 AS flats,
        0::DECIMAL(32,10) AS flat_amount,
@@ -145,25 +234,62 @@ SELECT position_id, 0::DECIMAL(28,6) AS from_quantity, NULL::DECIMAL(28,6) AS up
        CAST({at["list_after"]} - coalesce({at["list_before"]}, 0) AS {PRODUCT}) AS list_amount
 FROM formula_value GROUP BY position_id
 """
-    fault = "SELECT item_id, 'price_formula' AS place, told FROM formula_value WHERE value IS NULL"
+    step = _BY_DAYS.format(priced=priced) if stood else priced
     return (
-        _formula_point(by_event=by_event),
+        Statement("formula_point", " UNION ALL ".join(points)),
         Statement("formula_value", _union(values, nothing)),
         Statement("formula_step", step),
-        Statement("formula_fault", fault),
+        _formula_fault(formulas),
     )
+
+
+# Where units may cost the share of the days they stood, so does what a formula says: as units that
+# cost one each.
+_BY_DAYS = f"""
+SELECT q.* REPLACE (1::{AMOUNT} AS unit_amount, CAST(q.amount AS {QUANTITY}) AS units),
+       CAST(q.list_amount AS {QUANTITY}) AS list_units, p.share_days, p.cycle_days
+FROM ({{priced}}) q JOIN position p USING (position_id)
+"""
+
+
+def _formula_fault(formulas: Formulas) -> Statement:
+    faults = []
+    for place, chosen, relation in _VALUED:
+        if formulas.at(place):
+            without = f"(SELECT * FROM {relation} WHERE value IS NULL)"
+            what = f"q.item_id, '{place}' AS place, {{told}} AS told"
+            faults += _asked(without, chosen, formulas, place, what)
+    nothing = "SELECT NULL::BIGINT AS item_id, NULL AS place, NULL AS told WHERE false"
+    return Statement(FORMULA_FAULT.name, _union(faults, nothing))
+
+
+_VALUED = (
+    (QUANTITY_FORMULA, "charge_id", "quantity_value"),
+    (PRICE_FORMULA, "price_id", "formula_value"),
+)
+"""Formulas that are asked about a quantity: their place, whose they are, and their values."""
+
+# Of several positions (events) the last tells what the cycle came to.
+_LAST = """
+(SELECT a.*, CASE WHEN a.positions = 1 THEN b.value END AS value_before
+ FROM (SELECT *, count(*) OVER epoch AS positions FROM {values}
+       WHERE stands = 'after' WINDOW epoch AS (PARTITION BY item_id, epoch_no)
+       QUALIFY row_number() OVER (PARTITION BY item_id, epoch_no
+                                  ORDER BY quantity DESC, position_id DESC) = 1) a
+ LEFT JOIN {values} b ON b.position_id = a.position_id AND b.stands = 'before')
+"""
 
 
 def formula_trace(formulas: Formulas) -> Statement:
     """Makes ``formula_trace``: item_id, epoch_no, formulas: a JSON array with an object for every
     formula that decided. place, formula, told (with the values put in), values, result; of a price
-    ``before``, what the quantity before cost, where something was before."""
+    or quantity ``before``, what the quantity before came to, where something was before."""
     columns = formulas.columns
     entries = [
         f"SELECT v.item_id, e.epoch_no, 1, {_told(CONDITION, formula, columns)} "
         "FROM formula_input v JOIN charge_item i USING (item_id) "
         f"JOIN price_epoch e USING (item_id) WHERE i.charge_id IN ({_ids(charges)})"
-        for formula, charges in _by_text(formulas.at(CONDITION), lambda placed: placed.charge_id)
+        for formula, charges in _by_text(formulas.at(CONDITION), _charge_of)
     ]
     entries += [
         f"SELECT v.item_id, e.epoch_no, 2, {_told(PRICE_CONDITION, formula, columns)} "
@@ -171,23 +297,22 @@ def formula_trace(formulas: Formulas) -> Statement:
         f"WHERE e.price_id IN ({_ids(prices)})"
         for formula, prices in _by_text(formulas.at(PRICE_CONDITION), _price_of)
     ]
-    # Of several positions (events) the last tells what the cycle came to.
-    entries.append(
-        "SELECT a.item_id, a.epoch_no, 4, json_object('place', 'price_formula', "
-        "'formula', a.text, 'told', a.told, 'values', a.given, 'result', a.value, "
-        "'before', CASE WHEN a.positions = 1 THEN b.value END) "
-        "FROM (SELECT *, count(*) OVER epoch AS positions FROM formula_value "
-        "      WHERE stands = 'after' WINDOW epoch AS (PARTITION BY item_id, epoch_no) "
-        "      QUALIFY row_number() OVER (PARTITION BY item_id, epoch_no "
-        "                                 ORDER BY quantity DESC, position_id DESC) = 1) a "
-        "LEFT JOIN formula_value b ON b.position_id = a.position_id AND b.stands = 'before'"
-    )
+    for place_no, (place, chosen, relation) in enumerate(_VALUED, start=3):
+        told = (
+            f"q.item_id, q.epoch_no, {place_no}, json_object('place', '{place}', "
+            "'formula', {text}, 'told', {told}, 'values', {given}, 'result', q.value, "
+            "'before', q.value_before)"
+        )
+        entries += _asked(_LAST.format(values=relation), chosen, formulas, place, told)
     sql = (
         "SELECT item_id, epoch_no, CAST(to_json(list(entry ORDER BY place_no)) AS VARCHAR) "
-        f"AS formulas FROM ({' UNION ALL '.join(entries)}) t(item_id, epoch_no, place_no, entry) "
+        f"AS formulas FROM ({_union(entries, _NO_ENTRY)}) t(item_id, epoch_no, place_no, entry) "
         "GROUP BY item_id, epoch_no"
     )
-    return Statement("formula_trace", sql)
+    return Statement(FORMULA_TRACE.name, sql)
+
+
+_NO_ENTRY = "SELECT NULL::BIGINT, NULL::BIGINT, NULL::INTEGER, NULL::JSON WHERE false"
 
 
 def _told(place: str, formula: Formula, columns: Mapping[Reference, str]) -> str:
@@ -206,6 +331,10 @@ def _by_text(
     for each in placed:
         found.setdefault(each.formula.text, (each.formula, []))[1].append(owner(each))
     return list(found.values())
+
+
+def _charge_of(placed: PlacedFormula) -> int:
+    return placed.charge_id
 
 
 def _price_of(placed: PlacedFormula) -> int:

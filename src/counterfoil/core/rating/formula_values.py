@@ -19,8 +19,8 @@ FORMULA = Relation(
         "price_id": "BIGINT",
         "text": "VARCHAR",
     },
-    "The formulas of the charges at hand and their prices. place is condition of a charge, "
-    "price_formula or price_condition of a price.",
+    "The formulas of the charges at hand and their prices. place is condition or quantity_formula "
+    "of a charge, price_formula or price_condition of a price.",
 )
 
 FORMULA_NAME = Relation(
@@ -124,11 +124,13 @@ def references_of(formulas: Iterable[PlacedFormula]) -> tuple[Reference, ...]:
     return tuple(reference for reference in found if reference != QUANTITY_ASKED)
 
 
-def formula_inputs(formulas: Sequence[PlacedFormula], meanings: Meanings) -> tuple[Statement, ...]:
+def formula_inputs(
+    formulas: Sequence[PlacedFormula], meanings: Meanings, usage: str = "usage"
+) -> tuple[Statement, ...]:
     """Make ``formula_input``: item_id and a column v0, v1, ... per reference (see ``column_of``),
     of all items in ``formula_item`` (rows of charge_item).
 
-    Needs ``FORMULA_INPUTS``, ``usage``, ``known_midnight`` with the first and last days of the
+    Needs ``FORMULA_INPUTS``, the relation called ``usage``, ``known_midnight`` with the first and last days of the
     items, and ``rated_amount`` (as KNOWN_AMOUNT), what was rated of lower levels.
     """
     references = references_of(formulas)
@@ -144,7 +146,7 @@ def formula_inputs(formulas: Sequence[PlacedFormula], meanings: Meanings) -> tup
             {placed.charge_id for placed in formulas if reference in placed.formula.references}
         )
         meaning = meanings.get((reference.name, reference.arguments[0]), Meaning())
-        statements.append(_lookup(f"lookup_{number}", reference, meaning, charges))
+        statements.append(_lookup(f"lookup_{number}", reference, meaning, charges, usage))
         columns.append(f"CAST(coalesce(l{number}.value, 0) AS {QUANTITY}) AS v{number}")
         joins.append(f"LEFT JOIN lookup_{number} l{number} USING (item_id)")
     selected = "".join(f", {column}" for column in columns)
@@ -184,14 +186,16 @@ _AMOUNTS = "(SELECT * FROM known_amount UNION ALL SELECT * FROM rated_amount)"
 _READINGS = {"sum": "sum(u.quantity)", "count": "count(*)", "max": "max(u.quantity)"}
 
 
-def _lookup(name: str, reference: Reference, meaning: Meaning, charges: Sequence[int]) -> Statement:
+def _lookup(
+    name: str, reference: Reference, meaning: Meaning, charges: Sequence[int], usage: str
+) -> Statement:
     """item_id and value of the items for which there is something to find."""
     lookup, scope = reference.name, reference.arguments[1]
     ids = ", ".join(map(str, meaning.ids)) or "NULL"
     joined, keys = "", "owner_id"
     if lookup == "usage":
         period, joined = "b.instant AS start_at, e.instant AS end_at", _MIDNIGHTS
-        value, source, keys = _READINGS[meaning.aggregation], "usage", "owner_id, start_at, end_at"
+        value, source, keys = _READINGS[meaning.aggregation], usage, "owner_id, start_at, end_at"
         condition = f"u.meter_id IN ({ids}) AND u.time >= p.start_at AND u.time < p.end_at"
     elif lookup == "quantity":
         period, keys = "i.service_start AS day", "owner_id, day"

@@ -24,12 +24,20 @@ PRICED_ANEW = f"""NOT by_event
   AND (aggregation IN {ALWAYS_ANEW} OR carried_over OR unit_rounding <> 'exact')"""
 """Whether a usage item is priced anew as a whole, whatever its prices."""
 
-ANEW_ITEMS = Statement(
-    "anew_item",
-    f"SELECT item_id, stood FROM charge_item WHERE kind = 'usage' AND {PRICED_ANEW}",
-)
-"""Makes ``anew_item``: item_id of the items that are priced anew as a whole, and whether their
-units cost the share of the days they stood."""
+
+def anew_items(charges: Collection[int] = ()) -> Statement:
+    """Makes ``anew_item``: item_id of the items that are priced anew as a whole, and whether their
+    units cost the share of the days they stood. Of ``charges`` whose price or quantity is a formula
+    all are: what it reads may have changed since they were billed."""
+    chosen = PRICED_ANEW
+    if charges:
+        listed = ", ".join(str(charge) for charge in sorted(charges))
+        chosen = f"(({PRICED_ANEW}) OR NOT by_event AND charge_id IN ({listed}))"
+    return Statement(
+        "anew_item",
+        f"SELECT item_id, stood FROM charge_item WHERE kind = 'usage' AND {chosen}",
+    )
+
 
 SIGNED = f"CASE WHEN u.quantity > 0 THEN {EVENT_QUANTITY} ELSE u.quantity END"
 """Meter units an event adds to a level; one of negative quantity takes back."""

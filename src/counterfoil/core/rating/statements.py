@@ -1,5 +1,6 @@
 """Which statements a rating consists of, in order: what no charge uses is not computed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from counterfoil.core.rating.attributes import attribute_statements
@@ -9,12 +10,14 @@ from counterfoil.core.rating.events import drawn, event_positions
 from counterfoil.core.rating.formula_prices import (
     NO_FORMULAS,
     PRICE_CONDITION,
+    QUANTITY_FORMULA,
     Formulas,
+    formula_quantities,
     formula_steps,
     formula_trace,
     unmet_prices,
 )
-from counterfoil.core.rating.meters import ANEW_ITEMS, anew_positions
+from counterfoil.core.rating.meters import anew_items, anew_positions
 from counterfoil.core.rating.prices import PRICE_EPOCHS, price_epochs
 from counterfoil.core.rating.quantities import EventSource, metered, position, usage_epoch
 from counterfoil.core.rating.relations import Statement
@@ -43,6 +46,11 @@ class Needs:
     stood: tuple[str, ...] = ()
     formulas: Formulas = NO_FORMULAS
 
+    @property
+    def anew(self) -> bool:
+        """Whether some items are priced anew as a whole."""
+        return bool(self.aggregations or self.stood)
+
 
 def price_statements(formulas: Formulas) -> tuple[Statement, ...]:
     """Make ``price_epoch`` and ``terms_tier``, see core.rating.prices."""
@@ -58,7 +66,7 @@ def rating_statements(needs: Needs) -> tuple[Statement, ...]:
     core.rating.tiers), whose items are missing or wrong in ``rated``.
     """
     source = EventSource(attributes=bool(needs.attributes))
-    anew, stood = bool(needs.aggregations or needs.stood), bool(needs.stood)
+    anew, stood = needs.anew, bool(needs.stood)
     further = [
         name
         for name, needed in (
@@ -75,18 +83,30 @@ def rating_statements(needs: Needs) -> tuple[Statement, ...]:
     formulas = needs.formulas
     asked = bool(formulas.placed)
     return (
-        *((ANEW_ITEMS,) if anew else ()),
+        *((anew_items(needs.formulas.pricing),) if anew else ()),
         usage_epoch(anew=anew),
         *attribute_statements(needs.attributes),
         *metered(source, anew=anew),
         *events,
         drawn(needs.allowance_ranks),
         *anew_positions(needs.aggregations, needs.stood, source),
-        position(further, anew=anew, stood=stood),
-        *(formula_steps(formulas, by_event=detailed) if asked else ()),
+        *_positions(needs, further),
+        *(formula_steps(formulas, detailed=detailed, stood=stood) if asked else ()),
         *tier_steps(detailed=detailed, stood=stood, formulas=asked),
         UNCOVERED,
         *((EVENT_AMOUNTS,) if needs.by_event else ()),
         *rated_charges(detailed=detailed, anew=anew, stood=stood, by_event=needs.by_event),
         *((formula_trace(formulas),) if asked else ()),
+    )
+
+
+def _positions(needs: Needs, further: Sequence[str]) -> tuple[Statement, ...]:
+    """Make ``position``; where a formula says how much is priced, of what is counted."""
+    stood = bool(needs.stood)
+    counted = position(further, anew=needs.anew, stood=stood)
+    if not needs.formulas.at(QUANTITY_FORMULA):
+        return (counted,)
+    return (
+        Statement("counted_position", counted.sql),
+        *formula_quantities(needs.formulas, detailed=bool(further), stood=stood),
     )

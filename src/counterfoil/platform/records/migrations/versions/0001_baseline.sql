@@ -409,6 +409,7 @@ CREATE TABLE charge (
     unit_rounding TEXT NOT NULL,
     pooled_over TEXT NOT NULL,
     condition TEXT,
+    quantity_formula TEXT,
     CONSTRAINT pk_charge PRIMARY KEY (id),
     CONSTRAINT uq_charge_external_id UNIQUE (external_id),
     CONSTRAINT ck_charge_kind CHECK (kind IN ('one_time', 'recurring', 'usage')),
