@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+from counterfoil.business.billing.formula_sentences import formula_sentences
 from counterfoil.core.money.currencies import exponent
 from counterfoil.core.money.rounding import round_half_up
 from counterfoil.platform.metadata import Record
@@ -49,6 +50,7 @@ def _discount(rated: Record, facts: Record) -> tuple[str, ...]:
     }[kind]
     return (
         f"Discount {name} {what}.",
+        *formula_sentences(rated, ""),
         f"Off this invoice it takes {_money(rated, facts['whole'])}, spread over its lines.",
         (
             f"The line it applies to, rated charge {rated['applies_to_id']}, came to "

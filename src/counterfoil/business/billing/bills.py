@@ -283,7 +283,7 @@ def compute_bills(
         make_items(uow, engine, store, accounts, billing_date, usage_seen=usage_seen)
         make_charged(uow, engine, store, runner)
         exclude_drafts(uow, engine, accounts)
-        apply_incentives(uow, engine, accounts, billing_date, present, lock=lock)
+        apply_incentives(uow, engine, accounts, billing_date, present, store, lock=lock)
         _keep_only(engine, asked)
         engine.register("profile", load_profiles(uow, asked))
         if present.grants:

@@ -36,6 +36,8 @@ RETURNS = {
     "quantity_formula": Kind.NUMBER,
     "price_formula": Kind.NUMBER,
     "price_condition": Kind.BOOLEAN,
+    "discount_condition": Kind.BOOLEAN,
+    "discount_percent": Kind.NUMBER,
 }
 _FIELDS = {"price_formula": "formula", "price_condition": "condition"}
 
@@ -66,10 +68,13 @@ def parse_placed(rows: Iterable[Record], fields: Mapping[str, Type]) -> list[Pla
     return found
 
 
-def read_formulas(engine: Engine) -> Formulas:
-    """The formulas on the engine, ready to be evaluated."""
+def read_formulas(engine: Engine, *, of_discounts: bool = False) -> Formulas:
+    """The formulas on the engine, those of charges or those of discounts, ready to be evaluated."""
     columns = ("place", "charge_id", "price_id", "text")
-    rows = engine.rows("SELECT place, charge_id, price_id, text FROM formula ORDER BY ALL")
+    rows = engine.rows(
+        "SELECT place, charge_id, price_id, text FROM formula "
+        f"WHERE charge_id {'=' if of_discounts else '<>'} 0 ORDER BY ALL"
+    )
     if not rows:
         return Formulas((), {})
     fields = {str(row[0]): _type_of(str(row[1])) for row in engine.rows("DESCRIBE formula_fact")}

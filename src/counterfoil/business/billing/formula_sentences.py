@@ -8,7 +8,11 @@ from decimal import Decimal
 
 from counterfoil.platform.metadata import Record
 
-_MET = {"condition": "The charge's condition", "price_condition": "The price's condition"}
+_MET = {
+    "condition": "The charge's condition",
+    "price_condition": "The price's condition",
+    "discount_condition": "The discount's condition",
+}
 
 
 def formula_sentences(rated: Record, unit: str) -> list[str]:
@@ -21,6 +25,8 @@ def _sentence(entry: Record, rated: Record, unit_of_charge: str) -> str:
     stands = f"{_on_one_line(entry['formula'])}: {told}"
     if entry["place"] in _MET:
         return f"{_MET[entry['place']]} is met: {stands}."
+    if entry["place"] == "discount_percent":
+        return f"The percentage is {stands} = {_plain(entry['result'])}."
     what, unit = "price", rated["currency"]
     if entry["place"] == "quantity_formula":
         what, unit = "quantity", f"{unit_of_charge}s"

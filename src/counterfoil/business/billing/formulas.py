@@ -47,6 +47,11 @@ SELECT v.place, p.charge_id, p.id, v.text
 FROM price p CROSS JOIN LATERAL (VALUES
     ('price_formula', p.formula), ('price_condition', p.condition)) AS v(place, text)
 WHERE p.charge_id = ANY(:charges) AND v.text IS NOT NULL
+UNION ALL
+SELECT v.place, 0, d.id, v.text
+FROM discount d CROSS JOIN LATERAL (VALUES
+    ('discount_condition', d.condition), ('discount_percent', d.percent_formula)) AS v(place, text)
+WHERE v.text IS NOT NULL
 """
 
 # A charge and a product may have the same id: then the charge is meant.

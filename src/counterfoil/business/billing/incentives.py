@@ -7,6 +7,7 @@ kept anywhere: it is added up from rated charges. So what is discarded with a dr
 from collections.abc import Sequence
 from datetime import date
 
+from counterfoil.business.billing.discount_formulas import make_discount_formulas
 from counterfoil.business.incentives.applying import (
     apply_commitments,
     apply_discounts,
@@ -22,6 +23,7 @@ from counterfoil.business.incentives.loading import (
     load_grants,
     load_subtrees,
 )
+from counterfoil.business.usage.store import UsageStore
 from counterfoil.platform.engine.duck import Engine
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
@@ -92,6 +94,7 @@ def apply_incentives(
     accounts: Sequence[int],
     billing_date: date,
     present: Present,
+    store: UsageStore,
     *,
     lock: bool,
 ) -> None:
@@ -100,7 +103,7 @@ def apply_incentives(
     With ``lock`` nobody else can use what is used here until the unit of work ends.
     """
     if present.discounts:
-        _apply_discounts(uow, engine, billing_date, lock=lock)
+        _apply_discounts(uow, engine, store, billing_date, lock=lock)
     if present.commitments:
         _apply_commitments(uow, engine, accounts, billing_date)
 
@@ -140,7 +143,9 @@ FROM prepaid_grant g WHERE g.id = ANY(:grants)
 """What is left of grants: granted, less what was taken back, less what invoices drew."""
 
 
-def _apply_discounts(uow: UnitOfWork, engine: Engine, billing_date: date, *, lock: bool) -> None:
+def _apply_discounts(
+    uow: UnitOfWork, engine: Engine, store: UsageStore, billing_date: date, *, lock: bool
+) -> None:
     scopes = engine.rows("SELECT DISTINCT account_id, root_id FROM charged")
     roots = sorted({int(row[1]) for row in scopes})
     discounts = load_discounts(uow, [int(row[0]) for row in scopes], roots, lock=lock)
@@ -155,6 +160,7 @@ def _apply_discounts(uow: UnitOfWork, engine: Engine, billing_date: date, *, loc
     _load_discount_history(uow, engine, discounts, billing_date, roots)
     engine.run(f"CREATE TABLE basis_line AS {_BASIS_LINE}")
     engine.run(f"CREATE TABLE discount_billed AS {_DISCOUNT_BILLED}")
+    make_discount_formulas(uow, engine, store)
     apply_discounts(engine)
 
 

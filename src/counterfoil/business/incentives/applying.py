@@ -31,6 +31,7 @@ SELECT c.* EXCLUDE (unit, price_id, layer, quantity, quantity_before, included_q
            {_NEXT_ROW.format(order="c.row_no")} AS row_no, c.row_no AS applies_to_row,
            NULL AS item_id, 'discount' AS kind, d.name AS charge_name,
            t.discount_id AS discount_id, t.holder_id AS holder_id,
+           f.formulas AS formulas,
            -t.taken AS list_amount, -t.taken AS exact_amount, -t.taken AS amount,
            CAST(to_json([struct_pack(
                discount := d.external_id, kind := d.kind, percent := t.percent,
@@ -38,6 +39,7 @@ SELECT c.* EXCLUDE (unit, price_id, layer, quantity, quantity_before, included_q
                line := t.net, whole := t.whole_amount, taken := t.taken)]) AS VARCHAR) AS steps),
        {_NOTHING}
 FROM discount_taken t JOIN charged c USING (row_no) JOIN discount d ON d.discount_id = t.discount_id
+LEFT JOIN discount_trace f ON f.row_no = t.row_no AND f.discount_id = t.discount_id
 """
 
 

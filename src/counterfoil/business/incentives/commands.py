@@ -8,6 +8,7 @@ from counterfoil.business.incentives.entries import (
     PartEntry,
     Reference,
 )
+from counterfoil.business.incentives.formulas import find_discount_formula_problems
 from counterfoil.business.products.commands import describe_unknown, placed
 from counterfoil.business.products.queries import read_by_external_id
 from counterfoil.core.problems import Problem, Refused
@@ -84,6 +85,14 @@ def _find_problems(uow: UnitOfWork, file: IncentivesFile, stored: Stored) -> lis
         for one in entry.whole:
             problems += _find_unknown_names(uow, one, stored)
         problems += _find_fixed_fields(uow, entry, stored)
+    discounts = file.of_entity("discount")
+    for position, problem in find_discount_formula_problems(
+        uow, [entry.values for entry in discounts]
+    ):
+        place = discounts[position].place
+        problems.append(
+            place.problem(problem.code, problem.message, problem.field, problem.allowed)
+        )
     return sorted(problems, key=lambda problem: problem.line or 0)
 
 

@@ -25,6 +25,16 @@ DISCOUNT = Entity(
         text("name", required=True, help="Text of the invoice line."),
         choice("kind", ("percentage", "fixed", "per_unit", "volume"), required=True),
         decimal("percent", 9, 6, minimum=0, maximum=100, help="Of a percentage: 10 is a tenth."),
+        text(
+            "percent_formula",
+            max_length=4000,
+            help="Of a percentage, in place of percent: a formula, asked for every line.",
+        ),
+        text(
+            "condition",
+            max_length=4000,
+            help="A formula; lines for which it is not met get nothing off.",
+        ),
         decimal("amount", 20, 10, minimum=0, help="Of a fixed amount, or per priced unit."),
         text("currency", max_length=3, help="Required with any amount; else every currency."),
         choice(

@@ -50,6 +50,7 @@ _DISCOUNT: Rules = {
     **rules_of(DISCOUNT, "external_id", "name", "percent", "amount", "currency", "scope", "code"),
     **rules_of(DISCOUNT, "priority", "valid_from", "valid_to", "cycles", "maximum_uses"),
     **rules_of(DISCOUNT, "holder_uses", "invoice_maximum", "holder_maximum", "basis"),
+    **rules_of(DISCOUNT, "percent_formula", "condition"),
     "amount_per_unit": rules_of(DISCOUNT, "amount")["amount"],
     "tiers": _LIST,
     "accounts": _TEXTS,
@@ -102,6 +103,7 @@ _PERCENT = rules_of(ENTITLEMENT_THRESHOLD, "percent")["percent"]
 _TARGETS = {"products": "product", "rate_plans": "rate_plan", "charges": "charge"}
 _VALUES = {
     "percent": "percentage",
+    "percent_formula": "percentage",
     "amount": "fixed",
     "amount_per_unit": "per_unit",
     "tiers": "volume",

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from counterfoil.business.incentives.formulas import check_discount_formulas
 from counterfoil.business.incentives.terms import (
     find_commitment_problems,
     find_discount_problems,
@@ -30,8 +31,15 @@ def _each(find: Callable[[Record], list[Problem]]) -> RecordCheck:
     return check
 
 
+def _check_discounts(
+    uow: UnitOfWork, rows: list[Record], old_rows: list[Record | None]
+) -> list[Problem]:
+    found = _each(find_discount_problems)(uow, rows, old_rows)
+    return found + check_discount_formulas(uow, rows, old_rows)
+
+
 CHECKS: dict[str, RecordCheck] = {
-    "discount": _each(find_discount_problems),
+    "discount": _check_discounts,
     "discount_target": _each(find_target_problems),
     "commitment": _each(find_commitment_problems),
     "prepaid_grant": _each(find_grant_problems),

@@ -15,12 +15,7 @@ def find_discount_problems(row: Record) -> list[Problem]:
     """Contradictions among the fields of a discount."""
     problems = _currency_problems(row)
     wanted = _VALUE_OF[row["kind"]]
-    for field in ("percent", "amount"):
-        if field == wanted and row[field] is None:
-            problems.append(Problem("missing", "is missing", field))
-        elif field != wanted and row[field] is not None:
-            message = f"does not belong to a discount of the kind {row['kind']}"
-            problems.append(Problem("not_for_this_kind", message, field))
+    problems += _value_problems(row, wanted)
     in_currency = wanted == "amount" or any(row[cap] is not None for cap in _CAPS)
     if in_currency and row["currency"] is None:
         problems.append(Problem("missing", "is missing beside an amount", "currency"))
@@ -28,6 +23,23 @@ def find_discount_problems(row: Record) -> list[Problem]:
         message = "a coupon is for those who redeem it, not for everyone"
         problems.append(Problem("wrong_audience", message, "audience"))
     return problems + _period_problems(row, "valid_from", "valid_to")
+
+
+def _value_problems(row: Record, wanted: str | None) -> list[Problem]:
+    """Exactly what the kind of discount needs is there; a percentage may be a formula."""
+    problems = []
+    formula = "percent_formula" if row["percent_formula"] is not None else "percent"
+    if wanted == "percent":
+        wanted = formula
+    for field in ("percent", "percent_formula", "amount"):
+        if field == wanted and row[field] is None:
+            problems.append(Problem("missing", "is missing", field))
+        elif field != wanted and row[field] is not None:
+            message = f"does not belong to a discount of the kind {row['kind']}"
+            if wanted == "percent_formula" and field == "percent":
+                message = "stands beside a formula for it"
+            problems.append(Problem("not_for_this_kind", message, field))
+    return problems
 
 
 def find_commitment_problems(row: Record) -> list[Problem]:

@@ -44,6 +44,8 @@ WHERE (d.currency IS NULL OR d.currency = c.currency)
        OR EXISTS (SELECT 1 FROM discount_target t WHERE t.discount_id = d.discount_id
                   AND (t.product_id = c.product_id OR t.rate_plan_id = c.rate_plan_id
                        OR t.charge_id = c.charge_id)))
+  AND NOT EXISTS (SELECT 1 FROM unmet_discount u
+                  WHERE u.row_no = o.row_no AND u.discount_id = o.discount_id)
 """
 
 # A requirement without a minimum asks for a subscription that runs when the line's service begins;
@@ -112,7 +114,7 @@ DISCOUNT_LINES: tuple[Statement, ...] = (
 lines a held discount is for); ``discount_target``; ``discount_requirement`` with
 ``requirement_running`` (requirement_id, basis_id, start_date, end_date) and ``basis_line`` (basis,
 basis_id, product_id, rate_plan_id, charge_id, quantity, amount); ``discount_cycle`` (discount_id,
-subscription_id, charge_id, cycle_start).
+subscription_id, charge_id, cycle_start); and what core.rating.formula_discounts makes.
 
 Make ``discount_line``: which line takes part in which discount of its invoice, and in which round;
 and the view ``net``: what is left of a line."""
@@ -134,7 +136,8 @@ volume AS (
 ), lined AS (
     SELECT l.row_no, l.discount_id, l.holder_id, l.billed_account_id, d.kind, c.minor_digits,
            {raw("n.net", 4)} AS net, v.amount AS volume,
-           CASE d.kind WHEN 'volume' THEN coalesce({_VOLUME}, 0) ELSE d.percent END AS percent,
+           CASE d.kind WHEN 'volume' THEN coalesce({_VOLUME}, 0)
+                       ELSE coalesce(f.percent, d.percent) END AS percent,
            CASE d.kind WHEN 'per_unit' THEN CAST(d.amount * c.quantity AS DECIMAL(38,16)) END
                AS per_unit,
            CASE c.kind WHEN 'recurring' THEN c.days ELSE 1 END AS days,
@@ -144,6 +147,7 @@ volume AS (
     JOIN charged c USING (row_no)
     JOIN net n USING (row_no)
     LEFT JOIN volume v ON v.discount_id = l.discount_id AND v.basis_id = l.basis_id
+    LEFT JOIN discount_percentage f ON f.row_no = l.row_no AND f.discount_id = l.discount_id
     WHERE l.round_no = {{round}}
 ), weighed AS (
     SELECT * EXCLUDE (per_unit, days, cycle_days),

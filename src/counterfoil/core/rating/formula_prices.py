@@ -82,11 +82,11 @@ def conditions(formulas: Formulas) -> tuple[Statement, ...]:
     unmet = [
         f"SELECT v.item_id FROM formula_input v JOIN formula_item i USING (item_id) "
         f"WHERE i.charge_id IN ({_ids(charges)}) AND {_is_unmet(formula, columns)}"
-        for formula, charges in _by_text(formulas.at(CONDITION), _charge_of)
+        for formula, charges in formulas_by_text(formulas.at(CONDITION), _charge_of)
     ]
     return (
         *formula_inputs(formulas.placed, formulas.meanings, formulas.usage),
-        Statement("unmet_item", _union(unmet, "SELECT NULL::BIGINT AS item_id WHERE false")),
+        Statement("unmet_item", union(unmet, "SELECT NULL::BIGINT AS item_id WHERE false")),
     )
 
 
@@ -97,11 +97,11 @@ def unmet_prices(formulas: Formulas) -> Statement:
         f"SELECT v.item_id, p.price_id FROM formula_input v JOIN formula_item i USING (item_id) "
         f"JOIN price p ON p.charge_id = i.charge_id "
         f"WHERE p.price_id IN ({_ids(prices)}) AND {_is_unmet(formula, columns)}"
-        for formula, prices in _by_text(formulas.at(PRICE_CONDITION), _price_of)
+        for formula, prices in formulas_by_text(formulas.at(PRICE_CONDITION), _price_of)
     ]
     return Statement(
         "unmet_price",
-        _union(unmet, "SELECT NULL::BIGINT AS item_id, NULL::BIGINT AS price_id WHERE false"),
+        union(unmet, "SELECT NULL::BIGINT AS item_id, NULL::BIGINT AS price_id WHERE false"),
     )
 
 
@@ -157,7 +157,7 @@ def _asked(asked: str, chosen: str, formulas: Formulas, place: str, what: str) -
         )
         + f" FROM {asked} q JOIN formula_input v USING (item_id) {joined}"
         f"WHERE {alias}.{chosen} IN ({_ids(owners)})"
-        for formula, owners in _by_text(formulas.at(place), owner)
+        for formula, owners in formulas_by_text(formulas.at(place), owner)
     ]
 
 
@@ -198,7 +198,7 @@ def formula_quantities(formulas: Formulas, *, detailed: bool, stood: bool) -> tu
     used = "p.used OR coalesce(f.asked_after, 0) <> coalesce(f.asked_before, 0) AS used"
     return (
         Statement("quantity_point", " UNION ALL ".join(points)),
-        Statement("quantity_value", _union(values, "")),
+        Statement("quantity_value", union(values, "")),
         Statement(
             "position",
             f"SELECT p.* REPLACE ({replaced}, {used}) FROM counted_position p LEFT JOIN "
@@ -237,7 +237,7 @@ FROM formula_value GROUP BY position_id
     step = _BY_DAYS.format(priced=priced) if stood else priced
     return (
         Statement("formula_point", " UNION ALL ".join(points)),
-        Statement("formula_value", _union(values, nothing)),
+        Statement("formula_value", union(values, nothing)),
         Statement("formula_step", step),
         _formula_fault(formulas),
     )
@@ -260,7 +260,7 @@ def _formula_fault(formulas: Formulas) -> Statement:
             what = f"q.item_id, '{place}' AS place, {{told}} AS told"
             faults += _asked(without, chosen, formulas, place, what)
     nothing = "SELECT NULL::BIGINT AS item_id, NULL AS place, NULL AS told WHERE false"
-    return Statement(FORMULA_FAULT.name, _union(faults, nothing))
+    return Statement(FORMULA_FAULT.name, union(faults, nothing))
 
 
 _VALUED = (
@@ -289,13 +289,13 @@ def formula_trace(formulas: Formulas) -> Statement:
         f"SELECT v.item_id, e.epoch_no, 1, {_told(CONDITION, formula, columns)} "
         "FROM formula_input v JOIN charge_item i USING (item_id) "
         f"JOIN price_epoch e USING (item_id) WHERE i.charge_id IN ({_ids(charges)})"
-        for formula, charges in _by_text(formulas.at(CONDITION), _charge_of)
+        for formula, charges in formulas_by_text(formulas.at(CONDITION), _charge_of)
     ]
     entries += [
         f"SELECT v.item_id, e.epoch_no, 2, {_told(PRICE_CONDITION, formula, columns)} "
         "FROM formula_input v JOIN price_epoch e USING (item_id) "
         f"WHERE e.price_id IN ({_ids(prices)})"
-        for formula, prices in _by_text(formulas.at(PRICE_CONDITION), _price_of)
+        for formula, prices in formulas_by_text(formulas.at(PRICE_CONDITION), _price_of)
     ]
     for place_no, (place, chosen, relation) in enumerate(_VALUED, start=3):
         told = (
@@ -306,7 +306,7 @@ def formula_trace(formulas: Formulas) -> Statement:
         entries += _asked(_LAST.format(values=relation), chosen, formulas, place, told)
     sql = (
         "SELECT item_id, epoch_no, CAST(to_json(list(entry ORDER BY place_no)) AS VARCHAR) "
-        f"AS formulas FROM ({_union(entries, _NO_ENTRY)}) t(item_id, epoch_no, place_no, entry) "
+        f"AS formulas FROM ({union(entries, _NO_ENTRY)}) t(item_id, epoch_no, place_no, entry) "
         "GROUP BY item_id, epoch_no"
     )
     return Statement(FORMULA_TRACE.name, sql)
@@ -323,13 +323,15 @@ def _told(place: str, formula: Formula, columns: Mapping[Reference, str]) -> str
     )
 
 
-def _by_text(
-    placed: Sequence[PlacedFormula], owner: Callable[[PlacedFormula], int]
+def formulas_by_text(
+    placed: Sequence[PlacedFormula], owner: Callable[[PlacedFormula], int] | None = None
 ) -> list[tuple[Formula, list[int]]]:
-    """Each formula once, with the ids it stands at."""
+    """Each formula once, with the ids of its owners: of prices and discounts unless told."""
     found: dict[str, tuple[Formula, list[int]]] = {}
     for each in placed:
-        found.setdefault(each.formula.text, (each.formula, []))[1].append(owner(each))
+        found.setdefault(each.formula.text, (each.formula, []))[1].append(
+            (owner or _price_of)(each)
+        )
     return list(found.values())
 
 
@@ -345,7 +347,8 @@ def _ids(ids: Iterable[int]) -> str:
     return ", ".join(str(each) for each in sorted(ids))
 
 
-def _union(branches: Sequence[str], nothing: str) -> str:
+def union(branches: Sequence[str], nothing: str) -> str:
+    """The rows of all SELECTs, or of ``nothing``."""
     return " UNION ALL ".join(branches) if branches else nothing
 
 

@@ -20,7 +20,8 @@ FORMULA = Relation(
         "text": "VARCHAR",
     },
     "The formulas of the charges at hand and their prices. place is condition or quantity_formula "
-    "of a charge, price_formula or price_condition of a price.",
+    "of a charge, price_formula or price_condition of a price; of a discount, whose id is in "
+    "price_id and which has no charge (0), discount_condition or discount_percent.",
 )
 
 FORMULA_NAME = Relation(
@@ -130,8 +131,8 @@ def formula_inputs(
     """Make ``formula_input``: item_id and a column v0, v1, ... per reference (see ``column_of``),
     of all items in ``formula_item`` (rows of charge_item).
 
-    Needs ``FORMULA_INPUTS``, the relation called ``usage``, ``known_midnight`` with the first and last days of the
-    items, and ``rated_amount`` (as KNOWN_AMOUNT), what was rated of lower levels.
+    Needs ``FORMULA_INPUTS``, the relation called ``usage``, ``known_midnight`` with the first and
+    last days of the items, and ``rated_amount`` (as KNOWN_AMOUNT), what was rated of lower levels.
     """
     references = references_of(formulas)
     statements: list[Statement] = []
@@ -164,7 +165,7 @@ WITH asked AS (
     FROM formula_item i
     JOIN formula_scope s ON s.subscription_id = i.subscription_id AND s.scope = '{scope}'
     {joined}
-    WHERE i.charge_id IN ({charges})
+    WHERE {chosen}
 ), span AS (
     SELECT DISTINCT * EXCLUDE (item_id) FROM asked
 ), found AS (
@@ -216,7 +217,7 @@ def _lookup(
         period=period,
         scope=scope,
         joined=joined,
-        charges=", ".join(map(str, charges)),
+        chosen="true" if 0 in charges else f"i.charge_id IN ({', '.join(map(str, charges))})",
         value=value,
         source=source,
         condition=condition,

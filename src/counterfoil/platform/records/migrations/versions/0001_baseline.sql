@@ -37,6 +37,8 @@ CREATE TABLE discount (
     name TEXT NOT NULL,
     kind TEXT NOT NULL,
     percent NUMERIC(9, 6),
+    percent_formula TEXT,
+    condition TEXT,
     amount NUMERIC(20, 10),
     currency TEXT,
     audience TEXT NOT NULL,
