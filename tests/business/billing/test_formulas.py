@@ -416,3 +416,50 @@ def test_the_quantity_that_is_priced_is_a_formula(organisation: Organisation) ->
         "The quantity is greatest(quantity - 10 * quantity('seat', 'subscription'), 5): "
         "greatest(20 - 10 * 1, 5) = 10 minutes, of which 5 minutes is the quantity before."
     ) in sentences
+
+
+def test_what_is_late_is_priced_as_if_it_had_come_in_time(organisation: Organisation) -> None:
+    company = Company(organisation)
+    company.load_prices(QUANTITIES + LATE)
+    company.open_account("ACME")
+    one = company.subscribe("S1", "ACME", "mixed", JANUARY, quantities={"seat": 1})
+    hd = company.subscribe("H1", "ACME", "hd", JANUARY)
+    company.use(one, ("a", on(1, 3), "12"))
+    company.use(hd, ("h", on(1, 4), "900"))
+    company.bill(FEBRUARY)
+    company.use(one, ("b", on(1, 5), "8"))
+    company.use(hd, ("late", on(1, 6), "200"))
+    company.bill(MARCH)
+    lines = [(line[1], line[4], line[5]) for line in company.lines()]
+    january = [line for line in lines if "late" not in str(line[0]) and line[0] != "Seats"][:2]
+    late = [line for line in lines if "late" in str(line[0])]
+    # 900 minutes at 0.05 are billed; 1,112 and 8 of the account make all 1,100 cheaper.
+    assert sorted(january) == [
+        ("HD minutes", Decimal(900), Decimal("45.0000")),
+        ("Minutes", Decimal(5), Decimal("0.5000")),
+    ]
+    # The quantity formula says 10 of 20, of which 5 are billed.
+    assert sorted(late) == [
+        ("HD minutes (late usage)", Decimal(200), Decimal("-1.0000")),
+        ("Minutes (late usage)", Decimal(5), Decimal("0.5000")),
+    ]
+    company.bill(MARCH)
+    assert len(company.lines()) == len(lines)
+
+
+LATE = """
+  - id: hd
+    product: video
+    name: HD
+    charges:
+      - id: hd_minute
+        name: HD minutes
+        kind: usage
+        meter: seconds
+        unit: minute
+        prices:
+          - currency: USD
+            model: formula
+            formula: >-
+              case when usage('seconds', 'account') > 1000 then 0.04 else 0.05 end * quantity
+"""
