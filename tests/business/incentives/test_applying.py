@@ -54,6 +54,9 @@ CREATE TABLE discount_cycle (
 CREATE TABLE discount_use (
     discount_id BIGINT, holder_id BIGINT, uses BIGINT, amount DECIMAL(20,4));
 CREATE TABLE discount_billed (discount_id BIGINT, basis_id BIGINT, amount DECIMAL(20,4));
+CREATE TABLE unmet_discount (row_no BIGINT, discount_id BIGINT);
+CREATE TABLE discount_percentage (row_no BIGINT, discount_id BIGINT, percent DECIMAL(9,6));
+CREATE TABLE discount_trace (row_no BIGINT, discount_id BIGINT, formulas VARCHAR);
 CREATE TABLE prepaid_grant (
     grant_id BIGINT, external_id VARCHAR, name VARCHAR, kind VARCHAR, remaining DECIMAL(20,4));
 CREATE TABLE grant_account (billed_account_id BIGINT, grant_id BIGINT, order_no BIGINT);
