@@ -87,7 +87,7 @@ _ROWS = {
                CASE WHEN n % 3 = 0 THEN {template}::BIGINT END AS pricing_template_id
         FROM number""",
     "billing_profile": """
-        SELECT n AS account_id, 'USD' AS currency,
+        SELECT n AS account_id, 'required' AS invoice_at_this_level, 'USD' AS currency,
                CASE n % 2 WHEN 0 THEN 'America/Denver' ELSE 'Europe/Oslo' END AS time_zone,
                1::BIGINT AS cycle_day, 30::BIGINT AS payment_terms_days,
                'standard' AS invoice_template, 'a4' AS paper, n || ' Harbor Street' AS street,
@@ -108,7 +108,7 @@ _ROWS = {
         SELECT (4100003 + 7 * n)::VARCHAR AS identifier, n AS subscription_id FROM number""",
     "price": """
         SELECT {price} + row_number() OVER () AS id, c AS charge_id, 'account' AS layer,
-               n AS account_id, 'USD' AS currency, 'per_unit' AS model,
+               n AS account_id, 'USD' AS currency, false AS partial, 'per_unit' AS model,
                0::DECIMAL(38,15) AS included_quantity
         FROM number, unnest({charges}::BIGINT[]) v(c) WHERE n % 10 = 0""",
     "price_tier": """

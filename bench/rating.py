@@ -12,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from counterfoil.core.rating.relations import BILLED_USAGE
-from counterfoil.core.rating.statements import PRICE_EPOCHS, Needs, rating_statements
+from counterfoil.core.rating.statements import Needs, price_statements, rating_statements
 from counterfoil.platform.engine.duck import Engine, open_engine
 
 EVENTS_PER_SUBSCRIPTION = 200
@@ -191,7 +191,7 @@ def rate(engine: Engine) -> tuple[Decimal, Decimal]:
         "CREATE TABLE midnight AS SELECT 'UTC' AS time_zone, CAST(t AS DATE) AS day, t AS instant "
         "FROM range(TIMESTAMP '2026-10-01', TIMESTAMP '2026-11-02', INTERVAL 1 DAY) r(t)"
     )
-    for statement in (*PRICE_EPOCHS, *rating_statements(Needs())):
+    for statement in (*price_statements(Needs()), *rating_statements(Needs())):
         engine.run(statement.create)
     return _totals(engine, "rated")
 

@@ -1,10 +1,11 @@
 """Which price holds on a day: every layer is asked, and says why it won or did not."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 from tests.business.billing.conftest import NOW, Company
 
+from counterfoil.business.billing.explanation import explain_line
 from counterfoil.business.billing.price_explanation import (
     PriceExplanation,
     PriceQuestion,
@@ -131,3 +132,99 @@ def test_unknown_names_are_refused(group: Company, more: dict[str, str], code: s
     with pytest.raises(Refused) as answer:
         explain(group, date(2024, 4, 1), **more)
     assert [problem.code for problem in answer.value.problems] == [code]
+
+
+PARTS = """
+products: [{id: p, name: P}]
+meters: [{id: seconds, name: S, unit: second}]
+rate_plans:
+  - id: talk
+    product: p
+    name: Talk
+    charges:
+      - id: talk
+        name: Talk
+        kind: usage
+        meter: seconds
+        prices:
+          - currency: USD
+            model: graduated
+            tiers: [{up_to: 100, amount: 3}, {up_to: 200, amount: 2}, {amount: 1}]
+prices:
+  - account: GROUP
+    charge: talk
+    currency: USD
+    partial: true
+    model: graduated
+    tiers: [{from: 100, up_to: 200, amount: 1.5}, {amount: 0.5}]
+  - account: OFFICE
+    charge: talk
+    currency: USD
+    partial: true
+    model: graduated
+    valid_from: 2024-02-01
+    tiers: [{from: 200, amount: 0.4}]
+"""
+
+
+def test_parts_say_which_tiers_they_set(group: Company) -> None:
+    group.load_prices(PARTS)
+    with group.database.transaction(now=NOW) as uow:
+        question = PriceQuestion(account="OFFICE", charge="talk", day=date(2024, 2, 1))
+        told = explain_price(uow, question)
+    verdicts = [(row["owner"], row["verdict"]) for row in told.layers if row["price_id"]]
+    assert verdicts == [("OFFICE", "part"), ("GROUP", "part"), (None, "wins")]
+    assert told.sentences[:2] == (
+        "Account OFFICE has a partial price from 2024-02-01, which sets the tier from 200.",
+        "Account GROUP has a partial price without bounds, which sets the tier from 100.",
+    )
+    prices = {row["owner"]: row["price_id"] for row in told.layers}
+    assert [(f"{tier['unit_amount']:.1f}", tier["price_id"]) for tier in told.tiers] == [
+        ("3.0", prices[None]),
+        ("1.5", prices["GROUP"]),
+        ("0.4", prices["OFFICE"]),
+    ]
+
+
+def test_a_line_tells_which_price_each_tier_came_from(group: Company) -> None:
+    group.load_prices(PARTS)
+    subscription = group.subscribe("S", "OFFICE", "talk", date(2024, 2, 1))
+    group.use(subscription, ("call", datetime(2024, 2, 3, tzinfo=UTC), "250"))
+    group.bill(date(2024, 3, 1))
+    with group.database.transaction(now=NOW) as uow:
+        (line,) = uow.query("SELECT id, amount FROM invoice_line")
+        told = explain_line(uow, group.store, line["id"])
+        rows = uow.query(
+            "SELECT p.id, a.external_id FROM price p LEFT JOIN account a ON a.id = p.account_id"
+        )
+    owners = {row["id"]: row["external_id"] for row in rows}
+    assert f"{line['amount']:.2f}" == "470.00"
+    assert [owners[step["price_id"]] for step in told.rated_charge["steps"]] == [
+        None,
+        "GROUP",
+        "OFFICE",
+    ]
+    assert [row["verdict"] for row in told.layers] == ["part", "part", "wins"]
+    assert sum(event["exact_amount"] for event in told.events) == line["amount"]
+    by_parts = [said for said in told.sentences if "by the partial price" in said]
+    assert len(by_parts) == 2
+
+
+def test_parts_that_no_longer_fit_stop_the_bill_and_name_both(group: Company) -> None:
+    group.load_prices(PARTS)
+    other = "{account: OFFICE, charge: talk, currency: USD, model: per_unit, amount: 1}"
+    group.load_prices(f"prices:\n  - {other}\n")
+    group.subscribe("S", "OFFICE", "talk", date(2024, 2, 1))
+    summary = group.bill(date(2024, 3, 1))
+    ((_, code, message),) = summary.problems
+    assert code == "conflicting_layers"
+    assert "does not fit price" in message
+    with group.database.transaction(now=NOW) as uow:
+        question = PriceQuestion(account="OFFICE", charge="talk", day=date(2024, 2, 1))
+        told = explain_price(uow, question)
+    assert [row["verdict"] for row in told.layers if row["price_id"]] == [
+        "conflict",
+        "wins",
+        "passed_over",
+        "passed_over",
+    ]

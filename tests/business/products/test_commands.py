@@ -373,3 +373,77 @@ def test_of_two_writers_of_one_price_the_second_sees_the_first(placed: Database)
         assert answers == []
     second.join()
     assert answers == [["overlapping_validity"]]
+
+
+PARTIAL = """\
+prices:
+  - account: ACME
+    charge: minutes
+    currency: USD
+    partial: true
+    model: graduated
+    tiers: [{from: 100, amount: 0.15}]
+"""
+
+
+def test_a_partial_price_that_fits_is_saved(loaded: Database) -> None:
+    with loaded.transaction(now=LATER) as uow:
+        assert load(uow, PARTIAL) == {"prices_created": 1}
+    with loaded.transaction(now=LATER) as uow:
+        assert load(uow, PARTIAL) == {"prices_unchanged": 1}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("from: 100", "from: 50", "which has no tier from 50: its tiers begin at 0, 100"),
+        ("from: 100", "from: 100, up_to: 200", "tier from 100 ends at 200, there at without end"),
+        ("graduated", "volume", "one is volume, the other graduated"),
+    ],
+)
+def test_a_partial_price_that_fits_none_is_refused_and_names_both(
+    loaded: Database, old: str, new: str, said: str
+) -> None:
+    with loaded.transaction(now=LATER) as uow:
+        (problem,) = refused(uow, PARTIAL.replace(old, new))
+    assert (problem.code, problem.line, problem.field) == (
+        "conflicting_layers",
+        7,
+        "prices[0].tiers",
+    )
+    assert "the partial price of account ACME does not fit the price of the list" in problem.message
+    assert said in problem.message
+
+
+def test_it_is_enough_to_fit_one_of_several_prices(loaded: Database) -> None:
+    other = "{account: ACME, charge: minutes, currency: USD, model: graduated, amount: 1}"
+    with loaded.transaction(now=LATER) as uow:
+        load(uow, f"prices:\n  - {other}\n")
+        load(uow, PARTIAL)
+
+
+def test_without_a_price_below_nothing_is_known(loaded: Database) -> None:
+    with loaded.transaction(now=LATER) as uow:
+        load(uow, PARTIAL.replace("USD", "EUR").replace("from: 100", "from: 7"))
+
+
+def test_tiers_written_one_by_one_must_fit_too(loaded: Database) -> None:
+    with loaded.transaction(now=LATER) as uow:
+        charge = uow.ids_by("charge", "external_id", ["minutes"])["minutes"]
+        account = uow.ids_by("account", "external_id", ["ACME"])["ACME"]
+        price = uow.create(
+            "price",
+            {
+                "charge_id": charge,
+                "layer": "account",
+                "account_id": account,
+                "currency": "USD",
+                "partial": True,
+                "model": "graduated",
+            },
+        )
+        with pytest.raises(Refused) as answer:
+            uow.create("price_tier", {"price_id": price["id"], "from_quantity": 50})
+        assert [problem.code for problem in answer.value.problems] == ["conflicting_layers"]
+        tier = {"price_id": price["id"], "from_quantity": 0, "up_to": 100, "unit_amount": "0.5"}
+        uow.create("price_tier", tier)

@@ -51,7 +51,7 @@ def test_the_documented_example_is_right() -> None:
 def test_amounts_are_exactly_what_the_text_says() -> None:
     book, _ = parse_price_book(example(), "book.yaml")
     first, second, graduated = book.prices[:3]
-    assert first.key == ("premier-dial-out", "list", "", "USD")
+    assert first.key == ("premier-dial-out", "list", "", "USD", False)
     assert str(first.tiers[0].unit_amount) == "0.2200"
     assert (first.valid_to, second.valid_from) == (date(2026, 7, 1), date(2026, 7, 1))
     assert graduated.included_quantity == Decimal(100)
@@ -314,3 +314,39 @@ def test_a_wrong_assignment_is_refused_at_its_line(
     )
     code, line, field = refused
     assert (code, line, f"template_assignments[1]{field}") in refusals(text)
+
+
+@pytest.mark.parametrize(
+    ("price", "refused"),
+    [
+        ("model: graduated, tiers: [{from: 10, up_to: 20, amount: 1}, {from: 50, amount: 1}]", []),
+        ("model: per_unit, amount: 1", []),
+        (
+            "model: graduated, included: 5, tiers: [{from: 10, amount: 1}]",
+            [("unexpected_included_quantity", 8, ".included")],
+        ),
+        (
+            "model: package, package_size: 5, amount: 1",
+            [("unexpected_package_size", 8, ".package_size")],
+        ),
+        (
+            "model: graduated, tiers: [{up_to: 20, amount: 1},\n {from: 10, amount: 1}]",
+            [("overlapping_tiers", 9, ".tiers[1].from")],
+        ),
+        (
+            "model: per_unit, amount: 1, minimum_amount: 5",
+            [("unexpected_bound", 8, ".minimum_amount")],
+        ),
+    ],
+)
+def test_a_partial_price_sets_tiers_only(price: str, refused: list[tuple[str, int, str]]) -> None:
+    expected = [(code, line, f"{PRICE}{field}") for code, line, field in refused]
+    assert refusals(plan(f"{{currency: USD, partial: true, {price}}}")) == expected
+
+
+def test_a_whole_and_a_partial_price_may_hold_on_the_same_day() -> None:
+    text = plan(
+        "{currency: USD, model: per_unit, amount: 1},\n"
+        "{currency: USD, partial: true, model: per_unit, amount: 2, valid_from: 2026-02-01}"
+    )
+    assert refusals(text) == []

@@ -5,7 +5,7 @@ not from the statements.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -31,6 +31,7 @@ class Price:
     package_size: Fraction | None
     included: Fraction
     tiers: tuple[Tier, ...]
+    partial: bool = False
 
     def holds_on(self, day: date) -> bool:
         return (self.valid_from is None or self.valid_from <= day) and (
@@ -93,9 +94,23 @@ Rank = Callable[[str, int, date], int]
 
 
 def winning_price(prices: Sequence[Price], rank: Rank, day: date) -> Price | None:
-    ranked = [(rank(p.layer, p.owner_id, day), p) for p in prices if p.holds_on(day)]
-    place, price = max(ranked, key=lambda found: found[0], default=(0, None))
-    return price if place else None
+    """The most specific whole price, with the tiers that more specific partial ones set."""
+    ranked = [((rank(p.layer, p.owner_id, day), p.partial), p) for p in prices if p.holds_on(day)]
+    ranked = sorted((found for found in ranked if found[0][0]), key=lambda found: found[0])
+    whole = [found for found in ranked if not found[1].partial]
+    if not whole:
+        return None
+    place, price = whole[-1]
+    for above, partial in ranked:
+        if partial.partial and above > place:
+            price = laid_over(price, partial)
+    return price
+
+
+def laid_over(price: Price, partial: Price) -> Price:
+    """The price with the tiers of a partial one in place of its own."""
+    set_tiers = {tier.start: tier for tier in partial.tiers}
+    return replace(price, tiers=tuple(set_tiers.get(tier.start, tier) for tier in price.tiers))
 
 
 def cost(price: Price, quantity: Fraction, *, included: bool = True) -> Fraction:
@@ -131,23 +146,39 @@ def days_between(start: date, end: date) -> list[date]:
     return [start + timedelta(days=n) for n in range((end - start).days)]
 
 
+def sources(prices: Sequence[Price], rank: Rank, day: date) -> tuple[int, ...]:
+    """The whole price that wins on a day and the partial ones above it, by their ids."""
+    winner = winning_price(prices, rank, day)
+    assert winner is not None
+    whole = next(p for p in prices if p.price_id == winner.price_id)
+    place = (rank(whole.layer, whole.owner_id, day), False)
+    above = [
+        p.price_id
+        for p in prices
+        if p.partial and p.holds_on(day) and (rank(p.layer, p.owner_id, day), True) > place
+    ]
+    return (winner.price_id, *above)
+
+
 def epochs(item: Item, prices: Sequence[Price], rank: Rank) -> list[tuple[date, date, Price]]:
-    """Day by day: which price wins; a new epoch where the winner changes."""
+    """Day by day: which price wins; a new epoch where the winner, or what lies over it, changes."""
     if item.one_price:
         price = winning_price(prices, rank, item.service_start)
         assert price is not None
         return [(item.service_start, item.service_end, price)]
     found: list[tuple[date, date, Price]] = []
+    before: tuple[int, ...] = ()
     for day in days_between(item.service_start, item.service_end):
         billed_at = [b.price_id for b in item.billed if b.start <= day < b.end]
         price = next((p for p in prices if p.price_id in billed_at), None)
-        if price is None:
-            price = winning_price(prices, rank, day)
+        of_day = (price.price_id,) if price else sources(prices, rank, day)
+        price = price or winning_price(prices, rank, day)
         assert price is not None
-        if found and found[-1][2] is price:
+        if of_day == before:
             found[-1] = (found[-1][0], day + timedelta(days=1), price)
         else:
             found.append((day, day + timedelta(days=1), price))
+        before = of_day
     return found
 
 

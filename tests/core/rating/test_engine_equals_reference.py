@@ -1,5 +1,6 @@
 """The engine's statements against the slow reference, on generated, tie-heavy books and usage."""
 
+from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -21,7 +22,7 @@ from counterfoil.core.rating.relations import (
     USAGE,
     Relation,
 )
-from counterfoil.core.rating.statements import PRICE_EPOCHS, Needs, rating_statements
+from counterfoil.core.rating.statements import Needs, price_statements, rating_statements
 from counterfoil.platform.engine.duck import Engine, open_engine
 
 FIRST = date(2024, 1, 1)
@@ -94,6 +95,8 @@ def tiers(draw: Any, model: str) -> tuple[Tier, ...]:
 @st.composite
 def prices(draw: Any) -> list[Price]:
     """A list price that always holds, and others in all layers with their own validity."""
+    if draw(st.booleans()):
+        return draw(prices_with_parts())
     book = []
     for number in range(draw(st.integers(1, 6))):
         layer, owner = ("list", 0) if number == 0 else draw(st.sampled_from(OWNERS))
@@ -121,10 +124,44 @@ def prices(draw: Any) -> list[Price]:
     return _without_overlaps(book)
 
 
+@st.composite
+def prices_with_parts(draw: Any) -> list[Price]:
+    """Prices of one model with the same tiers, some of which set only a few of these."""
+    model = draw(st.sampled_from(["per_unit", "graduated", "volume"]))
+    bands = draw(tiers(model))
+    book = []
+    for number in range(draw(st.integers(2, 8))):
+        layer, owner = ("list", 0) if number == 0 else draw(st.sampled_from(OWNERS))
+        partial = number > 0 and draw(st.booleans())
+        start = FIRST + timedelta(days=draw(st.integers(0, 40)))
+        end = start + timedelta(days=draw(st.integers(1, 30)))
+        own = [
+            replace(band, unit_amount=Fraction(draw(UNIT_AMOUNTS)))
+            for band in bands
+            if not partial or draw(st.booleans())
+        ]
+        book.append(
+            Price(
+                number + 1,
+                layer,
+                owner,
+                start if number else None,
+                end if number else None,
+                model,
+                None,
+                Fraction(0 if partial else draw(st.sampled_from([0, 3]))),
+                tuple(own),
+                partial=partial,
+            )
+        )
+    return _without_overlaps([price for price in book if price.tiers])
+
+
 def _without_overlaps(book: list[Price]) -> list[Price]:
     kept: list[Price] = []
     for price in book:
-        same = [p for p in kept if (p.layer, p.owner_id) == (price.layer, price.owner_id)]
+        key = (price.layer, price.owner_id, price.partial)
+        same = [p for p in kept if (p.layer, p.owner_id, p.partial) == key]
         if all(
             p.valid_to is not None
             and price.valid_from is not None
@@ -223,7 +260,8 @@ def rate_with_engine(
     engine: Engine, chosen: list[Item], books: dict[int, list[Price]]
 ) -> list[Rated]:
     load(engine, chosen, books)
-    for statement in PRICE_EPOCHS:
+    partials = any(price.partial for book in books.values() for price in book)
+    for statement in price_statements(Needs(partials=partials)):
         engine.run(statement.create)
     engine.run(
         "CREATE TABLE midnight AS SELECT DISTINCT 'UTC' AS time_zone, d AS day, "
@@ -309,6 +347,7 @@ def load(engine: Engine, chosen: list[Item], books: dict[int, list[Price]]) -> N
                 p.model,
                 decimal(p.package_size),
                 decimal(p.included),
+                p.partial,
             )
             for i, p in all_prices
         ],
@@ -355,6 +394,7 @@ def load(engine: Engine, chosen: list[Item], books: dict[int, list[Price]]) -> N
                 b.end,
                 i.item_id * 100 + b.price_id,
                 "list",
+                None,
                 decimal(b.quantity),
                 decimal(b.exact_amount),
                 decimal(b.exact_amount),
@@ -381,6 +421,7 @@ TYPES = {
     "DATE": pa.date32(),
     "BOOLEAN": pa.bool_(),
     "TIMESTAMP": pa.timestamp("us"),
+    "BIGINT[]": pa.list_(pa.int64()),
 }
 
 
@@ -402,6 +443,7 @@ def register(engine: Engine, relation: Relation, rows: list[tuple[Any, ...]]) ->
 
 
 def test_relation_names_are_those_the_statements_read() -> None:
-    text = " ".join(statement.sql for statement in (*PRICE_EPOCHS, *rating_statements(Needs())))
+    statements = (*price_statements(Needs(partials=True)), *rating_statements(Needs()))
+    text = " ".join(statement.sql for statement in statements)
     for relation in (CHARGE_ITEM, PRICE, PRICE_TIER, PRICE_LAYER, MIDNIGHT, USAGE, BILLED_USAGE):
         assert relation.name in text

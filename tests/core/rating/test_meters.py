@@ -21,7 +21,7 @@ from tests.core.rating.test_engine_equals_reference import (
 )
 
 from counterfoil.core.rating.relations import CHARGE_ITEM, METER_FILTER, USAGE
-from counterfoil.core.rating.statements import PRICE_EPOCHS, Needs, rating_statements
+from counterfoil.core.rating.statements import Needs, price_statements, rating_statements
 from counterfoil.platform.engine.duck import Engine, open_engine
 
 LEVELS = ("sum", "latest", "unique_count", "weighted_sum")
@@ -153,7 +153,8 @@ def rated(
 
 
 def run(engine: Engine, chosen: list[MeteredItem]) -> None:
-    for statement in PRICE_EPOCHS:
+    partials = bool(engine.row("SELECT coalesce(bool_or(partial), false) FROM price")[0])
+    for statement in price_statements(Needs(partials=partials)):
         engine.run(statement.create)
     engine.run(
         "CREATE TABLE midnight AS SELECT 'UTC' AS time_zone, CAST(t AS DATE) AS day, t AS instant "

@@ -20,7 +20,7 @@ from counterfoil.core.rating.relations import (
     PRICE_TIER,
     USAGE,
 )
-from counterfoil.core.rating.statements import PRICE_EPOCHS, Needs, rating_statements
+from counterfoil.core.rating.statements import Needs, price_statements, rating_statements
 from counterfoil.platform.engine.duck import Engine, open_engine
 
 CYCLE_END = FIRST + timedelta(days=30)
@@ -100,7 +100,7 @@ def rate_with_engine(engine: Engine, case: Case) -> dict[int, Pooled]:
     load(engine, items, pool_of, prices)
     register(engine, ALLOWANCE, [(a.allowance_id, a.rank, decimal(a.capacity)) for a in allowances])
     register(engine, ALLOWANCE_ITEM, [(a.allowance_id, i) for a in allowances for i in a.items])
-    for statement in PRICE_EPOCHS:
+    for statement in price_statements(Needs()):
         engine.run(statement.create)
     engine.run(
         "CREATE TABLE midnight AS SELECT DISTINCT 'UTC' AS time_zone, d AS day, "

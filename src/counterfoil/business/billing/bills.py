@@ -54,6 +54,7 @@ class Bills:
     ``lines``: charge_no, invoice_no, position and the fields of the entity invoice_line.
     ``billed_through``: subscription_charge_id, billed_through.
     ``draws``: charge_no and the fields of the entity allowance_draw.
+    ``partials``: charge_no and the fields of the entity rated_charge_partial.
     ``adjustments``: invoice_no, adjustment_no and the fields of the entity adjustment; only a
     re-rating makes them.
     ``problems``: account_id, code, message; these accounts have no invoice in here.
@@ -64,6 +65,7 @@ class Bills:
     lines: pa.Table
     billed_through: pa.Table
     draws: pa.Table
+    partials: pa.Table
     problems: pa.Table
     adjustments: pa.Table | None = None
 
@@ -95,6 +97,18 @@ SELECT i.billed_account_id, 'no_value',
        || '" has no value: ' || min(f.told), 900) || CASE WHEN count(*) > 1
        THEN ' (and ' || CAST(count(*) - 1 AS VARCHAR) || ' more)' ELSE '' END
 FROM formula_fault f JOIN due_item i USING (item_id)
+GROUP BY i.billed_account_id
+"""
+
+_CONFLICTING_LAYERS = """
+SELECT i.billed_account_id, 'conflicting_layers',
+       'partial price ' || CAST(min(f.partial_id) AS VARCHAR) || ' of charge "'
+       || any_value(i.charge_name) || '" does not fit price '
+       || CAST(arg_min(f.price_id, f.partial_id) AS VARCHAR)
+       || ', over which it lies: the tier from '
+       || rtrim(rtrim(CAST(arg_min(f.from_quantity, f.partial_id) AS VARCHAR), '0'), '.')
+       || ' is not one of its tiers, or the pricing models differ'
+FROM conflicting f JOIN due_item i USING (item_id)
 GROUP BY i.billed_account_id
 """
 
@@ -244,6 +258,16 @@ SELECT c.charge_no, i.invoice_no,
 FROM numbered c JOIN invoice i ON i.account_id = c.billed_account_id ORDER BY c.charge_no
 """
 
+_PARTIALS = """
+SELECT c.charge_no, unnest(e.partial_ids) AS price_id,
+       CAST(unnest(range(1, len(e.partial_ids) + 1)) AS BIGINT) AS position
+FROM price_epoch e
+JOIN due_item i USING (item_id)
+JOIN numbered c ON c.subscription_charge_id = i.subscription_charge_id
+ AND c.cycle_start = i.cycle_start AND c.service_start = e.epoch_start AND c.late = i.late
+WHERE e.partial_ids IS NOT NULL AND c.kind IN ('one_time', 'recurring', 'usage')
+"""
+
 # Also what came to nothing is billed: a month without usage is not looked at again.
 _BILLED_THROUGH = """
 SELECT subscription_charge_id, max(day) AS billed_through FROM (
@@ -373,6 +397,7 @@ def load_terms(uow: UnitOfWork, engine: Engine, charges: pa.Table, billed: pa.Ta
     engine.run(
         "CREATE TABLE billed_usage AS SELECT i.item_id, b.service_start, b.service_end, "
         "b.price_id, b.layer, "
+        "CAST(string_split(b.partial_ids, ',') AS BIGINT[]) AS partial_ids, "
         f"CAST(sum(b.quantity) AS {QUANTITY}) AS quantity, "
         f"CAST(sum(b.exact_amount) AS {QUANTITY}) AS exact_amount, "
         f"CAST(sum(b.list_amount) AS {QUANTITY}) AS list_amount, "
@@ -395,6 +420,7 @@ def make_charged(
     engine.run(f"CREATE TABLE problem AS {_NO_PRICE}")
     engine.run(f"INSERT INTO problem {_NO_TIER}")
     engine.run(f"INSERT INTO problem {_NO_VALUE}")
+    engine.run(f"INSERT INTO problem {_CONFLICTING_LAYERS}")
     rows = [_RATED_ROWS, _REVERSED_ROWS]
     if _has_bounds(engine):
         engine.run(f"CREATE TABLE billed_bound AS {_BILLED_BOUND}")
@@ -440,5 +466,6 @@ def _make_documents(engine: Engine, billing_date: date) -> Bills:
         lines=engine.arrow(_LINES),
         billed_through=engine.arrow(_BILLED_THROUGH),
         draws=engine.arrow(DRAWS),
+        partials=engine.arrow(_PARTIALS),
         problems=engine.arrow("SELECT * FROM problem ORDER BY account_id"),
     )

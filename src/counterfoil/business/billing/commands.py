@@ -313,12 +313,14 @@ def save_bills(uow: UnitOfWork, bills: Bills, order: BatchOrder) -> BillRunSumma
     uow.copy_in("rated_charge", _numbered(charges, invoice_ids, charge_ids, "id"))
     lines = _numbered(bills.lines, invoice_ids, charge_ids, "rated_charge_id")
     uow.copy_in("invoice_line", lines)
-    draws = bills.draws
-    if draws.num_rows:
-        numbers = bills.rated_charges.column("charge_no").to_pylist()
-        uow.copy_in(
-            "allowance_draw", _of_rated_charges(draws, dict(zip(numbers, charge_ids, strict=True)))
-        )
+    numbers = bills.rated_charges.column("charge_no").to_pylist()
+    for entity, parts in (
+        ("allowance_draw", bills.draws),
+        ("rated_charge_partial", bills.partials),
+    ):
+        if parts.num_rows:
+            ids = dict(zip(numbers, charge_ids, strict=True))
+            uow.copy_in(entity, _of_rated_charges(parts, ids))
     uow.execute(
         "UPDATE subscription_charge sc SET billed_through = v.day, "
         "row_version = sc.row_version + 1, updated_at = :now "

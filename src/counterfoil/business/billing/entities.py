@@ -273,6 +273,20 @@ ALLOWANCE_DRAW = Entity(
     ),
 )
 
+RATED_CHARGE_PARTIAL = Entity(
+    name="rated_charge_partial",
+    plural="rated_charge_partials",
+    help="A partial price that was laid over the price of a rated charge.",
+    created_by_command=True,
+    history=False,
+    unique=(("rated_charge_id", "position"),),
+    fields=(
+        reference("rated_charge", required=True, on_delete="cascade"),
+        integer("position", required=True, help="From 1, the most specific first."),
+        reference("price", required=True, indexed=True),
+    ),
+)
+
 INVOICE_LINE = Entity(
     name="invoice_line",
     plural="invoice_lines",
@@ -306,6 +320,7 @@ ENTITIES = (
     INVOICE,
     ADJUSTMENT,
     RATED_CHARGE,
+    RATED_CHARGE_PARTIAL,
     ALLOWANCE_DRAW,
     INVOICE_LINE,
 )

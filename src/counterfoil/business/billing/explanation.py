@@ -113,10 +113,11 @@ def explain_line(
             itemised = itemise_usage(uow, store, [rated["id"]]).drop_columns(["rated_charge_id"])
         listed = itemised.slice(0, events).to_pylist()
         _name_files(uow, listed)
+    rated["steps"] = _priced_by(uow, rated)
     trace = read_trace(uow, rated)
     if trace is not None and rated["kind"] == "adjustment":
         sentences = taken_back_sentences(
-            trace, rated, lambda step: _step_sentence(step, facts, rated["currency"])
+            trace, rated, lambda step: _step_sentence(step, rated, facts)
         )
     else:
         sentences = _sentences(rated, facts, price, layers, draws)
@@ -140,7 +141,29 @@ def _read_layers(uow: UnitOfWork, rated: Record, facts: Record) -> list[Record]:
     return [
         {**layer, "wins": layer["price_id"] == rated["price_id"]}
         for layer in layers
-        if layer["verdict"] in ("wins", "passed_over") or layer["price_id"] == rated["price_id"]
+        if layer["verdict"] in ("wins", "part", "passed_over")
+        or layer["price_id"] == rated["price_id"]
+    ]
+
+
+_PARTS = """
+SELECT t.from_quantity, f.price_id FROM rated_charge_partial f
+JOIN price_tier t ON t.price_id = f.price_id
+WHERE f.rated_charge_id = :rated_charge ORDER BY f.position DESC
+"""
+
+
+def _bound(step: Record) -> Decimal | None:
+    """Where the tier of a step begins; None of what is priced by event."""
+    return None if step["from"] is None else Decimal(str(step["from"]))
+
+
+def _priced_by(uow: UnitOfWork, rated: Record) -> list[Record]:
+    """The steps of a rated charge, each with the price its tier comes from (price_id)."""
+    rows = uow.query(_PARTS, rated_charge=rated["id"])
+    parts = {row["from_quantity"]: row["price_id"] for row in rows}
+    return [
+        {**step, "price_id": parts.get(_bound(step), rated["price_id"])} for step in rated["steps"]
     ]
 
 
@@ -194,7 +217,7 @@ def _sentences(
             f"it would be {_plain(rated['list_amount'])} {currency}."
         )
     said += formula_sentences(rated, facts["unit"])
-    said += [_step_sentence(step, facts, currency) for step in rated["steps"]]
+    said += [_step_sentence(step, rated, facts) for step in rated["steps"]]
     if rated["days"] != rated["cycle_days"]:
         said.append(f"Served {rated['days']} of {rated['cycle_days']} days.")
     said.append(
@@ -245,12 +268,15 @@ def _draw_sentence(draw: Record, facts: Record) -> str:
     )
 
 
-def _step_sentence(step: Record, facts: Record, currency: object) -> str:
+def _step_sentence(step: Record, rated: Record, facts: Record) -> str:
     if step["from"] is None:
-        return f"Per event, beside their quantity: {_plain(step['amount'])} {currency}."
+        return f"Per event, beside their quantity: {_plain(step['amount'])} {rated['currency']}."
     upper = "and above" if step["up_to"] is None else f"to {_plain(step['up_to'])}"
     text = f"Tier from {_plain(step['from'])} {upper}: {_plain(step['quantity'])} {facts['unit']}s"
     text += f" × {_plain(step['unit_amount'])}"
     if Decimal(str(step["flat_amount"])) != 0:
         text += f" + {_plain(step['flat_amount'])}"
-    return text + f" = {_plain(step['amount'])} {currency}."
+    text += f" = {_plain(step['amount'])} {rated['currency']}"
+    if step.get("price_id", rated["price_id"]) != rated["price_id"]:
+        text += f", by the partial price {step['price_id']}"
+    return text + "."

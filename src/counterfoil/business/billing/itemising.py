@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from counterfoil.business.billing.loading import load_meter_filters
+from counterfoil.business.billing.price_layers import billed_prices
 from counterfoil.business.billing.relations import (
     make_relation,
     midnight_relation,
@@ -20,6 +21,7 @@ from counterfoil.core.rating.attributes import ATTRIBUTES, attribute_statements
 from counterfoil.core.rating.itemised import itemised
 from counterfoil.core.rating.itemised_meters import itemised_meters
 from counterfoil.core.rating.meters import PRICED_ANEW
+from counterfoil.core.rating.prices import laid_over
 from counterfoil.core.rating.quantities import EventSource
 from counterfoil.core.rating.relations import EVENT, SMALLEST_QUANTITY
 from counterfoil.platform.engine.duck import Engine, open_engine
@@ -34,6 +36,8 @@ SELECT r.id AS item_id, s.id AS subscription_id, c.meter_id, m.aggregation,
        m.carried_over AND c.proration = 'by_day' AND m.aggregation <> 'weighted_sum'
            AND c.pooled_over = 'subscription' AS stood,
        c.pooled_over <> 'subscription' AS by_event, r.price_id,
+       (SELECT string_agg(f.price_id::text, ',' ORDER BY f.position)
+        FROM rated_charge_partial f WHERE f.rated_charge_id = r.id)::text AS partial_ids,
        (CASE WHEN NOT r.late THEN r.quantity_before ELSE 0 END)::numeric(38,15) AS quantity_before,
        NOT r.late AND r.service_start > greatest(r.cycle_start, sc.start_date) AS begun,
        r.service_start > greatest(r.cycle_start, sc.start_date) AS later,
@@ -55,26 +59,35 @@ WHERE r.id = ANY(:ids) AND r.kind = 'usage'
 _DAYS = ("service_start", "service_end", "counted_from", "first_day", "cycle_start", "cycle_end")
 
 _USAGE_EPOCH = """
-SELECT i.*, b.instant AS start_at, e.instant AS end_at
+SELECT i.*, coalesce(t.terms_id, i.price_id) AS terms_id, b.instant AS start_at,
+       e.instant AS end_at
 FROM charge_item i
+LEFT JOIN terms t USING (price_id, partial_ids)
 JOIN midnight b ON b.time_zone = i.time_zone AND b.day = i.service_start
 JOIN midnight e ON e.time_zone = i.time_zone AND e.day = i.service_end
 """
 
 _READ_EPOCH = """
-SELECT i.* EXCLUDE (percentile), NOT i.later AS first, i.price_id AS terms_id, false AS matrix,
+SELECT i.* EXCLUDE (percentile), NOT i.later AS first, false AS matrix,
+       coalesce(t.terms_id, i.price_id) AS terms_id,
        CAST(i.percentile * 1000 AS BIGINT) AS percentile_milli,
        i.service_start AS epoch_start, i.service_end AS epoch_end,
        CAST(i.cycle_end - i.cycle_start AS BIGINT) AS cycle_days, b.instant AS epoch_at,
        e.instant AS end_at, c.instant AS start_at, f.instant AS first_at,
        epoch_us(q.instant) - epoch_us(p.instant) AS cycle_us
 FROM charge_item i
+LEFT JOIN terms t USING (price_id, partial_ids)
 JOIN midnight b ON b.time_zone = i.time_zone AND b.day = i.service_start
 JOIN midnight e ON e.time_zone = i.time_zone AND e.day = i.service_end
 JOIN midnight c ON c.time_zone = i.time_zone AND c.day = i.counted_from
 JOIN midnight f ON f.time_zone = i.time_zone AND f.day = i.first_day
 JOIN midnight p ON p.time_zone = i.time_zone AND p.day = i.cycle_start
 JOIN midnight q ON q.time_zone = i.time_zone AND q.day = i.cycle_end
+"""
+
+_CHARGE_ITEM = """
+SELECT * REPLACE (CAST(string_split(partial_ids, ',') AS BIGINT[]) AS partial_ids)
+FROM charge_read
 """
 
 _BILLED_PRICES = """
@@ -115,10 +128,12 @@ def _itemise(uow: UnitOfWork, store: UsageStore, charges: pa.Table, *, whole: bo
     midnights = midnight_relation({(row["time_zone"], row[day]) for row in rows for day in _DAYS})
     buckets = sorted({row["root_id"] % BUCKETS for row in rows})
     select = usage_between(visible_segments(uow), store, midnights, buckets=buckets)
-    prices = sorted(set(charges.column("price_id").to_pylist()))
+    prices = billed_prices(charges)
     with open_engine(threads=1 if len(rows) <= 1 else None) as engine:
         make_relation(engine, "usage", EVENT, select)
-        engine.register("charge_item", charges)
+        engine.register("charge_read", charges)
+        engine.run(f"CREATE TABLE charge_item AS {_CHARGE_ITEM}")
+        engine.run(laid_over("charge_item").create)
         engine.register(
             "meter_filter", load_meter_filters(uow, charges.column("meter_id").to_pylist())
         )

@@ -94,7 +94,9 @@ SELECT r.id AS rated_charge_id, r.subscription_charge_id, r.kind, r.cycle_start,
        CASE WHEN r.kind IN ('minimum', 'maximum', 'discount')
             THEN (SELECT l.description FROM invoice_line l WHERE l.rated_charge_id = r.id) END
            AS applied_name,
-       (SELECT d.kind FROM discount d WHERE d.id = r.discount_id) AS discount_kind
+       (SELECT d.kind FROM discount d WHERE d.id = r.discount_id) AS discount_kind,
+       (SELECT string_agg(p.price_id::text, ',' ORDER BY p.position)
+        FROM rated_charge_partial p WHERE p.rated_charge_id = r.id)::text AS partial_ids
 FROM rated_charge r WHERE r.subscription_charge_id = ANY(:subscription_charges)
 """
 

@@ -17,9 +17,8 @@ from counterfoil.business.billing.relations import make_relation
 from counterfoil.business.subscriptions.invoicing import billed_account
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.core.rating.layers import LAYERS
-from counterfoil.core.rating.prices import LOOKED_INTO
+from counterfoil.core.rating.prices import LOOKED_INTO, price_epochs
 from counterfoil.core.rating.relations import BILLED_USAGE
-from counterfoil.core.rating.statements import PRICE_EPOCHS
 from counterfoil.platform.engine.duck import Engine, open_engine
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -49,9 +48,11 @@ class PriceExplanation:
 
     ``layers``, most specific first, is one row per price of every owner asked, and one for an
     owner that has none: layer, owner (external id), price_id, model, valid_from, valid_to, verdict
-    (``wins``, ``passed_over``, ``not_valid``, ``none``) and reason. ``price`` is the winner's
-    record, None where no layer has a price; ``tiers`` are the terms in force: from_quantity,
-    up_to, unit_amount, flat_amount, price_id (the price the tier comes from).
+    (``wins``; ``part`` of a partial price that sets some tiers, ``conflict`` where it does not fit;
+    ``passed_over``, ``not_valid``, ``none``), partial and reason. Whether the condition of a price
+    is met depends on what is rated: here it is taken as met, and told in the reason. ``price`` is
+    the winner's record, None where no layer has a price; ``tiers`` are the terms in force:
+    from_quantity, up_to, unit_amount, flat_amount, price_id (the price the tier comes from).
     """
 
     asked: Record
@@ -86,15 +87,17 @@ SELECT coalesce((SELECT price_region_id FROM site WHERE id = :site),
 """
 
 _ANSWERS = """
-SELECT l.layer, l.owner_id, p.price_id, p.model, p.valid_from, p.valid_to,
+SELECT l.layer, l.owner_id, p.price_id, p.model, p.partial, p.valid_from, p.valid_to,
        l.valid_from AS asked_from, l.valid_to AS asked_to, c.price_id IS NOT NULL AS holds,
-       coalesce(c.price_id = e.price_id, false) AS wins
+       coalesce(c.price_id = e.price_id, false) AS wins,
+       coalesce(list_contains(e.partial_ids, c.price_id), false) AS sets_parts,
+       EXISTS (SELECT 1 FROM conflicting x WHERE x.partial_id = c.price_id) AS conflicts
 FROM looked_into l
 LEFT JOIN (SELECT * FROM price JOIN charge_item USING (charge_id, currency)) p
   ON p.layer = l.layer AND p.owner_id = l.owner_id
 LEFT JOIN price_candidate c ON c.price_id = p.price_id AND c.specificity = l.specificity
-LEFT JOIN price_epoch e ON e.price_id = c.price_id
-ORDER BY l.specificity DESC, l.valid_from NULLS FIRST, p.valid_from NULLS FIRST
+CROSS JOIN price_epoch e
+ORDER BY l.specificity DESC, p.partial DESC, l.valid_from NULLS FIRST, p.valid_from NULLS FIRST
 """
 
 _TIERS = """
@@ -137,18 +140,23 @@ def weigh_prices(uow: UnitOfWork, item: PricedItem) -> tuple[list[Record], list[
     )
     with open_engine(threads=1) as engine:
         _register(engine, charges, item)
-        nothing = pa.table({"price_id": pa.array([], pa.int64())})
+        nothing = pa.table(
+            {"price_id": pa.array([], pa.int64()), "partial_ids": pa.array([], pa.string())}
+        )
         prices, price_tiers, layers = load_prices(uow, charges, nothing)
         engine.register("price", prices)
         engine.register("price_tier", price_tiers)
         engine.register("price_layer", layers)
         make_relation(engine, "billed_usage", BILLED_USAGE, None)
-        for statement in (*PRICE_EPOCHS, LOOKED_INTO):
+        for statement in (*price_epochs(partials=True), LOOKED_INTO):
             engine.run(statement.create)
         answers = engine.arrow(_ANSWERS).to_pylist()
         tiers = engine.arrow(_TIERS).to_pylist()
     owners = _names_of(uow, answers)
-    return [_judged(row, owners, item) for row in answers], tiers
+    conditions = _conditions_of(uow, answers)
+    won = any(row["wins"] for row in answers)
+    facts = [{**row, "won": won, "condition": conditions.get(row["price_id"])} for row in answers]
+    return [_judged(row, owners, item, tiers) for row in facts], tiers
 
 
 def _register(engine: Engine, charges: pa.Table, item: PricedItem) -> None:
@@ -232,14 +240,31 @@ def _names_of(uow: UnitOfWork, answers: list[Record]) -> dict[tuple[str, int], s
     return {(row["layer"], row["id"]): row["external_id"] for row in rows}
 
 
-def _judged(row: Record, owners: Mapping[tuple[str, int], str], item: PricedItem) -> Record:
+def _conditions_of(uow: UnitOfWork, answers: list[Record]) -> dict[object, str]:
+    """The conditions of the prices that have one."""
+    rows = uow.query(
+        "SELECT id, condition FROM price WHERE id = ANY(:ids) AND condition IS NOT NULL",
+        ids=[row["price_id"] for row in answers if row["price_id"] is not None],
+    )
+    return {row["id"]: row["condition"] for row in rows}
+
+
+def _judged(
+    row: Record,
+    owners: Mapping[tuple[str, int], str],
+    item: PricedItem,
+    tiers: list[Record],
+) -> Record:
     """One answer with its verdict and the reason in words."""
-    verdict, reason = _verdict(row, item)
+    verdict, reason = _verdict(row, item, tiers)
+    if row["condition"] is not None:
+        reason += f", where it is met that {row['condition']}"
     return {
         "layer": row["layer"],
         "owner": owners.get((row["layer"], row["owner_id"])),
         "price_id": row["price_id"],
         "model": row["model"],
+        "partial": row["partial"],
         "valid_from": row["valid_from"],
         "valid_to": row["valid_to"],
         "verdict": verdict,
@@ -247,7 +272,7 @@ def _judged(row: Record, owners: Mapping[tuple[str, int], str], item: PricedItem
     }
 
 
-def _verdict(row: Record, item: PricedItem) -> tuple[str, str]:
+def _verdict(row: Record, item: PricedItem, tiers: list[Record]) -> tuple[str, str]:
     day = item.day
     if row["asked_from"] is not None and row["asked_from"] > day:
         return "not_valid", f"is assigned from {row['asked_from']} only"
@@ -255,6 +280,10 @@ def _verdict(row: Record, item: PricedItem) -> tuple[str, str]:
         return "not_valid", f"was assigned until {row['asked_to'] - timedelta(days=1)} only"
     if row["price_id"] is None:
         return "none", f"has no price for this charge in {item.currency}"
+    if row["sets_parts"]:
+        return _part(row, tiers)
+    if row["holds"] and row["partial"] and not row["won"]:
+        return "passed_over", f"has a partial price {_period(row)}, but no price for it to lie over"
     if row["wins"]:
         return "wins", f"has a price {_period(row)}, the most specific on this day"
     if row["holds"]:
@@ -262,6 +291,22 @@ def _verdict(row: Record, item: PricedItem) -> tuple[str, str]:
     if row["valid_from"] is not None and row["valid_from"] > day:
         return "not_valid", f"has a price from {row['valid_from']} only"
     return "not_valid", f"had a price until {row['valid_to'] - timedelta(days=1)} only"
+
+
+def _part(row: Record, tiers: list[Record]) -> tuple[str, str]:
+    """What is said of a partial price that lies over the winner."""
+    said = f"has a partial price {_period(row)}"
+    if row["conflicts"]:
+        return "conflict", f"{said} that does not fit the price it lies over: it cannot be billed"
+    own = [
+        f"{tier['from_quantity'].normalize():f}"
+        for tier in tiers
+        if tier["price_id"] == row["price_id"]
+    ]
+    if not own:
+        return "part", f"{said}, but a more specific one sets the same tiers"
+    noun = "tier" if len(own) == 1 else "tiers"
+    return "part", f"{said}, which sets the {noun} from {' and '.join(own)}"
 
 
 def _period(row: Record) -> str:

@@ -78,7 +78,7 @@ SELECT p.id AS price_id, p.charge_id, p.currency, p.layer,
        greatest(p.valid_from, c.start_date) AS valid_from,
        least(p.valid_to, c.end_date) AS valid_to,
        p.model, p.package_size, p.included_quantity, p.minimum_amount, p.maximum_amount,
-       p.event_amount, p.event_amount_minimum, p.event_amount_maximum, p.free_events
+       p.event_amount, p.event_amount_minimum, p.event_amount_maximum, p.free_events, p.partial
 FROM price p
 LEFT JOIN contract c ON c.external_id = p.contract_external_id
 LEFT JOIN subscription s ON s.external_id = p.subscription_external_id
@@ -110,7 +110,7 @@ def load_prices(
     prices = uow.read_arrow(
         _PRICES,
         above=_ids(layers, "owner_id"),
-        billed_at=_ids(billed, "price_id"),
+        billed_at=billed_prices(billed),
         **{name: _ids(charges, name) for name in _OWNED_BY},
     )
     tiers = uow.read_arrow(_TIERS, prices=prices.column("price_id").to_pylist())
@@ -126,6 +126,14 @@ def load_layers(uow: UnitOfWork, accounts: Collection[int]) -> pa.Table:
     """``price_layer`` (core.rating.relations) of these accounts."""
     ids = "SELECT unnest(CAST(:accounts AS bigint[]))"
     return uow.read_arrow(layers_of(ids), accounts=list(accounts))
+
+
+def billed_prices(billed: pa.Table) -> list[int]:
+    """The prices that charges were billed at (price_id), and the partial ones laid over them
+    (partial_ids, a text with commas)."""
+    lists = billed.column("partial_ids").drop_null().unique().to_pylist()
+    partial = {int(price) for joined in lists for price in joined.split(",")}
+    return sorted(partial.union(_ids(billed, "price_id")))
 
 
 def _ids(table: pa.Table, column: str) -> list[int]:

@@ -30,7 +30,7 @@ INPUTS = (
 """The relations that must be on the engine; core.rating.relations says their columns."""
 
 RESULTS = (
-    *("price_epoch", "rated", "priced_epoch", "uncovered", "drawn"),
+    *("price_epoch", "rated", "priced_epoch", "uncovered", "conflicting", "drawn"),
     *(shape.name for shape in FORMULA_RESULTS),
 )
 """The relations that are made and that somebody reads."""
@@ -45,7 +45,8 @@ FROM price_epoch e JOIN charge_item i USING (item_id) WHERE i.kind = 'usage'
 _NEEDS = """
 SELECT (SELECT coalesce(bool_or(by_event), false) FROM charge_item),
        (SELECT coalesce(max(draw_rank), 0) FROM allowance),
-       (SELECT coalesce(bool_or(by_event AND unit_rounding <> 'exact'), false) FROM charge_item)
+       (SELECT coalesce(bool_or(by_event AND unit_rounding <> 'exact'), false) FROM charge_item),
+       (SELECT coalesce(bool_or(partial), false) FROM price)
 """
 
 _ANEW = """
@@ -83,7 +84,7 @@ def rate_items(engine: Engine, usage: str | None) -> None:
 
 
 def _rate(engine: Engine, needs: Needs) -> None:
-    for statement in price_statements(needs.formulas):
+    for statement in price_statements(needs):
         engine.run(statement.create)
     engine.register("midnight", midnight_relation(engine.rows(_EPOCH_DAYS)))
     for statement in rating_statements(needs):
@@ -100,6 +101,7 @@ def find_needs(engine: Engine) -> Needs:
         allowance_ranks=int(row[1]),
         rounded_events=bool(row[2]),
         attributes=tuple(name for (name,) in engine.rows(ATTRIBUTES)),
+        partials=bool(row[3]),
     )
     return _with_anew(engine, needs)
 

@@ -386,7 +386,7 @@ def _give_up(database: Database, order: _Order, account: int, message: str) -> R
     nothing = pa.table({})
     names = ("account_id", "code", "message")
     problems = pa.Table.from_pylist([dict(zip(names, problem, strict=True))])
-    return Rerated(Bills(nothing, nothing, nothing, nothing, nothing, problems), nothing)
+    return Rerated(Bills(nothing, nothing, nothing, nothing, nothing, nothing, problems), nothing)
 
 
 class _Summing:

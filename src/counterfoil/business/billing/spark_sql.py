@@ -20,7 +20,7 @@ from counterfoil.business.billing.relations import midnight_relation
 from counterfoil.business.usage.store import UsageStore
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.core.rating.relations import MIDNIGHT, USAGE
-from counterfoil.core.rating.statements import PRICE_EPOCHS, rating_statements
+from counterfoil.core.rating.statements import price_statements, rating_statements
 from counterfoil.platform.engine.duck import Engine, open_engine
 from counterfoil.platform.engine.spark_sql import SETTINGS, spark_statements
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -85,7 +85,8 @@ def rating_in_spark_sql(engine: Engine) -> Iterator[str]:
         for name in INPUTS
     }
     inputs |= {USAGE.name: USAGE.columns, MIDNIGHT.name: MIDNIGHT.columns}
-    statements = (*PRICE_EPOCHS, *rating_statements(find_needs(engine)))
+    needs = find_needs(engine)
+    statements = (*price_statements(needs), *rating_statements(needs))
     for name, value in SETTINGS.items():
         yield f"SET {name} = {value}"
     for name, sql in spark_statements([(one.name, one.sql) for one in statements], inputs):

@@ -10,6 +10,7 @@ from counterfoil.business.products.assignments import save_assignments
 from counterfoil.business.products.book_formulas import find_book_formula_problems
 from counterfoil.business.products.drafts import make_way
 from counterfoil.business.products.owners import OWNER_OF, OWNERS
+from counterfoil.business.products.partials import find_misfit
 from counterfoil.business.products.price_book_entries import (
     CatalogueEntry,
     Place,
@@ -142,6 +143,7 @@ def _find_problems(uow: UnitOfWork, book: PriceBook, stored: _Stored) -> list[Pr
         *_find_fixed_fields(uow, book, stored),
         *_find_used_prices(uow, book, stored),
         *_find_rivals(book, stored),
+        *_find_misfits(uow, book),
     ]
     if not problems:
         problems = find_book_formula_problems(uow, book)
@@ -309,6 +311,27 @@ def _in_order(entries: list[CatalogueEntry]) -> Iterator[list[CatalogueEntry]]:
         waiting = [entry for entry in waiting if entry.references.get(_BASE) in names]
 
 
+def _find_misfits(uow: UnitOfWork, book: PriceBook) -> list[Problem]:
+    """Partial prices of the book that fit no price, of the book or stored, they can lie over."""
+    partial = [price for price in book.prices if price.partial]
+    if not partial:
+        return []
+    twins = {(price.key, price.valid_from) for price in book.prices}
+    stored = read_prices(uow, {price.charge for price in partial}, None)
+    kept = [
+        price
+        for alike in stored.values()
+        for price in alike
+        if (price.key, price.valid_from) not in twins
+    ]
+    found = ((price, find_misfit(price, [*book.prices, *kept])) for price in partial)
+    return [
+        price.place.problem("conflicting_layers", message, "tiers")
+        for price, message in found
+        if message is not None
+    ]
+
+
 def _save_entries(
     uow: UnitOfWork,
     entries: list[CatalogueEntry],
@@ -407,6 +430,7 @@ def _price_record(price: PriceEntry, ids: Mapping[str, Mapping[str, int]]) -> Re
         **_price_terms(price),
         "charge_id": ids["charge"][price.charge],
         "layer": price.layer,
+        "partial": price.partial,
         "currency": price.currency,
         "valid_from": price.valid_from,
     }

@@ -223,6 +223,14 @@ PRICE = Entity(
         text("currency", required=True, max_length=3, immutable=True),
         date("valid_from", help="First day, local to the billed account; empty: always."),
         date("valid_to", help="First day no longer valid."),
+        boolean(
+            "partial",
+            required=True,
+            default=False,
+            immutable=True,
+            help="Sets its tiers only: all else comes from the most specific price below it that "
+            "is not partial.",
+        ),
         choice(
             "model",
             MODELS,

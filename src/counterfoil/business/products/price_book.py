@@ -46,6 +46,7 @@ from counterfoil.business.products.tiers import (
     find_formula_faults,
     find_last_tier_faults,
     find_model_faults,
+    find_partial_faults,
     find_tier_faults,
 )
 from counterfoil.core.money.currencies import CURRENCIES, unknown_currency
@@ -123,6 +124,7 @@ _TIER: Rules = {
 }
 _PRICE: Rules = {
     "currency": Rule(required=True),
+    "partial": Rule(kind=Kind.BOOLEAN, default=False),
     **_rules(PRICE, "model", "valid_from", "valid_to"),
     **_rules(PRICE, "package_size", "included_quantity", "formula", "condition"),
     **_rules(PRICE, "minimum_amount", "maximum_amount", *EVENT_TERMS),
@@ -295,6 +297,7 @@ class _Reading:
         if least is not None and most is not None and most < least:
             message = below_minimum(most, least)
             self.problems.append(place.problem("below_minimum", message, "maximum_amount"))
+        self._note(find_partial_faults(price.values), place, ())
         if model is None:
             return
         tiers: tuple[Tier, ...] = ()
@@ -316,6 +319,7 @@ class _Reading:
                 currency=currency,
                 valid_from=starts,
                 valid_to=ends,
+                partial=price["partial"],
                 model=model,
                 package_size=price["package_size"],
                 included_quantity=price["included"],
@@ -393,11 +397,13 @@ class _Reading:
     def _check_tiers(
         self, price: Entry, place: Place, tiers: tuple[Tier, ...], tier_places: tuple[Place, ...]
     ) -> None:
-        size, included = price["package_size"], price["included"]
+        size, included, partial = price["package_size"], price["included"], price["partial"]
         if "package_size" not in price.lines or size is not None:
-            self._note(find_model_faults(price["model"], size, included, tiers), place, tier_places)
+            faults = find_model_faults(price["model"], size, included, tiers, partial=partial)
+            self._note(faults, place, tier_places)
         if tiers:
-            self._note(find_tier_faults(tiers), place, tier_places)
+            self._note(find_tier_faults(tiers, partial=partial), place, tier_places)
+        if tiers and not partial:
             self._note(find_last_tier_faults(tiers), place, tier_places)
 
     def _note(

@@ -88,6 +88,7 @@ class PriceEntry:
     currency: str
     valid_from: date | None
     valid_to: date | None
+    partial: bool
     model: str
     package_size: Decimal | None
     included_quantity: Decimal
@@ -104,9 +105,9 @@ class PriceEntry:
     tier_places: tuple[Place, ...]
 
     @property
-    def key(self) -> tuple[str, str, str, str]:
-        """What it is the price of: charge, layer, owner, currency."""
-        return (self.charge, self.layer, self.owner, self.currency)
+    def key(self) -> tuple[str, str, str, str, bool]:
+        """What it is the price of: charge, layer, owner, currency; whether it is partial."""
+        return (self.charge, self.layer, self.owner, self.currency, self.partial)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,9 @@ from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 TierIds = dict[int, list[tuple[int, Tier]]]
 
-PriceKey = tuple[str, str, str, str]
-"""Charge, layer, owner and currency, by external ids; the owner of a list price is ""."""
+PriceKey = tuple[str, str, str, str, bool]
+"""Charge, layer, owner and currency, by external ids, and whether it is partial; the owner of a
+list price is ""."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +74,18 @@ def tier_of(row: Record) -> Tier:
 
 
 def read_prices(
-    uow: UnitOfWork, charges: Iterable[str], owners: Iterable[str]
+    uow: UnitOfWork, charges: Iterable[str], owners: Iterable[str] | None
 ) -> dict[PriceKey, list[StoredPrice]]:
-    """The prices of these charges for these owners (external ids; "" for list prices)."""
+    """The prices of these charges for these owners (external ids; "" for list prices) or all."""
     rows = uow.query(
         "SELECT * FROM ("
         f"SELECT price.*, charge.external_id AS charge, coalesce({OWNER_NAME}, '') AS owner"
         f" FROM price JOIN charge ON charge.id = price.charge_id{OWNER_JOINS}"
-        " WHERE charge.external_id = ANY(:charges)) AS priced WHERE owner = ANY(:owners)",
+        " WHERE charge.external_id = ANY(:charges)) AS priced"
+        " WHERE owner = ANY(:owners) OR :every",
         charges=sorted(set(charges)),
-        owners=sorted(set(owners)),
+        owners=sorted(set(owners or ())),
+        every=owners is None,
     )
     tiers = read_tiers(uow, [cast("int", row["id"]) for row in rows])
     prices: dict[PriceKey, list[StoredPrice]] = {}
@@ -116,12 +119,12 @@ def read_used_prices(uow: UnitOfWork, price_ids: Sequence[int]) -> set[int]:
 def list_prices(uow: UnitOfWork, *, charge: str | None = None) -> list[Record]:
     """Every tier of every price, of one charge or of all, in the order of the price book.
 
-    Fields: charge, layer, owner, currency, valid_from, valid_to, model, package_size,
+    Fields: charge, layer, owner, currency, valid_from, valid_to, partial, model, package_size,
     included_quantity, from_quantity, up_to, unit_amount, flat_amount.
     """
     return uow.query(
         f"SELECT charge.external_id AS charge, price.layer, {OWNER_NAME} AS owner, price.currency,"
-        " price.valid_from, price.valid_to, price.model, price.package_size,"
+        " price.valid_from, price.valid_to, price.partial, price.model, price.package_size,"
         " price.included_quantity, tier.from_quantity, tier.up_to, tier.unit_amount,"
         " tier.flat_amount"
         f" FROM price JOIN charge ON charge.id = price.charge_id{OWNER_JOINS}"
@@ -137,7 +140,13 @@ def _stored_price(row: Record, tiers: Mapping[int, list[tuple[int, Tier]]]) -> S
     price_id = cast("int", row["id"])
     return StoredPrice(
         id=price_id,
-        key=(str(row["charge"]), str(row["layer"]), str(row["owner"]), str(row["currency"])),
+        key=(
+            str(row["charge"]),
+            str(row["layer"]),
+            str(row["owner"]),
+            str(row["currency"]),
+            bool(row["partial"]),
+        ),
         valid_from=cast("date | None", row["valid_from"]),
         valid_to=cast("date | None", row["valid_to"]),
         model=str(row["model"]),

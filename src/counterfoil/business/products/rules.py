@@ -3,9 +3,11 @@
 Set-based: one call for all rows of a write, a fixed number of queries.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from operator import attrgetter
 from typing import cast
 
 from counterfoil.business.accounts.rules import lock_layers
@@ -19,7 +21,9 @@ from counterfoil.business.products.meters import (
     find_metered_charge_problems,
 )
 from counterfoil.business.products.owners import OWNER_FIELDS, OWNER_OF, OWNERS
+from counterfoil.business.products.partials import find_misfit
 from counterfoil.business.products.queries import (
+    read_prices,
     read_tiers,
     read_used_prices,
     tier_of,
@@ -32,6 +36,7 @@ from counterfoil.business.products.tiers import (
     find_event_faults,
     find_formula_faults,
     find_model_faults,
+    find_partial_faults,
     find_tier_faults,
 )
 from counterfoil.core.money.currencies import CURRENCIES, unknown_currency
@@ -40,7 +45,7 @@ from counterfoil.core.problems import Problem
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import RecordCheck, UnitOfWork
 
-_KEY = ("charge_id", "layer", *OWNER_FIELDS)
+_KEY = ("charge_id", "layer", "partial", *OWNER_FIELDS)
 _OWNER_IDS = tuple(owner.field for owner in OWNERS if owner.entity)
 _OWNER_NAMES = tuple(owner.field for owner in OWNERS if not owner.entity)
 _PRICED = (
@@ -155,13 +160,45 @@ def check_price_tiers(
     for price_id, price in prices.items():
         ordered = sorted(tiers[price_id], key=lambda found: found[1].from_quantity)
         bands = [tier for _, tier in ordered]
-        for fault in (*find_tier_faults(bands), *_model_faults(price, bands)):
+        partial = bool(price["partial"])
+        for fault in (*find_tier_faults(bands, partial=partial), *_model_faults(price, bands)):
             if fault.place is None:
                 continue
             place = written.get(ordered[fault.place][0])
             line = None if place is None else _line(rows, place)
             problems.append(Problem(fault.code, fault.message, fault.field, line=line))
-    return problems
+    written_tiers = {
+        price_id: tuple(sorted((tier for _, tier in found), key=attrgetter("from_quantity")))
+        for price_id, found in tiers.items()
+    }
+    names = [price_id for price_id, price in prices.items() if price["partial"]]
+    return problems + _find_misfits(uow, names, written_tiers)
+
+
+def _find_misfits(
+    uow: UnitOfWork, partial: Sequence[int], tiers: Mapping[int, tuple[Tier, ...]]
+) -> list[Problem]:
+    """Those of the partial prices (ids) that fit no price they can lie over; ``tiers`` are those
+    that prices are going to have."""
+    if not partial:
+        return []
+    charges = uow.query(
+        "SELECT DISTINCT charge.external_id FROM price JOIN charge ON charge.id = price.charge_id"
+        " WHERE price.id = ANY(:prices)",
+        prices=list(partial),
+    )
+    stored = read_prices(uow, [str(row["external_id"]) for row in charges], None)
+    every = [
+        replace(price, tiers=tiers.get(price.id, price.tiers))
+        for alike in stored.values()
+        for price in alike
+    ]
+    found = (find_misfit(price, every) for price in every if price.id in partial)
+    return [
+        Problem("conflicting_layers", message, "from_quantity")
+        for message in found
+        if message is not None
+    ]
 
 
 def used_price_problem(field: str, line: int | None) -> Problem:
@@ -202,6 +239,7 @@ def _find_price_problems(row: Record, line: int | None) -> list[Problem]:
         Problem(fault.code, fault.message, fault.field, line=line)
         for fault in (
             *_model_faults(row, ()),
+            *find_partial_faults(row),
             *find_formula_faults(str(row["model"]), cast("str | None", row["formula"])),
             *find_event_faults(str(row["model"]), row),
         )
@@ -218,6 +256,7 @@ def _model_faults(price: Record, tiers: Sequence[Tier]) -> list[TierFault]:
         cast("Decimal | None", price["package_size"]),
         cast("Decimal", price["included_quantity"]),
         tiers,
+        partial=bool(price["partial"]),
     )
 
 

@@ -16,6 +16,7 @@ ONE_TIER = {
 """Models with one tier, and what they are with several."""
 WITHOUT_UNIT_AMOUNT = ("flat", "stairstep")
 """Models whose amounts are flat amounts."""
+TIERS_ONLY = "a partial price sets tiers only; this comes from the price it lies over"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,11 @@ class TierFault:
     place: int | None = None
 
 
-def find_tier_faults(tiers: Sequence[Tier]) -> list[TierFault]:
-    """Faults of the bands, taken in the order given; whether the last is open is not asked."""
+def find_tier_faults(tiers: Sequence[Tier], *, partial: bool = False) -> list[TierFault]:
+    """Faults of the bands, taken in the order given; whether the last is open is not asked.
+
+    Those of a ``partial`` price need not lie side by side: what lies between is set elsewhere.
+    """
     faults: list[TierFault] = []
     reached: Decimal | None = ZERO
     for place, tier in enumerate(tiers):
@@ -56,7 +60,7 @@ def find_tier_faults(tiers: Sequence[Tier]) -> list[TierFault]:
         elif tier.from_quantity < reached:
             message = f"begins at {tier.from_quantity}, the tier before reaches {reached}"
             faults.append(TierFault("overlapping_tiers", message, "from_quantity", place))
-        elif tier.from_quantity > reached:
+        elif tier.from_quantity > reached and not partial:
             message = f"begins at {tier.from_quantity}, nothing covers the range from {reached}"
             faults.append(TierFault("tier_gap", message, "from_quantity", place))
         reached = tier.up_to
@@ -64,10 +68,28 @@ def find_tier_faults(tiers: Sequence[Tier]) -> list[TierFault]:
 
 
 def find_model_faults(
-    model: str, package_size: Decimal | None, included_quantity: Decimal, tiers: Sequence[Tier]
+    model: str,
+    package_size: Decimal | None,
+    included_quantity: Decimal,
+    tiers: Sequence[Tier],
+    *,
+    partial: bool = False,
 ) -> list[TierFault]:
-    """Faults of the price and its tiers together, for the pricing model."""
+    """Faults of the price and its tiers together, for the pricing model.
+
+    What a ``partial`` price does not set comes from the price it lies over.
+    """
     faults: list[TierFault] = []
+    if partial:
+        field = "included_quantity"
+        if package_size is not None:
+            faults.append(TierFault("unexpected_package_size", TIERS_ONLY, "package_size"))
+        if included_quantity != ZERO:
+            faults.append(TierFault("unexpected_included_quantity", TIERS_ONLY, field))
+        if model == "formula":
+            message = "a partial price sets tiers, and a price that is a formula has none"
+            faults.append(TierFault("unexpected_formula", message, "model"))
+        return faults + _amount_of_model_faults(model, tiers)
     if model == "package" and package_size is None:
         message = "a package price needs a package_size above 0"
         faults.append(TierFault("missing_package_size", message, "package_size"))
@@ -95,6 +117,12 @@ def _find_tiers_of_model_faults(model: str, tiers: Sequence[Tier]) -> list[TierF
     if model in ONE_TIER and len(tiers) > 1:
         message = f"a {model} price has one tier; with several it is {ONE_TIER[model]}"
         faults.append(TierFault("several_tiers", message, "", 1))
+    return faults + _amount_of_model_faults(model, tiers)
+
+
+def _amount_of_model_faults(model: str, tiers: Sequence[Tier]) -> list[TierFault]:
+    """Unit amounts that the pricing model does not have."""
+    faults: list[TierFault] = []
     if model in WITHOUT_UNIT_AMOUNT:
         message = f"a {model} price has no unit amount"
         faults.extend(
@@ -140,6 +168,17 @@ def find_event_faults(model: str, price: Mapping[str, Any]) -> list[TierFault]:
         message = below_minimum(most, least)
         return [TierFault("below_minimum", message, "event_amount_maximum")]
     return []
+
+
+def find_partial_faults(price: Mapping[str, Any]) -> list[TierFault]:
+    """What a partial price says beside its tiers; ``price`` has partial, the ``EVENT_TERMS`` and
+    the bounds of a cycle."""
+    fields = ("minimum_amount", "maximum_amount", *EVENT_TERMS)
+    return [
+        TierFault("unexpected_bound", TIERS_ONLY, name)
+        for name in fields
+        if price["partial"] and price[name]
+    ]
 
 
 def find_last_tier_faults(tiers: Sequence[Tier]) -> list[TierFault]:

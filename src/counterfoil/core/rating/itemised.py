@@ -3,7 +3,7 @@
 The same tier statements as for a whole charge, run with one position per event.
 """
 
-from counterfoil.core.rating.prices import TERMS_TIER
+from counterfoil.core.rating.prices import LAID_TIER
 from counterfoil.core.rating.quantities import EVENT_COUNTS, EventSource, with_priced_units
 from counterfoil.core.rating.relations import QUANTITY, Statement
 from counterfoil.core.rating.tiers import tier_steps
@@ -11,7 +11,7 @@ from counterfoil.core.rating.tiers import tier_steps
 _RUNNING = f"""
 WITH counted AS (
     SELECT e.item_id AS charge_id, u.*, {EVENT_COUNTS} AS counts, e.aggregation, e.unit_size,
-           e.price_id, e.quantity_before AS base, e.begun
+           e.price_id, e.terms_id, e.quantity_before AS base, e.begun
     FROM {{events}}
 )
 SELECT *, row_number() OVER (ORDER BY charge_id, time, source, event_id) AS event_no,
@@ -35,7 +35,7 @@ SELECT event_no AS position_id, event_no AS item_id, 1 AS epoch_no, 0 AS cell_no
 FROM event WINDOW in_charge AS (PARTITION BY charge_id ORDER BY event_no)
 """
 
-_EPOCH = "SELECT event_no AS item_id, 1 AS epoch_no, price_id, price_id AS terms_id FROM event"
+_EPOCH = "SELECT event_no AS item_id, 1 AS epoch_no, price_id, terms_id FROM event"
 
 _ITEMISED = f"""
 SELECT e.event_no, e.charge_id AS rated_charge_id, e.source, e.event_id, e.time, e.batch_id,
@@ -51,16 +51,17 @@ JOIN priced c ON c.position_id = e.event_no
 def itemised(source: EventSource) -> tuple[Statement, ...]:
     """Make ``itemised``, one row per event, charge by charge in order of time.
 
-    Needs what ``source`` reads (``usage`` as EVENT says), ``price``, ``price_tier`` and a
-    ``usage_epoch`` with one row per rated charge (item_id) that also has aggregation, unit_size,
-    price_id, quantity_before and begun (something of the cycle was priced before).
+    Needs what ``source`` reads (``usage`` as EVENT says), ``price``, ``price_tier``, ``terms`` (see
+    core.rating.prices.laid_over) and a ``usage_epoch`` with one row per rated charge (item_id) that
+    also has aggregation, unit_size, price_id, terms_id, quantity_before and begun (something of
+    the cycle was priced before).
     """
     running = with_priced_units(_RUNNING.format(events=source.events_in_epochs))
     return (
         Statement("event", _EVENT.format(running=running)),
         Statement("position", _POSITION),
         Statement("price_epoch", _EPOCH),
-        TERMS_TIER,
+        LAID_TIER,
         *tier_steps(),
         Statement("itemised", _ITEMISED),
     )

@@ -7,7 +7,7 @@ last event bears the difference, because no event has a share of it.
 
 from counterfoil.core.money.exact_sql import decimal15, half_up, raw
 from counterfoil.core.rating.meters import LOCAL_DAY, SIGNED
-from counterfoil.core.rating.prices import TERMS_TIER
+from counterfoil.core.rating.prices import LAID_TIER
 from counterfoil.core.rating.quantities import EventSource, with_priced_units
 from counterfoil.core.rating.relations import QUANTITY, Statement
 from counterfoil.core.rating.tiers import tier_steps
@@ -175,8 +175,9 @@ FROM event e LEFT JOIN event_amount a USING (event_no)
 def itemised_meters(source: EventSource) -> tuple[Statement, ...]:
     """Make ``itemised``, one row per event, charge by charge in order of time.
 
-    Needs ``price``, ``price_tier``, what ``source`` reads, and a ``usage_epoch`` with one row per
-    rated charge (item_id): the columns of core.rating.quantities.usage_epoch for items priced
+    Needs ``price``, ``price_tier``, ``terms``, what ``source`` reads, and a ``usage_epoch`` with
+    one row per rated charge (item_id): the columns of core.rating.quantities.usage_epoch for items
+    priced
     anew, and unit_rounding, price_id, epoch_start, epoch_end, cycle_days and first (the epoch is
     the item's first).
     """
@@ -187,7 +188,7 @@ def itemised_meters(source: EventSource) -> tuple[Statement, ...]:
         Statement("event", _LISTED),
         Statement("position", _POSITION),
         Statement("price_epoch", _EPOCH),
-        TERMS_TIER,
+        LAID_TIER,
         *tier_steps(detailed=True, stood=True),
         Statement("event_amount", _AMOUNT),
         Statement("itemised", _ITEMISED),

@@ -86,13 +86,15 @@ PRICE = Relation(
         "model": "VARCHAR",
         "package_size": "DECIMAL(28,6)",
         "included_quantity": QUANTITY,
+        "partial": "BOOLEAN",
         "event_amount": AMOUNT,
         "event_amount_minimum": AMOUNT,
         "event_amount_maximum": AMOUNT,
         "free_events": "BIGINT",
     },
     "Prices of all layers. owner_id is what the price belongs to, by its layer: a price region, "
-    "pricing template, account, site, contact, contract or subscription; 0 in the list.",
+    "pricing template, account, site, contact, contract or subscription; 0 in the list. A partial "
+    "price sets some tiers only, all else comes from the most specific whole price below it.",
 )
 
 PRICE_TIER = Relation(
@@ -163,13 +165,15 @@ BILLED_USAGE = Relation(
         "service_end": "DATE",
         "price_id": "BIGINT",
         "layer": "VARCHAR",
+        "partial_ids": "BIGINT[]",
         "quantity": QUANTITY,
         "exact_amount": QUANTITY,
         "list_amount": QUANTITY,
         "amount": "DECIMAL(20,4)",
     },
     "What earlier invoices billed of the same cycle, for items of late usage: priced units, "
-    "amounts before and after rounding, and the price each stretch of service was billed at.",
+    "amounts before and after rounding, and the price each stretch of service was billed at, with "
+    "the partial prices laid over it, the most specific first.",
 )
 
 ALLOWANCE = Relation(

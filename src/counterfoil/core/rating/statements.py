@@ -18,12 +18,12 @@ from counterfoil.core.rating.formula_prices import (
     unmet_prices,
 )
 from counterfoil.core.rating.meters import anew_items, anew_positions
-from counterfoil.core.rating.prices import PRICE_EPOCHS, price_epochs
+from counterfoil.core.rating.prices import price_epochs
 from counterfoil.core.rating.quantities import EventSource, metered, position, usage_epoch
 from counterfoil.core.rating.relations import Statement
 from counterfoil.core.rating.tiers import UNCOVERED, tier_steps
 
-__all__ = ["PRICE_EPOCHS", "Needs", "price_statements", "rating_statements"]
+__all__ = ["Needs", "price_statements", "rating_statements"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,8 @@ class Needs:
     the items by event round their units. ``attributes``: names of the attributes of usage events
     that filters and properties look at. ``aggregations`` and ``stood``: those of the items that are
     priced anew as a whole, in full and by the days that units stood. ``formulas`` are those of
-    the charges and their prices: their values are in ``formula_input``.
+    the charges and their prices: their values are in ``formula_input``. ``partials``: some prices
+    are partial.
     """
 
     by_event: bool = False
@@ -45,6 +46,7 @@ class Needs:
     aggregations: tuple[str, ...] = ()
     stood: tuple[str, ...] = ()
     formulas: Formulas = NO_FORMULAS
+    partials: bool = False
 
     @property
     def anew(self) -> bool:
@@ -52,15 +54,16 @@ class Needs:
         return bool(self.aggregations or self.stood)
 
 
-def price_statements(formulas: Formulas) -> tuple[Statement, ...]:
-    """Make ``price_epoch`` and ``terms_tier``, see core.rating.prices."""
-    if not formulas.at(PRICE_CONDITION):
-        return PRICE_EPOCHS
-    return unmet_prices(formulas), *price_epochs(conditional=True)
+def price_statements(needs: Needs) -> tuple[Statement, ...]:
+    """Make ``price_epoch``, ``terms_tier`` and ``conflicting``, see core.rating.prices."""
+    if not needs.formulas.at(PRICE_CONDITION):
+        return price_epochs(partials=needs.partials)
+    epochs = price_epochs(partials=needs.partials, conditional=True)
+    return unmet_prices(needs.formulas), *epochs
 
 
 def rating_statements(needs: Needs) -> tuple[Statement, ...]:
-    """Run after ``PRICE_EPOCHS`` and once ``midnight`` holds the days the usage epochs need.
+    """Run after ``price_statements`` and once ``midnight`` holds the days the usage epochs need.
 
     Make ``rated`` and ``priced_epoch`` (see core.rating.charges), and ``uncovered`` (see
     core.rating.tiers), whose items are missing or wrong in ``rated``.

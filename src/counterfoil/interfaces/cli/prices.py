@@ -26,8 +26,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in place of a t
 File = Annotated[Path, typer.Argument(help="A price book in YAML, see docs/price-books.md.")]
 
 LISTED = (
-    *("charge", "layer", "owner", "currency", "valid_from", "valid_to", "model", "package_size"),
-    *("included_quantity", "from_quantity", "up_to", "unit_amount", "flat_amount"),
+    *("charge", "layer", "owner", "currency", "valid_from", "valid_to", "partial", "model"),
+    *("package_size", "included_quantity", "from_quantity", "up_to", "unit_amount", "flat_amount"),
 )
 COUNTED = (
     *("products", "meters", "rate_plans", "charges", "price_regions", "pricing_templates"),
@@ -114,7 +114,9 @@ def explain(
         _print_explanation(explanation)
 
 
-LAYER_COLUMNS = ("layer", "owner", "price_id", "model", "valid_from", "valid_to", "verdict")
+LAYER_COLUMNS = (
+    *("layer", "owner", "price_id", "model", "partial", "valid_from", "valid_to", "verdict"),
+)
 TIER_COLUMNS = ("from_quantity", "up_to", "unit_amount", "flat_amount", "price_id")
 
 
