@@ -16,6 +16,8 @@ def applied_sentences(rated: Record) -> tuple[str, ...]:
         return _prepaid(rated, facts)
     if rated["commitment_id"] is not None:
         return _commitment(rated, facts)
+    if rated["kind"] == "discount" and facts["kind"] == "adjusted":
+        return _adjusted_discount(rated, facts)
     if rated["kind"] == "discount":
         return _discount(rated, facts)
     return _bound(rated, facts)
@@ -55,6 +57,19 @@ def _discount(rated: Record, facts: Record) -> tuple[str, ...]:
         (
             f"The line it applies to, rated charge {rated['applies_to_id']}, came to "
             f"{_money(rated, facts['line'])} before; its share is {_money(rated, facts['taken'])}."
+        ),
+    )
+
+
+def _adjusted_discount(rated: Record, facts: Record) -> tuple[str, ...]:
+    return (
+        (
+            f"The cycle was rated again: {_money(rated, facts['rated'])} in place of "
+            f"{_money(rated, facts['billed'])}."
+        ),
+        (
+            f"So its share of the discount is {_money(rated, facts['now'])} in place of "
+            f"{_money(rated, facts['before'])}."
         ),
     )
 

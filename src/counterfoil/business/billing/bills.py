@@ -160,23 +160,20 @@ SELECT b.item_id, i.billed_account_id, i.account_id, i.root_id, i.account_name, 
 FROM bounded b JOIN due_item i USING (item_id)
 """
 
-# What changes another row follows it. ``row_no`` counts in the order of the invoice.
 _CHARGED = """
-WITH charged AS ({rows}), placed AS (
-    SELECT c.*, c.kind IN ('minimum', 'maximum') AS bounds,
-           row_number() OVER (ORDER BY c.billed_account_id, c.account_name,
-               c.site_name NULLS FIRST, c.product_name, c.charge_name, c.subscription_id,
-               c.service_start, c.kind, c.subscription_charge_id) AS row_no
-    FROM charged c WHERE c.billed_account_id NOT IN (SELECT account_id FROM problem)
-)
-SELECT p.* EXCLUDE (bounds), b.row_no AS applies_to_row, 0 AS section,
+SELECT c.*, row_number() OVER () AS row_no, NULL::BIGINT AS applies_to_row, 0 AS section,
        NULL::BIGINT AS commitment_id, NULL::BIGINT AS subject_id,
        NULL::BIGINT AS prepaid_grant_id, NULL::BIGINT AS commitment_part,
        NULL::BIGINT AS adjustment_no, NULL::VARCHAR AS corrects
-FROM placed p
-LEFT JOIN (SELECT item_id, max(row_no) AS row_no FROM placed
-           WHERE NOT bounds AND item_id IS NOT NULL GROUP BY item_id) b
-  ON b.item_id = p.item_id AND p.bounds
+FROM ({rows}) c
+WHERE c.billed_account_id NOT IN (SELECT account_id FROM problem)
+"""
+
+_BOUNDS_APPLY = """
+UPDATE charged SET applies_to_row = b.row_no
+FROM (SELECT item_id, arg_max(row_no, service_start) AS row_no FROM charged
+      WHERE kind IN ('one_time', 'recurring', 'usage') GROUP BY item_id) b
+WHERE b.item_id = charged.item_id AND charged.kind IN ('minimum', 'maximum')
 """
 
 _BILLED_BOUND = """
@@ -185,18 +182,24 @@ FROM due_item i JOIN billed_charge b USING (subscription_charge_id, cycle_start)
 WHERE i.late AND b.kind IN ('minimum', 'maximum') GROUP BY i.item_id, b.kind
 """
 
+# What changes another row follows it. Sorted without the columns that only go along: twice as fast.
 _NUMBERED = """
-SELECT c.*, coalesce(c.commitment_part, coalesce(p.parts, 0)
-           + row_number() OVER (PARTITION BY c.subscription_charge_id, c.cycle_start,
-                                c.service_start ORDER BY c.applies_to_row NULLS FIRST, c.kind,
-                                c.reverses_id, c.row_no) - 1) AS part,
-       row_number() OVER (ORDER BY c.billed_account_id, coalesce(c.section, 0) = 2, c.account_name,
-           coalesce(c.section, 0), c.site_name NULLS FIRST, c.product_name,
-           coalesce(b.charge_name, c.charge_name), c.subscription_id, c.service_start,
-           coalesce(b.kind, c.kind), c.subscription_charge_id,
-           coalesce(c.applies_to_row, c.row_no), c.row_no) AS charge_no
+WITH place AS (
+    SELECT c.rowid AS place_id,
+           row_number() OVER (PARTITION BY c.subscription_charge_id, c.cycle_start, c.service_start
+               ORDER BY c.applies_to_row NULLS FIRST, c.kind, c.reverses_id, c.row_no) AS nth,
+           row_number() OVER (ORDER BY c.billed_account_id, coalesce(c.section, 0) = 2,
+               c.account_name, coalesce(c.section, 0), c.site_name NULLS FIRST, c.product_name,
+               coalesce(b.charge_name, c.charge_name), c.subscription_id, c.service_start,
+               coalesce(b.kind, c.kind), c.subscription_charge_id, c.reverses_id,
+               coalesce(c.applies_to_row, c.row_no), c.row_no) AS charge_no
+    FROM charged c
+    LEFT JOIN (SELECT row_no, charge_name, kind FROM charged) b ON b.row_no = c.applies_to_row
+    WHERE c.billed_account_id NOT IN (SELECT account_id FROM problem)
+)
+SELECT c.*, coalesce(c.commitment_part, coalesce(p.parts, 0) + l.nth - 1) AS part, l.charge_no
 FROM charged c
-LEFT JOIN charged b ON b.row_no = c.applies_to_row
+JOIN place l ON l.place_id = c.rowid
 LEFT JOIN (SELECT subscription_charge_id, cycle_start, count(*) AS parts FROM earlier_charge
            GROUP BY ALL) p
   ON p.subscription_charge_id = c.subscription_charge_id AND p.cycle_start = c.cycle_start
@@ -428,6 +431,8 @@ def make_charged(
             engine.run(statement.create)
         rows.append(_BOUNDED_ROWS)
     engine.run(f"CREATE TABLE charged AS {_CHARGED.format(rows=' UNION ALL '.join(rows))}")
+    if len(rows) > 2:
+        engine.run(_BOUNDS_APPLY)
 
 
 def _has_bounds(engine: Engine) -> bool:

@@ -122,7 +122,7 @@ def load_discounts(
             "SELECT id FROM discount WHERE (audience = 'everyone' OR id = ANY(:held))"
             " AND (maximum_uses IS NOT NULL OR audience = 'holders'"
             " AND (holder_uses IS NOT NULL OR holder_maximum IS NOT NULL))"
-            " ORDER BY id FOR UPDATE",
+            " ORDER BY id FOR NO KEY UPDATE",
             held=held,
         )
     discount = uow.read_arrow(_DISCOUNTS, held=held)
@@ -250,6 +250,6 @@ def load_grants(uow: UnitOfWork, accounts: Sequence[int], day: date, *, lock: bo
 def lock_grants(uow: UnitOfWork, grants: Sequence[int]) -> None:
     """Lock grants until the unit of work ends; whoever reads their balance next reads it right."""
     uow.query(
-        "SELECT id FROM prepaid_grant WHERE id = ANY(:ids) ORDER BY id FOR UPDATE",
+        "SELECT id FROM prepaid_grant WHERE id = ANY(:ids) ORDER BY id FOR NO KEY UPDATE",
         ids=sorted(set(grants)),
     )

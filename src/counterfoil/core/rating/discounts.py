@@ -135,6 +135,7 @@ volume AS (
     GROUP BY discount_id, basis_id
 ), lined AS (
     SELECT l.row_no, l.discount_id, l.holder_id, l.billed_account_id, d.kind, c.minor_digits,
+           c.subscription_charge_id, c.service_start,
            {raw("n.net", 4)} AS net, v.amount AS volume,
            CASE d.kind WHEN 'volume' THEN coalesce({_VOLUME}, 0)
                        ELSE coalesce(f.percent, d.percent) END AS percent,
@@ -227,7 +228,8 @@ divided AS (
            (part % whole + whole) % whole AS lost
     FROM divided
 ), share AS (
-    SELECT *, floor_minor + CASE WHEN row_number() OVER (unit ORDER BY lost DESC, row_no)
+    SELECT *, floor_minor + CASE WHEN row_number() OVER (unit ORDER BY lost DESC,
+                   subscription_charge_id, service_start, row_no)
                <= minor - sum(floor_minor) OVER unit THEN 1 ELSE 0 END AS share_minor
     FROM floored WINDOW unit AS (PARTITION BY discount_id, holder_id, billed_account_id)
 ), taken AS (
