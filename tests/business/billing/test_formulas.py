@@ -8,6 +8,7 @@ from tests.business.billing.conftest import NOW, Company
 
 from counterfoil.bootstrap import Organisation
 from counterfoil.business.billing import commands
+from counterfoil.business.billing.current import current_charges
 from counterfoil.business.billing.explanation import explain_line
 from counterfoil.business.billing.queries import preview_invoice
 
@@ -416,6 +417,41 @@ def test_the_quantity_that_is_priced_is_a_formula(organisation: Organisation) ->
         "The quantity is greatest(quantity - 10 * quantity('seat', 'subscription'), 5): "
         "greatest(20 - 10 * 1, 5) = 10 minutes, of which 5 minutes is the quantity before."
     ) in sentences
+
+
+def test_events_add_up_to_what_formulas_made_of_them(organisation: Organisation) -> None:
+    company = Company(organisation)
+    company.load_prices(QUANTITIES + LATE)
+    company.open_account("ACME")
+    one = company.subscribe("S1", "ACME", "mixed", JANUARY, quantities={"seat": 1})
+    hd = company.subscribe("H1", "ACME", "hd", JANUARY)
+    company.use(one, ("a", on(1, 3), "12"), ("b", on(1, 20), "8"))
+    company.use(hd, ("c", on(1, 4), "900"), ("d", on(1, 5), "100.5"))
+    company.bill(FEBRUARY)
+    told = {}
+    with company.database.transaction(now=NOW) as uow:
+        for row in uow.query("SELECT id FROM invoice_line WHERE unit = 'minute' ORDER BY position"):
+            line = explain_line(uow, company.store, row["id"])
+            events = [(each["event_id"], each["exact_amount"].normalize()) for each in line.events]
+            assert sum(amount for _, amount in events) == line.rated_charge["exact_amount"]
+            told[line.line["description"], line.line["service_start"]] = events
+    assert told == {
+        ("HD minutes", JANUARY): [("c", Decimal(36)), ("d", Decimal("4.02"))],
+        ("Minutes", JANUARY): [("a", Decimal("0.5"))],
+        ("Minutes", date(2024, 1, 16)): [("b", Decimal(1))],
+    }
+
+
+def test_current_charges_follow_formulas(organisation: Organisation) -> None:
+    company = Company(organisation)
+    company.load_prices(QUANTITIES + LATE)
+    company.open_account("ACME")
+    hd = company.subscribe("H1", "ACME", "hd", JANUARY)
+    company.use(hd, ("c", on(1, 4), "1000.5"))
+    found = current_charges(
+        company.database, company.store, "ACME", now=datetime(2024, 1, 5, 12, tzinfo=UTC)
+    )
+    assert [each.amount for each in found.charges] == [Decimal("40.02")]
 
 
 def test_what_is_late_is_priced_as_if_it_had_come_in_time(organisation: Organisation) -> None:

@@ -164,7 +164,8 @@ def rate_by_levels(
     results: Sequence[str],
     rate: Callable[[Formulas], None],
 ) -> None:
-    """Rate ``charge_item`` level by level and make ``results`` of all levels together.
+    """Rate ``charge_item`` level by level and make ``results``, and ``usage_epoch``, of all levels
+    together.
 
     ``rate`` makes them of the items of one level, with its formulas. Each level has a schema of its
     own, in which it finds its own relations before those of the others.
@@ -178,7 +179,10 @@ def rate_by_levels(
     engine.register("known_midnight", midnight_relation(edges))
     levels = levels_of(formulas, charges, engine.rows(_TOGETHER))
     formulas = with_filtered_usage(engine, formulas)
+    engine.run("CREATE TABLE charge_level (charge_id BIGINT, level BIGINT)")
     for level, of_level in enumerate(levels.charges):
+        rows = ", ".join(f"({charge}, {level})" for charge in of_level)
+        engine.run(f"INSERT INTO main.charge_level VALUES {rows}")
         engine.run(f"CREATE SCHEMA level_{level}; SET search_path = 'level_{level},main'")
         _rate_level(engine, formulas.of_charges(of_level), of_level, rate)
     if levels.stuck:
@@ -189,11 +193,23 @@ def rate_by_levels(
         )
     engine.run("SET search_path = 'main'")
     engine.unregister("charge_item")
-    for name in results:
+    for name in (*results, "usage_epoch"):
         parts = " UNION ALL BY NAME ".join(
             f"SELECT * FROM level_{level}.{name}" for level in range(len(levels.charges))
         )
         engine.run(f"CREATE TABLE main.{name} AS {parts}")
+
+
+def look_at_level(engine: Engine, subscription_charge: int) -> None:
+    """After a rating, find the relations that were made on the way for this subscription charge,
+    where there are levels."""
+    if not engine.rows("SELECT 1 FROM duckdb_tables() WHERE table_name = 'charge_level'"):
+        return
+    (level,) = engine.row(
+        "SELECT level FROM charge_level JOIN every_item USING (charge_id) "
+        f"WHERE subscription_charge_id = {int(subscription_charge)}"
+    )
+    engine.run(f"SET search_path = 'level_{level},main'")
 
 
 def _rate_level(

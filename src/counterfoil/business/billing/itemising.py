@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from counterfoil.business.billing.formula_events import StoredFormulas
 from counterfoil.business.billing.loading import load_meter_filters
 from counterfoil.business.billing.price_layers import billed_prices
 from counterfoil.business.billing.relations import (
@@ -29,7 +30,8 @@ from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 # Late usage is itemised together with what its service period was billed for before.
 _ITEMISABLE = """
-SELECT r.id AS item_id, s.id AS subscription_id, c.meter_id, m.aggregation,
+SELECT r.id AS item_id, sc.charge_id AS rated_charge_of, s.id AS subscription_id, c.meter_id,
+       m.aggregation,
        coalesce(c.event_minimum, 0)::numeric(38,15) AS event_minimum,
        coalesce(c.event_increment, CAST(:smallest AS numeric))::numeric(38,15) AS event_increment,
        c.unit_size, c.unit_rounding, m.property, m.percentile, m.carried_over,
@@ -114,16 +116,21 @@ def itemise_usage(uow: UnitOfWork, store: UsageStore, rated_charges: Sequence[in
         anew = {
             row[0] for row in engine.rows(f"SELECT item_id FROM charge_item WHERE {PRICED_ANEW}")
         }
+    stored = StoredFormulas(uow, rated_charges)
+    anew.update(stored.rated_charges)
     is_anew = pc.is_in(charges.column("item_id"), value_set=pa.array(sorted(anew), pa.int64()))
-    plain = _itemise(uow, store, charges.filter(pc.invert(is_anew)), whole=False)
+    plain = _itemise(uow, store, charges.filter(pc.invert(is_anew)), None)
     if not anew:
         return plain
-    whole = _itemise(uow, store, charges.filter(is_anew), whole=True)
+    whole = _itemise(uow, store, charges.filter(is_anew), stored)
     return pa.concat_tables([plain, whole.cast(plain.schema)])
 
 
-def _itemise(uow: UnitOfWork, store: UsageStore, charges: pa.Table, *, whole: bool) -> pa.Table:
-    """The events of charges that are all read as a ``whole``, or none."""
+def _itemise(
+    uow: UnitOfWork, store: UsageStore, charges: pa.Table, whole: StoredFormulas | None
+) -> pa.Table:
+    """The events of charges that are all read as a ``whole``, with the formulas they were priced
+    with, or none."""
     rows = charges.select([*_DAYS, "time_zone", "root_id"]).to_pylist()
     midnights = midnight_relation({(row["time_zone"], row[day]) for row in rows for day in _DAYS})
     buckets = sorted({row["root_id"] % BUCKETS for row in rows})
@@ -140,14 +147,18 @@ def _itemise(uow: UnitOfWork, store: UsageStore, charges: pa.Table, *, whole: bo
         engine.register("midnight", midnights)
         engine.register("price", uow.read_arrow(_BILLED_PRICES, ids=prices))
         engine.register("price_tier", uow.read_arrow(_BILLED_TIERS, ids=prices))
-        engine.run(f"CREATE TABLE usage_epoch AS {_READ_EPOCH if whole else _USAGE_EPOCH}")
-        _run(engine, whole=whole)
+        engine.run(f"CREATE TABLE usage_epoch AS {_USAGE_EPOCH if whole is None else _READ_EPOCH}")
+        _run(engine, whole)
         return engine.arrow("SELECT * EXCLUDE (event_no) FROM itemised ORDER BY event_no")
 
 
-def _run(engine: Engine, *, whole: bool) -> None:
+def _run(engine: Engine, whole: StoredFormulas | None) -> None:
     names = tuple(name for (name,) in engine.rows(ATTRIBUTES))
     source = EventSource(attributes=bool(names))
-    statements = itemised_meters(source) if whole else itemised(source)
+    statements = itemised(source)
+    if whole is not None:
+        statements = itemised_meters(source, whole.formulas)
     for statement in (*attribute_statements(names, keep=True), *statements):
         engine.run(statement.create)
+        if whole is not None and whole.formulas.placed and statement.name == "event":
+            whole.register(engine)

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pyarrow as pa
 
+from counterfoil.business.billing.formula_levels import look_at_level
 from counterfoil.business.billing.rating import find_needs
 from counterfoil.business.billing.window import Window, rate_window
 from counterfoil.business.usage.store import UsageStore
@@ -63,5 +64,6 @@ def pooled_events(
             items=item,
             as_billed=True,
         )
+        look_at_level(engine, rated_charge["subscription_charge_id"])
         source = EventSource(attributes=bool(find_needs(engine).attributes))
         return engine.arrow(_EVENTS.format(events=source.events_in_epochs))

@@ -6,6 +6,13 @@ last event bears the difference, because no event has a share of it.
 """
 
 from counterfoil.core.money.exact_sql import decimal15, half_up, raw
+from counterfoil.core.rating.formula_prices import (
+    NO_FORMULAS,
+    QUANTITY_FORMULA,
+    Formulas,
+    formula_quantities,
+    formula_steps,
+)
 from counterfoil.core.rating.meters import LOCAL_DAY, SIGNED
 from counterfoil.core.rating.prices import LAID_TIER
 from counterfoil.core.rating.quantities import EventSource, with_priced_units
@@ -166,30 +173,35 @@ FROM difference GROUP BY event_no
 _ITEMISED = f"""
 SELECT e.event_no, e.charge_id AS rated_charge_id, e.source, e.event_id, e.time, e.batch_id,
        e.line, e.attributes, e.quantity,
-       CAST(e.level - e.level_before AS {QUANTITY}) AS billed_quantity,
+       CAST(p.quantity_after - p.quantity_before AS {QUANTITY}) AS billed_quantity,
        coalesce(a.exact_amount, 0) AS exact_amount, coalesce(a.list_amount, 0) AS list_amount
-FROM event e LEFT JOIN event_amount a USING (event_no)
+FROM event e JOIN position p ON p.position_id = e.event_no
+LEFT JOIN event_amount a USING (event_no)
 """
 
 
-def itemised_meters(source: EventSource) -> tuple[Statement, ...]:
+def itemised_meters(source: EventSource, formulas: Formulas = NO_FORMULAS) -> tuple[Statement, ...]:
     """Make ``itemised``, one row per event, charge by charge in order of time.
 
     Needs ``price``, ``price_tier``, ``terms``, what ``source`` reads, and a ``usage_epoch`` with
     one row per rated charge (item_id): the columns of core.rating.quantities.usage_epoch for items
     priced
     anew, and unit_rounding, price_id, epoch_start, epoch_end, cycle_days and first (the epoch is
-    the item's first).
+    the item's first). With ``formulas``, once ``event`` is made, ``formula_input`` and
+    ``charge_item`` of the events as well.
     """
+    quantities = bool(formulas.at(QUANTITY_FORMULA))
     return (
         Statement("moved", _moved(source)),
         Statement("read_event", _READ),
         Statement("event_percentile", _PERCENTILE),
         Statement("event", _LISTED),
-        Statement("position", _POSITION),
         Statement("price_epoch", _EPOCH),
+        Statement("counted_position" if quantities else "position", _POSITION),
+        *(formula_quantities(formulas, detailed=True, stood=True) if quantities else ()),
         LAID_TIER,
-        *tier_steps(detailed=True, stood=True),
+        *(formula_steps(formulas, detailed=True, stood=True) if formulas.placed else ()),
+        *tier_steps(detailed=True, stood=True, formulas=bool(formulas.placed)),
         Statement("event_amount", _AMOUNT),
         Statement("itemised", _ITEMISED),
     )
