@@ -32,6 +32,7 @@ class Price:
     included: Fraction
     tiers: tuple[Tier, ...]
     partial: bool = False
+    formula: Callable[[Fraction], Fraction] | None = None
 
     def holds_on(self, day: date) -> bool:
         return (self.valid_from is None or self.valid_from <= day) and (
@@ -115,6 +116,8 @@ def laid_over(price: Price, partial: Price) -> Price:
 
 def cost(price: Price, quantity: Fraction, *, included: bool = True) -> Fraction:
     """G(Q): what a cycle's total quantity costs."""
+    if price.formula is not None:
+        return Fraction(half_up(price.formula(quantity), 15))
     units = max(quantity - (price.included if included else 0), Fraction(0))
     if price.package_size is not None:
         units = Fraction(-(-units // price.package_size))

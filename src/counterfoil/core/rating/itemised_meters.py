@@ -185,9 +185,8 @@ def itemised_meters(source: EventSource, formulas: Formulas = NO_FORMULAS) -> tu
 
     Needs ``price``, ``price_tier``, ``terms``, what ``source`` reads, and a ``usage_epoch`` with
     one row per rated charge (item_id): the columns of core.rating.quantities.usage_epoch for items
-    priced
-    anew, and unit_rounding, price_id, epoch_start, epoch_end, cycle_days and first (the epoch is
-    the item's first). With ``formulas``, once ``event`` is made, ``formula_input`` and
+    priced anew, and unit_rounding, price_id, epoch_start, epoch_end, cycle_days and first (the
+    epoch is the item's first). With ``formulas``, once ``event`` is made, ``formula_input`` and
     ``charge_item`` of the events as well.
     """
     quantities = bool(formulas.at(QUANTITY_FORMULA))
