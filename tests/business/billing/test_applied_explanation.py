@@ -18,6 +18,7 @@ def rated(kind: str, amount: str, facts: dict[str, Any], **more: object) -> dict
         "days": 31,
         "cycle_days": 31,
         "steps": [facts],
+        "formulas": None,
         **more,
     }
 
