@@ -204,7 +204,14 @@ ENDPOINTS = (
         examples={JSON: {"billing_date": "2026-02-01"}},
         answers={JSON: {"type": "object"}},
         makes=(
-            *("bill_run", "billing_problem", "invoice", "rated_charge", "invoice_line"),
+            *(
+                "bill_run",
+                "billing_problem",
+                "invoice",
+                "rated_charge",
+                "rated_charge_partial",
+                "invoice_line",
+            ),
             *("allowance_draw", "outgoing_event"),
         ),
     ),
