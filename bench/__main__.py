@@ -18,6 +18,7 @@ from rich.table import Table
 
 from bench.billing import BillingResult, measure_billing
 from bench.company import EVENTS_PER_ACCOUNT
+from bench.current import measure_current
 from bench.ingest import measure_file, measure_http
 from bench.machine import describe_machine
 from bench.printing import LINES, measure_printing
@@ -28,7 +29,7 @@ from counterfoil.bootstrap import Settings, database_server, scratch_organisatio
 from counterfoil.platform.engine.spark import spark_missing
 
 RESULT = Path(__file__).parents[1] / "build" / "bench.json"
-MEASURES = ("rate", "bill", "http", "file", "pdf", "spark")
+MEASURES = ("rate", "bill", "current", "http", "file", "pdf", "spark")
 
 Figures = dict[str, object]
 
@@ -45,12 +46,24 @@ class Scale:
     file_records: int
     invoices: int
     spark_accounts: int
+    current: tuple[int, int, int]
+    """Accounts, events of one account, and rounds."""
 
 
 SCALES = {
-    "small": Scale(100_000, (50_000, 100_000), 1, (100, 200), 5_000, 10_000, 2, 100),
+    "small": Scale(
+        100_000, (50_000, 100_000), 1, (100, 200), 5_000, 10_000, 2, 100, (100, 1_000, 3)
+    ),
     "full": Scale(
-        10_000_000, (1_000_000, 50_000_000), 2, (5_000, 20_000), 200_000, 1_000_000, 50, 20_000
+        10_000_000,
+        (1_000_000, 50_000_000),
+        2,
+        (5_000, 20_000),
+        200_000,
+        1_000_000,
+        50,
+        20_000,
+        (20_000, 100_000, 40),
     ),
 }
 
@@ -201,9 +214,25 @@ def _spark(settings: Settings, scale: Scale) -> Figures:
     return {"bucket_events_per_s": per_second, "bucket_events": result.events}
 
 
+def _current(settings: Settings, scale: Scale) -> Figures:
+    accounts, events, rounds = scale.current
+    with _measuring(f"Asking for accounts with {events:,} events among {accounts:,}"):
+        result = measure_current(settings, accounts, events, rounds)
+    return {
+        "current_p95_ms": round(result.current),
+        "current_fresh_p95_ms": round(result.current_fresh),
+        "preview_p95_ms": round(result.preview),
+        "preview_fresh_p95_ms": round(result.preview_fresh),
+        "explain_p95_ms": round(result.explain),
+        "current_events": result.events,
+        "current_accounts": result.accounts,
+    }
+
+
 _FIGURES: dict[str, Callable[[Settings, Scale], Figures]] = {
     "rate": _rate,
     "bill": _bill,
+    "current": _current,
     "http": _http,
     "file": _file,
     "pdf": _pdf,
@@ -215,6 +244,11 @@ _ROWS: tuple[tuple[str, str, str], ...] = (
     ("rate_vs_bare_sql", "  speed of bare SQL = 1", "0.8"),
     ("bill_accounts_per_s", "Bill run, accounts per second", "2,000"),
     ("bill_vs_bare_copy", "  speed of the bare COPY of the same rows = 1", ""),
+    ("current_p95_ms", "Current charges, 100,000 events, ms at p95", "150"),
+    ("current_fresh_p95_ms", "  of events that are not compacted yet", "150"),
+    ("preview_p95_ms", "Preview, 100,000 events, ms at p95", "150"),
+    ("preview_fresh_p95_ms", "  of events that are not compacted yet", "150"),
+    ("explain_p95_ms", "Explanation of a line, ms at p95", "150"),
     ("ingest_http_events_per_s", "Usage over HTTP, events per second", "50,000"),
     ("ingest_file_events_per_s", "Usage from a file, events per second", "150,000"),
     ("pdf_pages_per_s_core", "PDF pages per second and core", "40"),

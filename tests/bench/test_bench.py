@@ -13,6 +13,11 @@ KEYS = {
     "rate_vs_bare_sql",
     "bill_accounts_per_s",
     "bill_vs_bare_copy",
+    "current_p95_ms",
+    "current_fresh_p95_ms",
+    "preview_p95_ms",
+    "preview_fresh_p95_ms",
+    "explain_p95_ms",
     "ingest_http_events_per_s",
     "ingest_file_events_per_s",
     "pdf_pages_per_s_core",
@@ -56,4 +61,4 @@ def test_an_unknown_measurement_is_refused(tmp_path: Path) -> None:
     done = run_bench(tmp_path / "bench.json", "--only", "pdf,xml")
 
     assert done.returncode == 2
-    assert "xml: not one of rate, bill, http, file, pdf, spark" in done.stderr
+    assert "xml: not one of rate, bill, current, http, file, pdf, spark" in done.stderr

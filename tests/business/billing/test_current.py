@@ -8,6 +8,8 @@ from tests.business.billing.conftest import Company
 
 from counterfoil.business.billing.current import CurrentCharges, current_charges
 from counterfoil.business.billing.queries import preview_invoice
+from counterfoil.business.incentives.commands import save_incentives
+from counterfoil.business.incentives.notation import parse_incentives
 from counterfoil.business.subscriptions.commands import cancel_subscriptions
 from counterfoil.core.problems import Refused
 
@@ -126,6 +128,40 @@ def test_today_is_the_accounts_own_day(company: Company) -> None:
     before, after = current(company, at(31, 14), "TOKYO"), current(company, at(31, 15), "TOKYO")
     assert [(c.state, c.cycle_start) for c in before.charges] == [("running", JAN)]
     assert [(c.state, c.cycle_start) for c in after.charges] == [("due", JAN), ("running", FEB)]
+
+
+INCENTIVES = """
+discounts:
+  - id: volume
+    name: Volume discount
+    tiers: [{from: 500, percent: 10}]
+    basis: account
+commitments:
+  - {id: least, name: Least, account: ACME, currency: USD, minimum: 50.00, period: month,
+     start: 2024-02-01}
+"""
+
+
+def test_what_is_due_and_what_runs_get_their_own_discounts(company: Company) -> None:
+    company.open_account("ACME")
+    company.subscribe("R", "ACME", "rooms", FEB, quantities={"room": Decimal(3)})
+    subscription = company.subscribe("M", "ACME", "minutes", JAN)
+    company.use(subscription, ("a", at(3), "660"), ("b", at(2, month=2), "600"))
+    entries, problems = parse_incentives(INCENTIVES, "incentives.yaml")
+    assert problems == []
+    with company.database.transaction(now=at(1)) as uow:
+        save_incentives(uow, entries)
+    found = current(company, at(10, month=2))
+    preview = preview_invoice(
+        company.database, company.store, "ACME", date(2024, 2, 10), now=at(10, month=2)
+    )
+    assert preview.invoice is not None
+    # 749.85 and 1.98 are due, less 10 percent. What runs, 8 x 0.22, is
+    # not enough for a discount, nor for February's minimum.
+    assert found.due == preview.invoice["total"]
+    running = [(c.kind, str(c.amount)) for c in found.charges if c.state == "running"]
+    assert running == [("true_up", "48.24"), ("usage", "1.76")]
+    assert company.counts() == [0, 0, 0]
 
 
 def test_an_unknown_account_is_refused(company: Company) -> None:

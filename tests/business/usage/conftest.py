@@ -79,12 +79,18 @@ class Bridge:
         buckets: list[int] | None = None,
         from_time: datetime = datetime(2026, 1, 1, tzinfo=UTC),
         to_time: datetime = datetime(2027, 1, 1, tzinfo=UTC),
+        subscriptions: list[int] | None = None,
     ) -> list[tuple[object, ...]]:
         """The stored events as billing reads them, by source and event id."""
         with self.database.transaction(now=NOW) as uow:
             manifest = visible_segments(uow)
         sql = usage_relation(
-            manifest, self.store, buckets=buckets, from_time=from_time, to_time=to_time
+            manifest,
+            self.store,
+            buckets=buckets,
+            from_time=from_time,
+            to_time=to_time,
+            subscriptions=subscriptions,
         )
         listed = ", ".join(columns or ("event_id",))
         with open_engine() as engine:

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from counterfoil.business.usage import store as usage_store
-from counterfoil.business.usage.compaction import compact
+from counterfoil.business.usage.compaction import MANY_FRESH, compact, compact_if_due
 from counterfoil.business.usage.store import EVENT_SCHEMA, save_events
 
 DELIVERY = st.lists(
@@ -43,11 +43,11 @@ def deliver(bridge, batch_id, delivery):
         save_events(uow, bridge.store, pa.Table.from_pylist(rows, schema=EVENT_SCHEMA), batch_id)
 
 
-def read(bridge):
+def read(bridge, **chosen):
     columns = ("event_id", "subscription_id", "strftime(time, '%Y-%m-%dT%H:%M:%S')", "quantity")
     return {
         int(row[0]): (row[1], row[2], int(row[3]))
-        for row in bridge.events(*columns, from_time=datetime(2020, 1, 1, tzinfo=UTC))
+        for row in bridge.events(*columns, from_time=datetime(2020, 1, 1, tzinfo=UTC), **chosen)
     }
 
 
@@ -68,6 +68,10 @@ def test_any_order_of_deliveries_and_compactions_reads_the_first_of_each_event(b
             for number, *content in action:
                 expected.setdefault(number, tuple(content))
         assert read(bridge) == expected
+        for subscription in (1, 2):
+            assert read(bridge, subscriptions=[subscription]) == {
+                number: event for number, event in expected.items() if event[0] == subscription
+            }
         assert len(bridge.events()) == len(expected)
 
 
@@ -158,3 +162,38 @@ def test_only_one_compaction_at_a_time(bridge):
         assert compact(bridge.database, bridge.store, now=bridge.now).running_elsewhere
     assert compact(bridge.database, bridge.store, now=bridge.now).segments_compacted == 1
     assert compact(bridge.database, bridge.store, now=bridge.now).segments_compacted == 0
+
+
+def first_only(bridge):
+    with bridge.database.transaction(now=bridge.now) as uow:
+        rows = uow.query("SELECT first_only FROM usage_segment ORDER BY id")
+    return [row["first_only"] for row in rows]
+
+
+def test_a_file_is_known_to_repeat_nothing_or_to_be_looked_at(bridge):
+    bridge.load(bridge.file(bridge.call(1), bridge.call(2), name="a.csv"))
+    bridge.load(bridge.file(bridge.call(3), name="b.csv"))
+    bridge.load(bridge.file(bridge.call(2, seconds="7"), bridge.call(4), name="c.csv"))
+    assert first_only(bridge) == [True, True, False]
+    events = [("C1", 90), ("C2", 90), ("C3", 90), ("C4", 90)]
+    assert bridge.events("event_id", "quantity") == events
+    with bridge.database.transaction(now=bridge.now) as uow:
+        subscription = uow.query("SELECT subscription_id FROM usage_identifier LIMIT 1")
+    chosen = [row["subscription_id"] for row in subscription]
+    assert bridge.events("event_id", "quantity", subscriptions=chosen) == events
+    assert bridge.events(subscriptions=[]) == []
+
+
+def test_compaction_is_due_when_there_is_much_or_when_it_has_waited(bridge):
+    assert compact_if_due(bridge.database, bridge.store, now=bridge.now) is None
+    bridge.load(bridge.file(bridge.call(1)))
+    assert compact_if_due(bridge.database, bridge.store, now=bridge.now) is None
+    later = bridge.now + timedelta(minutes=10)
+    waited = compact_if_due(bridge.database, bridge.store, now=later)
+    assert waited is not None
+    assert waited.segments_compacted == 1
+    for number in range(MANY_FRESH):
+        deliver(bridge, 1, [(number, 1, "2026-07-01T00:00:00", 1)])
+    many = compact_if_due(bridge.database, bridge.store, now=bridge.now)
+    assert many is not None
+    assert many.segments_compacted == MANY_FRESH

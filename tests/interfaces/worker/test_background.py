@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from counterfoil.interfaces.worker import background
-from counterfoil.interfaces.worker.background import Task, in_background
+from counterfoil.interfaces.worker.background import Paced, Task, in_background
 
 
 def test_a_task_is_asked_again_until_the_block_ends() -> None:
@@ -70,3 +70,21 @@ def test_a_fault_is_logged_and_the_task_goes_on(
     with in_background([Task("delivery", step)]):
         assert again.wait(30)
     assert "delivery failed; it goes on in 0 seconds" in caplog.text
+
+
+def test_a_paced_step_takes_one_part_in_twenty_of_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: shown[0])
+    acted: list[float] = []
+
+    def act() -> None:
+        acted.append(shown[0])
+        shown[0] += 2.0
+
+    paced = Paced(act)
+    for moment in (100.0, 110.0, 139.9, 140.0, 150.0):
+        shown[0] = moment
+        assert paced.step() is False
+    assert acted == [100.0, 140.0]

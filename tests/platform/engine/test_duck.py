@@ -1,11 +1,18 @@
 """The engine keeps decimals exact, instants in UTC and touches no network."""
 
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pyarrow as pa
 import pytest
 
-from counterfoil.platform.engine.duck import EngineFault, open_engine, sql_literal, sql_name
+from counterfoil.platform.engine.duck import (
+    EngineFault,
+    open_engine,
+    small_engine,
+    sql_literal,
+    sql_name,
+)
 
 
 def test_decimals_go_in_and_out_unchanged():
@@ -51,3 +58,36 @@ def test_statement_beyond_the_memory_limit_fails_without_a_spill_folder():
 def test_nothing_is_written_to_standard_output():
     with open_engine() as engine:
         assert engine.row("SELECT current_setting('enable_progress_bar')") == (False,)
+
+
+def test_small_engines_know_nothing_of_each_other():
+    with small_engine() as first, small_engine() as second:
+        first.register("usage", pa.table({"n": [1, 2]}))
+        first.run("CREATE TABLE kept AS SELECT sum(n) AS n FROM usage")
+        second.run("CREATE TABLE kept AS SELECT 5 AS n")
+        assert (first.row("SELECT n FROM kept"), second.row("SELECT n FROM kept")) == ((3,), (5,))
+    for _ in range(2):
+        with small_engine() as again:
+            for name in ("kept", "usage"):
+                with pytest.raises(EngineFault, match=name):
+                    again.rows(f"SELECT * FROM {name}")
+            assert again.row("SELECT current_setting('TimeZone')") == ("UTC",)
+
+
+def test_a_text_is_parsed_once_and_run_in_any_engine():
+    for start in (1, 10):
+        with small_engine() as small, open_engine(threads=1) as engine:
+            for one in (small, engine):
+                one.run(f"CREATE TABLE n AS SELECT {start} AS n; INSERT INTO n VALUES (2)")
+                assert one.row("SELECT sum(n) + $more FROM n", {"more": 3}) == (start + 5,)
+                assert one.arrow("SELECT count(*) AS c FROM n").to_pylist() == [{"c": 2}]
+
+
+def test_small_engines_are_used_by_many_threads():
+    def ask(number: int) -> int:
+        with small_engine() as engine:
+            engine.run(f"CREATE TABLE n AS SELECT range AS n FROM range({number})")
+            return int(engine.row("SELECT count(*) FROM n")[0])
+
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(ask, range(1, 60))) == list(range(1, 60))

@@ -26,20 +26,19 @@ from counterfoil.business.billing.loading import (
     load_open_drafts,
     load_pool_members,
     load_profiles,
-    new_usage_relation,
 )
 from counterfoil.business.billing.price_layers import load_prices
 from counterfoil.business.billing.rating import usage_span
 from counterfoil.business.billing.relations import (
-    make_relation,
     midnight_relation,
     usage_between,
 )
+from counterfoil.business.billing.usage_needed import few_subscriptions, keep_usage, make_new_usage
 from counterfoil.business.incentives.loading import Present, find_present, load_whole_trees
-from counterfoil.business.usage.store import BUCKETS, UsageStore, visible_segments
+from counterfoil.business.usage.store import UsageStore, visible_segments
 from counterfoil.core.rating.bounds import BOUNDS
-from counterfoil.core.rating.relations import QUANTITY, USAGE
-from counterfoil.platform.engine.duck import Engine, open_engine
+from counterfoil.core.rating.relations import QUANTITY
+from counterfoil.platform.engine.duck import Engine, open_engine, small_engine
 from counterfoil.platform.engine.runner import IN_THIS_PROCESS, Runner
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
@@ -294,6 +293,7 @@ def compute_bills(
     *,
     usage_seen: int,
     threads: int | None = None,
+    small: bool = False,
     runner: Runner = IN_THIS_PROCESS,
     lock: bool = False,
 ) -> Bills:
@@ -302,30 +302,31 @@ def compute_bills(
     ``usage_seen`` is the highest usage segment earlier bill runs considered: usage of newer ones
     for cycles already billed is late and billed as its own line. ``runner`` says where it is rated.
     With ``lock`` the discounts and balances used are locked until the unit of work ends: for bills
-    that will be stored.
+    that will be stored. ``small`` answers sooner for a few accounts, without what only storing them
+    needs (``billed_through`` and ``draws``).
     """
     present = find_present(uow)
-    asked, accounts = accounts, _whole_trees(uow, accounts, present)
-    with open_engine(threads=threads) as engine:
+    asked, accounts = accounts, whole_trees(uow, accounts, present)
+    with small_engine() if small else open_engine(threads=threads) as engine:
         make_items(uow, engine, store, accounts, billing_date, usage_seen=usage_seen)
         make_charged(uow, engine, store, runner)
         exclude_drafts(uow, engine, accounts)
         apply_incentives(uow, engine, accounts, billing_date, present, store, lock=lock)
-        _keep_only(engine, asked)
+        keep_only(engine, asked)
         engine.register("profile", load_profiles(uow, asked))
         if present.grants:
             draw_balances(uow, engine, billing_date, lock=lock)
-        return _make_documents(engine, billing_date)
+        return _make_documents(engine, billing_date, stored=not small)
 
 
-def _whole_trees(uow: UnitOfWork, accounts: Sequence[int], present: Present) -> Sequence[int]:
+def whole_trees(uow: UnitOfWork, accounts: Sequence[int], present: Present) -> Sequence[int]:
     """The accounts with all others on whose bills their incentives depend."""
     if present.discounts or present.commitments:
         return load_whole_trees(uow, accounts)
     return accounts
 
 
-def _keep_only(engine: Engine, accounts: Sequence[int]) -> None:
+def keep_only(engine: Engine, accounts: Sequence[int]) -> None:
     """Forget what was computed of other billed accounts than these."""
     asked = pa.table({"account_id": pa.array(list(accounts), pa.int64())})
     engine.register("asked", asked)
@@ -345,10 +346,12 @@ def make_items(
     *,
     usage_seen: int,
     running: bool = False,
+    items: str = "true",
 ) -> None:
     """Make all that ``make_charged`` needs of what is due by ``day``.
 
-    With ``running`` the rest of the cycles that have begun by then is taken for due as well.
+    With ``running`` the rest of the cycles that have begun by then is taken for due as well. Only
+    ``items`` that this condition lets through are made.
     """
     charges = load_charges(uow, accounts, day)
     formulas = load_formulas(uow, accounts, charges, day)
@@ -356,16 +359,10 @@ def make_items(
     engine.register("charge", charges)
     engine.register("tree_charge", formulas.tree)
     register_formulas(engine, formulas)
-    billed_before = engine.row(
-        "SELECT count(*) FROM charge WHERE kind = 'usage' AND billed_through IS NOT NULL"
-    )
-    new_usage = None
-    if billed_before[0]:
-        new_usage = new_usage_relation(uow, store, newer_than=usage_seen, buckets=_buckets(engine))
-    make_relation(engine, "new_usage", USAGE, new_usage)
     load_line(uow, engine, rated, day)
+    make_new_usage(engine, store, visible_segments(uow), newer_than=usage_seen)
     make_cycles(engine, day)
-    make_due_items(engine, date.max if running else day)
+    make_due_items(engine, date.max if running else day, condition=items)
     again = engine.rows(
         "SELECT subscription_charge_id FROM late_cycle UNION "
         "SELECT subscription_charge_id FROM every_charge WHERE billed_through > end_date"
@@ -419,7 +416,13 @@ def make_charged(
     make_allowances(uow, engine)
     span = midnight_relation(usage_span(engine))
     manifest = visible_segments(uow)
-    rate_on(runner, engine, lambda buckets: usage_between(manifest, store, span, buckets=buckets))
+    subscriptions = few_subscriptions(engine, "charge_item")
+
+    def usage_of(buckets: list[int]) -> str | None:
+        select = usage_between(manifest, store, span, buckets=buckets, subscriptions=subscriptions)
+        return select if subscriptions is None or runner.splits else keep_usage(engine, select)
+
+    rate_on(runner, engine, usage_of)
     engine.run(f"CREATE TABLE problem AS {_NO_PRICE}")
     engine.run(f"INSERT INTO problem {_NO_TIER}")
     engine.run(f"INSERT INTO problem {_NO_VALUE}")
@@ -441,11 +444,6 @@ def _has_bounds(engine: Engine) -> bool:
     return bool(found[0])
 
 
-def _buckets(engine: Engine) -> list[int]:
-    """The buckets of the usage store that hold the usage of these charges."""
-    return [int(row[0]) for row in engine.rows(f"SELECT DISTINCT root_id % {BUCKETS} FROM charge")]
-
-
 def exclude_drafts(uow: UnitOfWork, engine: Engine, accounts: Sequence[int]) -> None:
     """Take the accounts that have a draft out of ``charged``."""
     engine.register("open_draft", load_open_drafts(uow, accounts))
@@ -460,8 +458,9 @@ def assemble(uow: UnitOfWork, engine: Engine, accounts: Sequence[int], billing_d
     return _make_documents(engine, billing_date)
 
 
-def _make_documents(engine: Engine, billing_date: date) -> Bills:
-    """Make invoices and lines of ``charged``, with ``profile`` (loading.load_profiles)."""
+def _make_documents(engine: Engine, billing_date: date, *, stored: bool = True) -> Bills:
+    """Make invoices and lines of ``charged``, with ``profile`` (loading.load_profiles), and what
+    it takes to have them ``stored``."""
     engine.run(f"CREATE TABLE numbered AS {_NUMBERED}")
     invoice = _INVOICE.format(billing_date=billing_date.isoformat())
     engine.run(f"CREATE TABLE invoice AS {invoice}")
@@ -469,8 +468,8 @@ def _make_documents(engine: Engine, billing_date: date) -> Bills:
         invoices=engine.arrow("SELECT * FROM invoice ORDER BY invoice_no"),
         rated_charges=engine.arrow(_RATED_CHARGES),
         lines=engine.arrow(_LINES),
-        billed_through=engine.arrow(_BILLED_THROUGH),
-        draws=engine.arrow(DRAWS),
-        partials=engine.arrow(_PARTIALS),
+        billed_through=engine.arrow(_BILLED_THROUGH) if stored else pa.table({}),
+        draws=engine.arrow(DRAWS) if stored else pa.table({}),
+        partials=engine.arrow(_PARTIALS) if stored else pa.table({}),
         problems=engine.arrow("SELECT * FROM problem ORDER BY account_id"),
     )

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-from counterfoil.business.billing.bills import make_charged, make_items
+from counterfoil.business.billing.bills import make_charged, make_items, whole_trees
+from counterfoil.business.billing.incentives import apply_incentives
 from counterfoil.business.billing.loading import load_line_names, usage_seen
 from counterfoil.business.billing.rating import find_needs
+from counterfoil.business.incentives.loading import Present, find_present
 from counterfoil.business.subscriptions.invoicing import BilledAccount, who_is_billed
 from counterfoil.business.usage.store import UsageStore
 from counterfoil.core.money.currencies import exponent
@@ -20,7 +22,7 @@ from counterfoil.core.periods.zones import local_date
 from counterfoil.core.problems import Problem
 from counterfoil.core.rating.quantities import EventSource
 from counterfoil.core.rating.relations import QUANTITY
-from counterfoil.platform.engine.duck import Engine, NotComputable, open_engine
+from counterfoil.platform.engine.duck import Engine, NotComputable, small_engine
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.database import Database
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -103,15 +105,14 @@ class CurrentCharges:
     problems: tuple[Problem, ...]
 
 
+_DUE_TODAY = """CASE WHEN kind = 'one_time' OR kind = 'recurring' AND timing = 'in_advance'
+                             THEN service_start ELSE service_end END <= DATE '{today}'"""
 # Several epochs of a cycle are one charge here; what is not an item of its own (given back, added,
 # taken off) is a row of its own.
 _CHARGES = f"""
 WITH item AS (
-    SELECT *, CASE WHEN late THEN 'late'
-                   WHEN CASE WHEN kind = 'one_time' OR kind = 'recurring' AND timing = 'in_advance'
-                             THEN service_start ELSE service_end END <= DATE '{{today}}'
-                   THEN 'due' ELSE 'running' END AS state
-    FROM due_item
+    SELECT *, CASE WHEN late THEN 'late' WHEN {_DUE_TODAY} THEN 'due' ELSE 'running' END AS state
+    FROM due_item WHERE billed_account_id = {{account}}
 ), amount AS (
     SELECT subscription_charge_id, cycle_start, kind, charge_name,
            any_value(account_name) AS account_name, any_value(site_name) AS site_name,
@@ -120,7 +121,8 @@ WITH item AS (
            max(service_end) AS service_end,
            CASE WHEN count(DISTINCT unit_amount) = 1 AND count(unit_amount) = count(*)
                 THEN max(unit_amount) END AS unit_amount, sum(amount) AS amount
-    FROM charged GROUP BY subscription_charge_id, cycle_start, kind, charge_name
+    FROM charged WHERE billed_account_id = {{account}}
+    GROUP BY subscription_charge_id, cycle_start, kind, charge_name
 ), priced AS (
     SELECT r.item_id, CAST(coalesce(CASE WHEN any_value(i.kind) = 'usage' THEN sum(e.quantity)
                                          ELSE max(e.quantity) END, 0) AS {QUANTITY}) AS quantity,
@@ -161,13 +163,13 @@ LEFT JOIN item s ON i.item_id IS NULL
  AND s.subscription_charge_id = c.subscription_charge_id AND s.cycle_start = c.cycle_start
 LEFT JOIN priced p ON p.item_id = i.item_id
 LEFT JOIN allowed a ON a.item_id = i.item_id
-CROSS JOIN (SELECT count(*) AS number FROM problem) problems
+CROSS JOIN (SELECT count(*) AS number FROM problem WHERE account_id = {{account}}) problems
 ORDER BY account_name, site_name NULLS FIRST, product_name, charge_name, cycle_start,
          subscription_charge_id, kind
 """
 
 _USED = """
-SELECT e.item_id, count(*) AS events, sum(u.quantity) AS quantity, max(u.time) AS last_event_at
+SELECT e.item_id, count(*) AS events, sum(u.quantity) AS used, max(u.time) AS last_event_at
 FROM {events} WHERE u.time >= e.epoch_at GROUP BY e.item_id
 """
 
@@ -192,35 +194,91 @@ def current_charges(
     with database.transaction(now=now) as uow:
         billed = who_is_billed(uow, account_external_id)
         today = local_date(now, billed.time_zone)
-        rows, used, problems = _compute(uow, store, billed.id, today)
+        rows, problems = _compute(uow, store, billed.id, today)
         if billed.external_id != account_external_id:
             own = {row["id"] for row in uow.query(_BELOW, external_id=account_external_id)}
             rows = [row for row in rows if row["account_id"] in own]
         ids = sorted({row["subscription_charge_id"] for row in rows} - {None})
         names = load_line_names(uow, ids).to_pylist() if ids else []
     named = {row["subscription_charge_id"]: row for row in names}
-    return _shown(account_external_id, billed, now, rows, used, named, problems)
+    return _shown(account_external_id, billed, now, rows, named, problems)
 
 
 def _compute(
     uow: UnitOfWork, store: UsageStore, account: int, today: date
-) -> tuple[list[Record], dict[int, Record], tuple[Problem, ...]]:
-    """Charges (columns of ``_CHARGES``), by item what was used of them, and problems."""
+) -> tuple[list[Record], tuple[Problem, ...]]:
+    """Charges (columns of ``_CHARGES``, and what was used of them) and problems.
+
+    Where there are discounts or commitments, what runs is an invoice of its own, as it will be:
+    otherwise it would count for the one that is due.
+    """
+    present = find_present(uow)
+    if not (present.discounts or present.commitments):
+        parts: tuple[str, ...] = ("true",)
+    else:
+        parts = ("late OR {due}", "NOT (late OR {due})")
+    rows: list[Record] = []
+    problems: dict[Problem, None] = {}
+    for part in parts:
+        condition = part.format(due=_DUE_TODAY.format(today=today.isoformat()))
+        with small_engine() as engine:
+            try:
+                found = _compute_part(uow, engine, store, account, today, present, condition)
+            except NotComputable as fault:
+                message = str(fault).splitlines()[0][:1000]
+                return [], (Problem("not_computable", message, "account"),)
+            rows += found[0]
+            problems |= dict.fromkeys(found[1])
+    return sorted(rows, key=_place), tuple(problems)
+
+
+def _compute_part(
+    uow: UnitOfWork,
+    engine: Engine,
+    store: UsageStore,
+    account: int,
+    today: date,
+    present: Present,
+    condition: str,
+) -> tuple[list[Record], list[Problem]]:
+    accounts = whole_trees(uow, [account], present)
     seen = usage_seen(uow, [account])[account]
-    with open_engine(threads=1) as engine:
-        try:
-            make_items(uow, engine, store, [account], today, usage_seen=seen, running=True)
-            make_charged(uow, engine, store)
-            charges = _records(engine, _CHARGES.format(today=today.isoformat()))
-            filtered = EventSource(attributes=bool(find_needs(engine).attributes))
-            events = _USED.format(events=filtered.events_in_epochs)
-            used = {int(row["item_id"]): row for row in _records(engine, events)}
-            found = _records(engine, "SELECT code, message FROM problem")
-        except NotComputable as fault:
-            message = str(fault).splitlines()[0][:1000]
-            return [], {}, (Problem("not_computable", message, "account"),)
-    problems = tuple(Problem(row["code"], row["message"], "account") for row in found)
-    return charges, used, problems
+    make_items(uow, engine, store, accounts, today, usage_seen=seen, running=True, items=condition)
+    make_charged(uow, engine, store)
+    # A draft keeps nobody from seeing what comes together meanwhile.
+    engine.run("CREATE TABLE open_draft AS SELECT 0::BIGINT AS account_id WHERE false")
+    ends = today
+    if condition.startswith("NOT"):
+        engine.run("DELETE FROM charged WHERE kind = 'reversal'")
+        ends = engine.row("SELECT min(cycle_end) FROM due_item")[0] or today
+    apply_incentives(uow, engine, accounts, ends, present, store, lock=False)
+    charges = _records(engine, _CHARGES.format(today=today.isoformat(), account=account))
+    filtered = EventSource(attributes=bool(find_needs(engine).attributes))
+    used = {row["item_id"]: row for row in _records(engine, _used(filtered))}
+    problems = [
+        Problem(row["code"], row["message"], "account")
+        for row in _records(
+            engine, f"SELECT code, message FROM problem WHERE account_id = {account}"
+        )
+    ]
+    return [{**row, **used.get(row["item_id"], _UNUSED)} for row in charges], problems
+
+
+def _used(source: EventSource) -> str:
+    return _USED.format(events=source.events_in_epochs)
+
+
+def _place(row: Record) -> tuple[object, ...]:
+    """Where a charge stands in the list."""
+    return (
+        row["account_name"],
+        row["site_name"] or "",
+        row["product_name"] or "",
+        row["charge_name"],
+        row["cycle_start"],
+        row["subscription_charge_id"] or 0,
+        row["kind"],
+    )
 
 
 def _records(engine: Engine, sql: str) -> list[Record]:
@@ -233,14 +291,12 @@ def _shown(
     billed: BilledAccount,
     now: datetime,
     rows: Sequence[Record],
-    used: Mapping[int, Record],
     named: Mapping[int, Record],
     problems: tuple[Problem, ...],
 ) -> CurrentCharges:
     charges = tuple(
         _charge(
             row,
-            used.get(row["item_id"], _UNUSED),
             named.get(row["subscription_charge_id"], _UNNAMED),
             exponent(billed.currency),
         )
@@ -257,7 +313,7 @@ def _shown(
         at=now,
         today=local_date(now, billed.time_zone),
         charges=charges,
-        meters=_meters(rows, used, named),
+        meters=_meters(rows, named),
         due=due,
         running=running,
         total=None if due is None or running is None else due + running,
@@ -265,11 +321,11 @@ def _shown(
     )
 
 
-_UNUSED: Record = {"events": 0, "last_event_at": None}
+_UNUSED: Record = {"events": 0, "used": Decimal(0), "last_event_at": None}
 _UNNAMED: Record = dict.fromkeys(("account", "subscription", "charge", "meter"))
 
 
-def _charge(row: Record, used: Record, names: Record, digits: int) -> CurrentCharge:
+def _charge(row: Record, names: Record, digits: int) -> CurrentCharge:
     amount = row["amount"]
     shown = {field: row[field] for field in _SHOWN}
     return CurrentCharge(
@@ -278,8 +334,8 @@ def _charge(row: Record, used: Record, names: Record, digits: int) -> CurrentCha
         subscription=names["subscription"],
         charge=names["charge"],
         meter=names["meter"] if row["kind"] == "usage" else None,
-        events=used["events"],
-        last_event_at=_instant(used["last_event_at"]),
+        events=row["events"],
+        last_event_at=_instant(row["last_event_at"]),
         amount=None if amount is None else round_half_up(amount, digits),
     )
 
@@ -296,17 +352,15 @@ def _instant(time: datetime | None) -> datetime | None:
     return None if time is None else time.replace(tzinfo=UTC)
 
 
-def _meters(
-    rows: Sequence[Record], used: Mapping[int, Record], named: Mapping[int, Record]
-) -> tuple[CurrentMeter, ...]:
+def _meters(rows: Sequence[Record], named: Mapping[int, Record]) -> tuple[CurrentMeter, ...]:
     """The charges' usage by meter and cycle; of several charges of one subscription the first."""
     found: dict[tuple[str, date, date], dict[str, Record]] = {}
     for row in rows:
-        if row["item_id"] in used:
+        if row["events"]:
             names = named[row["subscription_charge_id"]]
             cycle = (names["meter"], row["cycle_start"], row["cycle_end"])
             of_subscriptions = found.setdefault(cycle, {})
-            of_subscriptions.setdefault(names["subscription"], {**names, **used[row["item_id"]]})
+            of_subscriptions.setdefault(names["subscription"], {**names, **row})
     return tuple(
         CurrentMeter(
             meter=meter,
@@ -314,7 +368,7 @@ def _meters(
             cycle_start=start,
             cycle_end=end,
             events=sum(part["events"] for part in parts.values()),
-            quantity=sum((part["quantity"] for part in parts.values()), Decimal(0)),
+            quantity=sum((part["used"] for part in parts.values()), Decimal(0)),
             last_event_at=_instant(max(part["last_event_at"] for part in parts.values())),
         )
         for (meter, start, end), parts in sorted(found.items())

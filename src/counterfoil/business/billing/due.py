@@ -57,59 +57,73 @@ _SAME_CADENCE = _IN_CADENCE.replace("c.", "m.")
 # after all comes out of rating with no difference. So does a cycle that was billed and then cut
 # short by a cancellation, but for what was used after its new end. Where a level is carried over, a
 # late event changes all cycles from its own on.
-_LATE_CYCLE = f"""
+_NEW_DAY = """
+SELECT DISTINCT subscription_id, meter_id, CAST(time AS DATE) AS day FROM new_usage
+"""
+
+_LATE_USAGE = f"""
 SELECT DISTINCT d.subscription_charge_id, c.cycle_start, c.cycle_end
 FROM every_charge d
-JOIN (SELECT DISTINCT subscription_id, meter_id, CAST(time AS DATE) AS day FROM new_usage) u
+JOIN new_day u
   ON u.subscription_id = d.subscription_id AND u.meter_id = d.meter_id
 JOIN cycle c ON {_IN_CADENCE}
  AND (c.cycle_start <= u.day + 1 OR d.carried_over) AND c.cycle_end >= u.day
 WHERE d.kind = 'usage' AND least(c.cycle_end, coalesce(d.end_date, c.cycle_end)) <= d.billed_through
-UNION
+"""
+_CUT_SHORT = f"""
 SELECT d.subscription_charge_id, c.cycle_start, c.cycle_end
 FROM every_charge d JOIN cycle c ON {_IN_CADENCE}
  AND c.cycle_start < d.end_date AND c.cycle_end > d.end_date
 WHERE d.kind = 'usage' AND d.billed_through > d.end_date
-UNION
+"""
+_LATE_IN_POOL = f"""
 SELECT DISTINCT d.subscription_charge_id, c.cycle_start, c.cycle_end
 FROM every_charge d
 JOIN cycle c ON {_IN_CADENCE}
 JOIN pool_member m ON m.root_id = d.root_id AND {_SAME_CADENCE}
-JOIN (SELECT DISTINCT subscription_id, meter_id, CAST(time AS DATE) AS day FROM new_usage) u
+JOIN new_day u
   ON u.subscription_id = m.subscription_id AND u.meter_id = m.meter_id
  AND c.cycle_start <= u.day + 1 AND c.cycle_end >= u.day
 WHERE d.subscription_charge_id IN (SELECT subscription_charge_id FROM pool_member)
   AND least(c.cycle_end, coalesce(d.end_date, c.cycle_end)) <= d.billed_through
-UNION
+"""
+_LATE_FOR_FORMULA = f"""
 SELECT DISTINCT d.subscription_charge_id, c.cycle_start, c.cycle_end
 FROM every_charge d
 JOIN cycle c ON {_IN_CADENCE}
 JOIN usage_reader r ON r.charge_id = d.charge_id
 JOIN formula_scope o ON o.subscription_id = d.subscription_id AND o.scope = r.scope
 JOIN formula_scope m ON m.scope = r.scope AND m.owner_id = o.owner_id
-JOIN (SELECT DISTINCT subscription_id, meter_id, CAST(time AS DATE) AS day FROM new_usage) u
+JOIN new_day u
   ON u.subscription_id = m.subscription_id AND u.meter_id = r.meter_id
  AND c.cycle_start <= u.day + 1 AND c.cycle_end >= u.day
 WHERE d.kind = 'usage' AND least(c.cycle_end, coalesce(d.end_date, c.cycle_end)) <= d.billed_through
 """
 
-_DUE = f"""
-WITH span AS (
+_NO_LATE_CYCLE = """
+SELECT 0::BIGINT AS subscription_charge_id, DATE '2000-01-01' AS cycle_start,
+       DATE '2000-01-01' AS cycle_end WHERE false
+"""
+
+_IN_CYCLES = f"""
     SELECT d.*, c.cycle_start, c.cycle_end, false AS late,
            greatest(c.cycle_start, coalesce(d.billed_through, d.start_date), d.start_date)
                AS service_start,
            least(c.cycle_end, coalesce(d.end_date, c.cycle_end)) AS service_end
     FROM every_charge d JOIN cycle c ON {_IN_CADENCE}
     WHERE d.kind <> 'one_time'
-    UNION ALL
+"""
+_IN_LATE_CYCLES = """
     SELECT d.*, l.cycle_start, l.cycle_end, true, greatest(l.cycle_start, d.start_date),
            least(l.cycle_end, coalesce(d.end_date, l.cycle_end))
     FROM every_charge d JOIN late_cycle l USING (subscription_charge_id)
-    UNION ALL
+"""
+_ONCE = """
     SELECT d.*, d.start_date, d.start_date + 1, false, d.start_date,
            least(d.start_date + 1, coalesce(d.end_date, d.start_date + 1))
     FROM every_charge d WHERE d.kind = 'one_time' AND d.billed_through IS NULL
-)
+"""
+_DUE = """
 SELECT row_number() OVER (ORDER BY subscription_charge_id, service_start) AS item_id, s.*,
        m.minor_digits, false AS counted_only,
        s.subscription_charge_id IN (SELECT subscription_charge_id FROM pool_member) AS by_event,
@@ -120,13 +134,13 @@ SELECT row_number() OVER (ORDER BY subscription_charge_id, service_start) AS ite
        s.carried_over AND s.proration = 'by_day' AND s.aggregation <> 'weighted_sum'
            AND s.subscription_charge_id NOT IN (SELECT subscription_charge_id FROM pool_member)
            AS stood
-FROM span s JOIN minor_unit m USING (currency)
+FROM ({spans}) s JOIN minor_unit m USING (currency)
 WHERE s.service_start < s.service_end
   AND NOT (s.kind = 'recurring' AND s.proration = 'none' AND s.continues
            AND s.service_start = s.start_date AND s.start_date > s.cycle_start)
   AND CASE WHEN s.kind = 'one_time' OR s.kind = 'recurring' AND s.timing = 'in_advance'
-           THEN s.service_start <= DATE '{{billing_date}}'
-           ELSE s.service_end <= DATE '{{billing_date}}' END
+           THEN s.service_start <= DATE '{billing_date}'
+           ELSE s.service_end <= DATE '{billing_date}' END
 """
 
 # Those whose events stand in line with something due, and are not due themselves, count all the
@@ -157,11 +171,12 @@ SELECT *, CASE WHEN by_event
           END AS pool_id
 FROM (SELECT * FROM rated_item UNION ALL BY NAME SELECT * FROM counted_item)
 """
+_ALONE = "SELECT *, NULL::BIGINT AS pool_id FROM rated_item"
 
 # Service that was billed but is no longer given: each recurring or one-time charge billed
 # beyond the end gives back its share of days of the amount as billed, less what earlier reversals
 # gave back. Usage is given back when it was billed for days wholly after the end; a cycle that was
-# cut short is rated again (see _LATE_CYCLE). So are minimums, maximums and discounts of a charge.
+# cut short is rated again (see _CUT_SHORT). So are minimums, maximums and discounts of a charge.
 _REVERSIBLE = """
 SELECT b.rated_charge_id, d.*, b.cycle_start, b.cycle_end, b.price_id, b.layer,
        b.amount AS billed_amount, b.quantity AS billed_quantity, m.minor_digits,
@@ -225,12 +240,36 @@ def make_due_items(engine: Engine, billing_date: date, *, condition: str = "true
         }
     )
     engine.register("minor_unit", minor)
-    engine.run(f"CREATE TABLE late_cycle AS {_LATE_CYCLE}")
-    due = _DUE.format(billing_date=billing_date.isoformat())
+    late, once = _make_late_cycles(engine)
+    spans = [_IN_CYCLES, *([_IN_LATE_CYCLES] if late else []), *([_ONCE] if once else [])]
+    due = _DUE.format(spans=" UNION ALL ".join(spans), billing_date=billing_date.isoformat())
     engine.run(f"CREATE TABLE rated_item AS SELECT * FROM ({due}) WHERE {condition}")
     engine.run("CREATE VIEW due_item AS SELECT * FROM rated_item WHERE NOT tree_only")
+    if not engine.rows("SELECT 1 FROM pool_member LIMIT 1"):
+        engine.run(f"CREATE TABLE charge_item AS {_ALONE}")
+        return
     engine.run(f"CREATE TABLE counted_item AS {_COUNTED_ONLY}")
     engine.run(f"CREATE TABLE charge_item AS {_CHARGE_ITEM}")
+
+
+def _make_late_cycles(engine: Engine) -> tuple[bool, bool]:
+    """Make ``late_cycle``, asking only what can have an answer; whether there may be any, and
+    whether any charge is due once."""
+    engine.run(f"CREATE TABLE new_day AS {_NEW_DAY}")
+    late = []
+    if engine.rows("SELECT 1 FROM new_day LIMIT 1"):
+        late.append(_LATE_USAGE)
+        if engine.rows("SELECT 1 FROM pool_member LIMIT 1"):
+            late.append(_LATE_IN_POOL)
+        if engine.rows("SELECT 1 FROM usage_reader LIMIT 1"):
+            late.append(_LATE_FOR_FORMULA)
+    cut_short, once = engine.row(
+        "SELECT bool_or(billed_through > end_date), bool_or(kind = 'one_time') FROM every_charge"
+    )
+    if cut_short:
+        late.append(_CUT_SHORT)
+    engine.run(f"CREATE TABLE late_cycle AS {' UNION '.join(late or [_NO_LATE_CYCLE])}")
+    return bool(late), bool(once)
 
 
 def make_reversible(engine: Engine) -> None:

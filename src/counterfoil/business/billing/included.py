@@ -16,7 +16,7 @@ from counterfoil.business.billing.loading import usage_seen
 from counterfoil.business.subscriptions.invoicing import who_is_billed
 from counterfoil.business.usage.store import UsageStore
 from counterfoil.core.periods.zones import local_date
-from counterfoil.platform.engine.duck import NotComputable, open_engine
+from counterfoil.platform.engine.duck import NotComputable, open_engine, small_engine
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.outbox.emitting import Happening, emit_many
 from counterfoil.platform.records.database import Database
@@ -148,7 +148,7 @@ def _compute(
     """The rows of ``_INCLUDED`` of these billed accounts; none when they cannot be computed, which
     the bill run reports."""
     seen = min(usage_seen(uow, accounts).values(), default=0)
-    with open_engine(threads=1) as engine:
+    with small_engine() if len(accounts) == 1 else open_engine(threads=1) as engine:
         try:
             make_items(uow, engine, store, accounts, today, usage_seen=seen, running=True)
             make_charged(uow, engine, store)

@@ -17,6 +17,7 @@ from counterfoil.business.billing.relations import (
     midnight_relation,
     usage_between,
 )
+from counterfoil.business.billing.usage_needed import few
 from counterfoil.business.usage.store import BUCKETS, UsageStore, visible_segments
 from counterfoil.core.rating.attributes import ATTRIBUTES, attribute_statements
 from counterfoil.core.rating.itemised import itemised
@@ -25,7 +26,7 @@ from counterfoil.core.rating.meters import PRICED_ANEW
 from counterfoil.core.rating.prices import laid_over
 from counterfoil.core.rating.quantities import EventSource
 from counterfoil.core.rating.relations import EVENT, SMALLEST_QUANTITY
-from counterfoil.platform.engine.duck import Engine, open_engine
+from counterfoil.platform.engine.duck import Engine, open_engine, small_engine
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 # Late usage is itemised together with what its service period was billed for before.
@@ -111,7 +112,7 @@ def itemise_usage(uow: UnitOfWork, store: UsageStore, rated_charges: Sequence[in
     stand in the tiers.
     """
     charges = uow.read_arrow(_ITEMISABLE, ids=list(rated_charges), smallest=SMALLEST_QUANTITY)
-    with open_engine(threads=1) as engine:
+    with small_engine() as engine:
         engine.register("charge_item", charges)
         anew = {
             row[0] for row in engine.rows(f"SELECT item_id FROM charge_item WHERE {PRICED_ANEW}")
@@ -134,9 +135,16 @@ def _itemise(
     rows = charges.select([*_DAYS, "time_zone", "root_id"]).to_pylist()
     midnights = midnight_relation({(row["time_zone"], row[day]) for row in rows for day in _DAYS})
     buckets = sorted({row["root_id"] % BUCKETS for row in rows})
-    select = usage_between(visible_segments(uow), store, midnights, buckets=buckets)
+    select = usage_between(
+        visible_segments(uow),
+        store,
+        midnights,
+        buckets=buckets,
+        # What is read as a whole counts together with others.
+        subscriptions=None if whole else few(charges.column("subscription_id").to_pylist()),
+    )
     prices = billed_prices(charges)
-    with open_engine(threads=1 if len(rows) <= 1 else None) as engine:
+    with small_engine() if len(rows) <= 1 else open_engine() as engine:
         make_relation(engine, "usage", EVENT, select)
         engine.register("charge_read", charges)
         engine.run(f"CREATE TABLE charge_item AS {_CHARGE_ITEM}")

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from counterfoil.business.billing.price_layers import layers_of, regions
 from counterfoil.business.subscriptions.invoicing import invoiced
-from counterfoil.business.usage.store import BUCKETS, UsageStore, parquet, visible_segments
+from counterfoil.business.usage.store import BUCKETS
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 _INVOICED = f"WITH RECURSIVE {invoiced('p.account_id = ANY(:accounts)')}"
@@ -289,23 +289,3 @@ def usage_seen(uow: UnitOfWork, accounts: Sequence[int]) -> dict[int, int]:
         **dict.fromkeys(accounts, newest),
         **{int(row["account_id"]): int(row["seen"]) for row in behind},
     }
-
-
-def new_usage_relation(
-    uow: UnitOfWork, store: UsageStore, *, newer_than: int, buckets: Sequence[int]
-) -> str | None:
-    """A SELECT of the events in segments beyond ``newer_than``, duplicates included, or None.
-
-    Events that were withdrawn are among them: their cycles have changed as well.
-
-    Compaction moves old events into new segments, so this may be more than what is really new.
-    Of compacted segments only those of the buckets are read; fresh ones hold all buckets.
-    """
-    manifest = visible_segments(uow)
-    compacted = [row for row in manifest.compacted if row["bucket"] in buckets]
-    newer = [
-        row for row in (*compacted, *manifest.fresh, *manifest.withdrawn) if row["id"] > newer_than
-    ]
-    if not newer:
-        return None
-    return f"SELECT subscription_id, meter_id, time FROM {parquet(store.paths(newer))}"

@@ -13,7 +13,7 @@ from counterfoil.business.billing.rating import find_needs
 from counterfoil.business.billing.window import Window, rate_window
 from counterfoil.business.usage.store import UsageStore
 from counterfoil.core.rating.quantities import EventSource
-from counterfoil.platform.engine.duck import open_engine
+from counterfoil.platform.engine.duck import small_engine
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
@@ -53,7 +53,7 @@ def pooled_events(
         f"subscription_charge_id = {int(rated_charge['subscription_charge_id'])} "
         f"AND cycle_start = DATE '{start.isoformat()}'"
     )
-    with open_engine(threads=1) as engine:
+    with small_engine() as engine:
         rate_window(
             uow,
             engine,

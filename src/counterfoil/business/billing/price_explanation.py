@@ -19,7 +19,7 @@ from counterfoil.core.problems import Problem, Refused
 from counterfoil.core.rating.layers import LAYERS
 from counterfoil.core.rating.prices import LOOKED_INTO, price_epochs
 from counterfoil.core.rating.relations import BILLED_USAGE
-from counterfoil.platform.engine.duck import Engine, open_engine
+from counterfoil.platform.engine.duck import Engine, small_engine
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
@@ -138,7 +138,7 @@ def weigh_prices(uow: UnitOfWork, item: PricedItem) -> tuple[list[Record], list[
             )
         }
     )
-    with open_engine(threads=1) as engine:
+    with small_engine() as engine:
         _register(engine, charges, item)
         nothing = pa.table(
             {"price_id": pa.array([], pa.int64()), "partial_ids": pa.array([], pa.string())}

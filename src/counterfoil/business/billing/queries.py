@@ -46,7 +46,7 @@ def preview_invoice(
             [account],
             billing_date,
             usage_seen=usage_seen(uow, [account])[account],
-            threads=1,
+            small=True,
         )
     return _as_preview(bills)
 

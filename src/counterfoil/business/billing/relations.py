@@ -34,9 +34,17 @@ def midnight_relation(days: Iterable[tuple[str, date]]) -> pa.Table:
 
 
 def usage_between(
-    manifest: Manifest, store: UsageStore, midnights: pa.Table, *, buckets: Sequence[int]
+    manifest: Manifest,
+    store: UsageStore,
+    midnights: pa.Table,
+    *,
+    buckets: Sequence[int],
+    subscriptions: Sequence[int] | None = None,
 ) -> str | None:
-    """A SELECT of the manifest's usage events between the first and the last midnight, or None."""
+    """A SELECT of the manifest's usage events between the first and the last midnight, or None.
+
+    Of these ``subscriptions`` only, where they are given.
+    """
     bounds = pc.min_max(midnights.column("instant")).as_py()
     if bounds["min"] is None:
         return None
@@ -46,4 +54,5 @@ def usage_between(
         buckets=buckets,
         from_time=bounds["min"].replace(tzinfo=UTC),
         to_time=bounds["max"].replace(tzinfo=UTC),
+        subscriptions=subscriptions,
     )

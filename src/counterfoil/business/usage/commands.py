@@ -174,7 +174,7 @@ def _publish_counted(
         if stored != seen:
             sql = f"SELECT count(*) FROM ({later_duplicates(paths, stored)})"
             duplicate, seen = cast("int", engine.row(sql)[0]), stored
-    store.publish(uow, files, batch_id=batch_id)
+    store.publish(uow, files, batch_id=batch_id, first_only=duplicate == 0)
     return duplicate
 
 

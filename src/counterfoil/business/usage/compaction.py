@@ -41,6 +41,12 @@ GRACE = timedelta(hours=1)
 ORPHAN_AGE = timedelta(days=1)
 """Age at which a file that no manifest row names is taken for left behind by a crash."""
 
+MANY_FRESH = 30
+"""Fresh segments that are worth a compaction."""
+
+LONGEST_FRESH = timedelta(minutes=10)
+"""How long a fresh segment waits for others."""
+
 _MEMORY = "1GB"
 
 _BUCKET_OF = f"""
@@ -66,6 +72,24 @@ class _Partition:
     month: date
     bucket: int
     folder: Path
+
+
+def compact_if_due(
+    database: Database, store: UsageStore, *, now: datetime
+) -> CompactionSummary | None:
+    """Compact when there are many fresh segments, or some have waited long; None: neither.
+
+    Few fresh segments are what lets a single account be answered soon.
+    """
+    with database.transaction(now=now) as uow:
+        rows = uow.query(
+            "SELECT count(*) AS segments, min(created_at) AS oldest FROM usage_segment "
+            "WHERE state = 'fresh'"
+        )
+    segments, oldest = rows[0]["segments"], rows[0]["oldest"]
+    if segments < MANY_FRESH and (oldest is None or now - oldest < LONGEST_FRESH):
+        return None
+    return compact(database, store, now=now)
 
 
 def compact(database: Database, store: UsageStore, *, now: datetime) -> CompactionSummary:

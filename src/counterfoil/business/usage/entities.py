@@ -70,6 +70,12 @@ USAGE_SEGMENT = Entity(
         integer("events", required=True),
         instant("min_time", required=True),
         instant("max_time", required=True),
+        boolean(
+            "first_only",
+            required=True,
+            default=False,
+            help="Known to hold no event that stands in an earlier segment.",
+        ),
     ),
 )
 

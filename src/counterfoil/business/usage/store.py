@@ -103,6 +103,7 @@ class UsageStore:
         *,
         batch_id: int | None,
         state: str = "fresh",
+        first_only: bool = False,
     ) -> list[int]:
         """Rename the files into place and add them to the manifest; their segment ids.
 
@@ -129,6 +130,7 @@ class UsageStore:
                     "events": file.events,
                     "min_time": file.min_time.replace(tzinfo=UTC),
                     "max_time": file.max_time.replace(tzinfo=UTC),
+                    "first_only": first_only or state == "compacted",
                 }
             )
         _sync_folder(self.folder / state)
@@ -215,6 +217,7 @@ def usage_relation(
     buckets: Sequence[int] | None,
     from_time: datetime,
     to_time: datetime,
+    subscriptions: Sequence[int] | None = None,
 ) -> str:
     """A SELECT for the engine: the manifest's events with from_time <= time < to_time, each once.
 
@@ -222,24 +225,23 @@ def usage_relation(
     are read; what is not compacted yet is not bucketed, so events of other buckets may be among
     the result: join it with the subscriptions that are wanted.
     """
-    span = f"time >= {_timestamp(from_time)} AND time < {_timestamp(to_time)}"
+    chosen = f"time >= {timestamp(from_time)} AND time < {timestamp(to_time)}"
+    if subscriptions is not None:
+        chosen += f" AND {subscriptions_among(subscriptions)}"
     wanted = [
         row
         for row in manifest.compacted
         if _overlaps(row, from_time, to_time) and (buckets is None or row["bucket"] in buckets)
     ]
+    near = [row for row in manifest.fresh if _overlaps(row, from_time, to_time)]
+    wanted += [row for row in near if row["first_only"]]
+    doubtful = [row for row in near if not row["first_only"]]
     parts = []
     if wanted:
-        parts.append(f"SELECT {COLUMNS} FROM {parquet(store.paths(wanted))} WHERE {span}")
-    near = [row for row in manifest.fresh if _overlaps(row, from_time, to_time)]
-    if near:
-        rows = parquet(store.paths(near), numbered=True)
-        again = later_duplicates(store.paths(manifest.fresh), store.paths(manifest.compacted))
-        parts.append(
-            f"SELECT {COLUMNS} FROM {rows} f WHERE {span} AND NOT EXISTS (SELECT 1 FROM "
-            f"({again}) d WHERE d.filename = f.filename "
-            "AND d.file_row_number = f.file_row_number)"
-        )
+        parts.append(f"SELECT {COLUMNS} FROM {parquet(store.paths(wanted))} WHERE {chosen}")
+    if doubtful:
+        few = subscriptions is not None
+        parts.append(_first_ones(store, manifest, doubtful, chosen, few=few))
     if not parts:
         return _no_events()
     events = "\nUNION ALL\n".join(parts)
@@ -254,16 +256,20 @@ def usage_relation(
     )
 
 
-def later_duplicates(files: Sequence[Path], earlier: Sequence[Path]) -> str:
+def later_duplicates(
+    files: Sequence[Path], earlier: Sequence[Path], *, sought: str | None = None
+) -> str:
     """SELECT of (filename, file_row_number) of rows of ``files`` whose event stands before them.
 
     That is in a file of ``earlier``, in a file of ``files`` with a lower name, or in an earlier
     row. Names of segments are padded, so that they sort as ids do. Only the two key columns are
-    read.
+    read. ``sought`` names a relation whose events alone are looked for.
     """
     keys = (
         f"SELECT source, event_id, filename, file_row_number FROM {parquet(files, numbered=True)}"
     )
+    if sought is not None:
+        keys += f" WHERE (source, event_id) IN (SELECT (source, event_id) FROM {sought})"
     repeated = (
         "SELECT source, event_id, min((filename, file_row_number)) AS first "
         f"FROM ({keys}) GROUP BY source, event_id HAVING count(*) > 1"
@@ -294,7 +300,8 @@ class Manifest:
 def visible_segments(uow: UnitOfWork) -> Manifest:
     """The manifest as this unit of work sees it, in one query."""
     rows = uow.query(
-        "SELECT id, path, state, bucket, month, events, min_time, max_time FROM usage_segment "
+        "SELECT id, path, state, bucket, month, events, min_time, max_time, first_only "
+        "FROM usage_segment "
         "WHERE state IN ('fresh', 'compacted', 'withdrawn') ORDER BY id"
     )
     return Manifest(
@@ -302,6 +309,26 @@ def visible_segments(uow: UnitOfWork) -> Manifest:
             [row for row in rows if row["state"] == state]
             for state in ("fresh", "compacted", "withdrawn")
         )
+    )
+
+
+def _first_ones(
+    store: UsageStore, manifest: Manifest, doubtful: Sequence[Record], chosen: str, *, few: bool
+) -> str:
+    """A SELECT of the chosen events of segments that may repeat what stands in earlier ones.
+
+    Of ``few`` events the keys are sought, of many all keys are compared.
+    """
+    fresh, compacted = store.paths(manifest.fresh), store.paths(manifest.compacted)
+    rows = (
+        f"SELECT {COLUMNS}, filename, file_row_number "
+        f"FROM {parquet(store.paths(doubtful), numbered=True)} WHERE {chosen}"
+    )
+    again = later_duplicates(fresh, compacted, sought="chosen" if few else None)
+    return (
+        f"SELECT {COLUMNS} FROM (WITH chosen AS {'' if few else 'NOT '}MATERIALIZED ({rows}) "
+        f"SELECT {COLUMNS} FROM chosen f WHERE NOT EXISTS (SELECT 1 FROM ({again}) d "
+        "WHERE d.filename = f.filename AND d.file_row_number = f.file_row_number))"
     )
 
 
@@ -336,7 +363,13 @@ def _overlaps(row: Record, from_time: datetime, to_time: datetime) -> bool:
     return first < to_time and last >= from_time
 
 
-def _timestamp(instant: datetime) -> str:
+def subscriptions_among(ids: Sequence[int]) -> str:
+    """The condition that an event is of one of these subscriptions."""
+    return f"subscription_id IN ({', '.join(map(str, ids)) or 'NULL'})"
+
+
+def timestamp(instant: datetime) -> str:
+    """The instant as a literal to compare the ``time`` of events with."""
     return f"TIMESTAMP '{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}'"
 
 
@@ -366,5 +399,6 @@ _MANIFEST = pa.schema(
         ("events", pa.int64()),
         ("min_time", pa.timestamp("us", "UTC")),
         ("max_time", pa.timestamp("us", "UTC")),
+        ("first_only", pa.bool_()),
     ]
 )

@@ -21,12 +21,13 @@ from counterfoil.bootstrap import (
     open_organisation,
 )
 from counterfoil.business.automation.delivering import Courier, prune_events
+from counterfoil.business.usage.compaction import compact_if_due
 from counterfoil.business.usage.watching import UsageWatcher, watch_usage
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.rest.app import build_app
 from counterfoil.interfaces.rest.authentication import AdminToken, load_admin_token
 from counterfoil.interfaces.rest.exchange import API
-from counterfoil.interfaces.worker.background import Task, in_background
+from counterfoil.interfaces.worker.background import Paced, Task, in_background
 
 GRACE_SECONDS = 20
 """How long requests under way may take to finish when the server is asked to stop."""
@@ -65,17 +66,21 @@ def background_tasks(
     courier: Courier,
     watchers: Sequence[UsageWatcher] = USAGE_WATCHERS,
 ) -> list[Task]:
-    """What a server does besides answering: watch usage, deliver events and forget old ones."""
+    """What a server does besides answering: watch and compact usage, deliver events and forget
+    old ones."""
+    database, store = organisation.database, organisation.usage_store
 
     def watch(watcher: UsageWatcher) -> bool:
-        database, store = organisation.database, organisation.usage_store
         return watch_usage(database, store, watcher, now=organisation.clock()) > 0
 
     def prune() -> bool:
         prune_events(organisation.database, organisation.clock())
         return False
 
+    compaction = Paced(lambda: compact_if_due(database, store, now=organisation.clock()))
+
     return [
+        Task("compaction of usage", compaction.step, interval=5.0),
         *(Task(f"usage watcher {one.name}", partial(watch, one)) for one in watchers),
         Task("delivery of events", courier.step, threads=DELIVERY_THREADS),
         Task("pruning of events", prune, interval=3600.0),

@@ -1,6 +1,7 @@
 """Work in the background of a running server: each task polls, and stops when it is told."""
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,23 @@ class Task:
     step: Callable[[], bool]
     interval: float = 1.0
     threads: int = 1
+
+
+class Paced:
+    """The step of a task that takes a small share of the time, however long it takes itself."""
+
+    def __init__(self, act: Callable[[], object], share: int = 20) -> None:
+        self._act = act
+        self._share = share
+        self._not_before = 0.0
+
+    def step(self) -> bool:
+        """Act, unless the last time was so recent that one part in ``share`` would be exceeded."""
+        begin = time.monotonic()
+        if begin >= self._not_before:
+            self._act()
+            self._not_before = begin + self._share * (time.monotonic() - begin)
+        return False
 
 
 @contextmanager

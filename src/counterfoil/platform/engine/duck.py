@@ -4,7 +4,9 @@ Nothing is downloaded: extensions that are not part of the DuckDB wheel are neve
 loaded. Inside the engine instants are naive ``TIMESTAMP`` values in UTC.
 """
 
-from collections.abc import Iterator, Mapping
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,11 +24,30 @@ NotAvailable = duckdb.OperationalError
 """A file could not be read or memory was short: nothing that the data are to blame for."""
 
 
+Settings = dict[str, str | bool | int | float | list[str]]
+
+_OFFLINE: Settings = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "allow_community_extensions": "false",
+}
+
+
+_MOST_PARSED = 1000
+_LONGEST_KEPT = 20_000
+_parsed: dict[str, list[duckdb.Statement]] = {}
+
+
 class Engine:
     """One private in-memory database; used by one thread at a time."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        give_back: Callable[[duckdb.DuckDBPyConnection], None] | None = None,
+    ) -> None:
         self._connection = connection
+        self._give_back = give_back
 
     def register(self, name: str, data: pa.Table | pa.RecordBatchReader) -> None:
         """Make ``data`` readable as the relation ``name`` (a reader can be read once)."""
@@ -69,25 +90,45 @@ class Engine:
 
     def close(self) -> None:
         """Drop the database; closing twice is harmless."""
-        self._connection.close()
+        give_back, self._give_back = self._give_back, None
+        if give_back is None:
+            self._connection.close()
+        else:
+            give_back(self._connection)
 
     def _execute(
         self, sql: str, parameters: Mapping[str, object] | None
     ) -> duckdb.DuckDBPyConnection:
+        *before, last = self._parsed(sql)
+        for statement in before:
+            self._connection.execute(statement)
         if parameters:
-            return self._connection.execute(sql, dict(parameters))
-        return self._connection.execute(sql)
+            return self._connection.execute(last, dict(parameters))
+        return self._connection.execute(last)
 
     def _relation(
         self, sql: str, parameters: Mapping[str, object] | None
     ) -> duckdb.DuckDBPyRelation:
+        (statement,) = self._parsed(sql)
         if parameters:
-            relation = self._connection.sql(sql, params=dict(parameters))
+            relation = self._connection.sql(statement, params=dict(parameters))
         else:
-            relation = self._connection.sql(sql)
+            relation = self._connection.sql(statement)
         if relation is None:
             raise EngineFault("the statement has no result")
         return relation
+
+    def _parsed(self, sql: str) -> list[duckdb.Statement]:
+        """The statements of the text. Parsing takes as long as planning, and most texts come
+        again."""
+        found = _parsed.get(sql)
+        if found is None:
+            found = self._connection.extract_statements(sql)
+            if len(sql) <= _LONGEST_KEPT:
+                if len(_parsed) >= _MOST_PARSED:
+                    _parsed.clear()
+                _parsed[sql] = found
+        return found
 
     def __enter__(self) -> Self:
         return self
@@ -113,21 +154,75 @@ def open_engine(
     ``temp_directory`` (none by default: they fail instead); ``threads`` defaults to the number
     of cores. Rows keep their order from relation to result.
     """
-    settings: dict[str, str | bool | int | float | list[str]] = {
-        "autoinstall_known_extensions": "false",
-        "autoload_known_extensions": "false",
-        "allow_community_extensions": "false",
+    settings: Settings = {
+        **_OFFLINE,
         "temp_directory": "" if temp_directory is None else str(temp_directory),
     }
     if memory_limit is not None:
         settings["memory_limit"] = memory_limit
     if threads is not None:
         settings["threads"] = str(threads)
+    return Engine(_connect(settings))
+
+
+# What makes plans of large inputs better, and takes longer than a few rows do.
+_SKIPPED_FOR_FEW_ROWS = (
+    *("join_order", "common_subexpressions", "common_subplan", "compressed_materialization"),
+    *("partial_aggregate_pushdown", "join_elimination", "projection_placement"),
+)
+_MOST_IDLE = 8
+_idle: list[tuple[int, duckdb.DuckDBPyConnection]] = []
+_idle_lock = threading.Lock()
+
+
+def small_engine() -> Engine:
+    """An empty engine on one thread for few rows, where planning takes longer than computing.
+
+    To open a database takes longer than to answer a question about one account: so it is kept
+    when the engine is closed, and the next engine gets a catalog of its own in it.
+    """
+    with _idle_lock:
+        # A connection does not survive a fork.
+        own = [kept for kept in _idle if kept[0] == os.getpid()]
+        _idle[:] = own[:-1]
+    instance = own[-1][1] if own else _small_instance()
+    connection = instance.cursor()
+    connection.execute("ATTACH ':memory:' AS work; USE work; SET TimeZone = 'UTC'")
+
+    def give_back(used: duckdb.DuckDBPyConnection) -> None:
+        try:
+            used.execute("USE memory; DETACH work")
+        except duckdb.Error:
+            # Interrupted, or a result was left half read: such an instance is not used again.
+            used.close()
+            instance.close()
+            return
+        used.close()
+        with _idle_lock:
+            if len(_idle) < _MOST_IDLE:
+                _idle.append((os.getpid(), instance))
+
+    return Engine(connection, give_back)
+
+
+def _small_instance() -> duckdb.DuckDBPyConnection:
+    instance = _connect({**_OFFLINE, "temp_directory": "", "threads": "1"})
+    skipped = ",".join(_SKIPPED_FOR_FEW_ROWS)
+    instance.execute(f"SET GLOBAL disabled_optimizers = '{skipped}'")
+    # Usage segments never change: their footers are read once, their pages by the machine's cache.
+    instance.execute("SET GLOBAL parquet_metadata_cache = true")
+    instance.execute("SET GLOBAL enable_external_file_cache = false")
+    return instance
+
+
+def _connect(
+    settings: Settings,
+) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(":memory:", config=settings)
     connection.execute("SET TimeZone = 'UTC'")
     # It would be written to standard output, among what a command prints.
     connection.execute("SET enable_progress_bar = false")
-    return Engine(connection)
+    return connection
 
 
 def sql_literal(text: str) -> str:

@@ -673,6 +673,7 @@ CREATE TABLE usage_segment (
     events BIGINT NOT NULL,
     min_time TIMESTAMP WITH TIME ZONE NOT NULL,
     max_time TIMESTAMP WITH TIME ZONE NOT NULL,
+    first_only BOOLEAN NOT NULL,
     CONSTRAINT pk_usage_segment PRIMARY KEY (id),
     CONSTRAINT uq_usage_segment_path UNIQUE (path),
     CONSTRAINT ck_usage_segment_state CHECK (state IN ('fresh', 'compacted', 'replaced', 'withdrawn')),
