@@ -16,7 +16,9 @@ def apart(table: pa.Table, number: int) -> pa.Table:
     """The table with all its ids moved, so that they are those of rating ``number`` alone."""
     for place, name in enumerate(table.column_names):
         if name.endswith("_id") and pa.types.is_integer(table.schema.field(name).type):
-            moved = pc.add(table.column(name), number * APART)
+            ids = table.column(name)
+            # Zero is nobody's id: it says that there is no owner.
+            moved = pc.if_else(pc.equal(ids, 0), ids, pc.add(ids, number * APART))
             table = table.set_column(place, name, moved)
     return table
 

@@ -14,13 +14,14 @@ COLUMNS = {
     "size": "BIGINT",
     "day": "DATE",
     "name": "VARCHAR",
+    "time": "TIMESTAMP",
     "digits": "INTEGER",
 }
 SHAPE = {"usage": COLUMNS}
 
 
 def told(select: str) -> str:
-    window = "WINDOW w AS (PARTITION BY name)" if "OVER w" in select else ""
+    window = "WINDOW w AS (PARTITION BY name)" if "OVER" in select else ""
     return " ".join(in_spark_sql(f"SELECT {select} AS x FROM usage {window}", SHAPE).split())
 
 
@@ -41,16 +42,24 @@ def told(select: str) -> str:
         ),
         ("list(name)", "NULLIF(COLLECT_LIST(usage.name), ARRAY())"),
         ("row_number() OVER ()", "ROW_NUMBER() OVER (ORDER BY 1)"),
+        ("sum(size) OVER w - size", "SUM(usage.size) OVER (PARTITION BY usage.name) - usage.size"),
         (
-            "sum(size) OVER w - size",
-            "( SUM(usage.size) OVER w ) - usage.size",
+            "max(size) OVER (w ROWS UNBOUNDED PRECEDING)",
+            (
+                "MAX(usage.size) OVER (PARTITION BY usage.name "
+                "ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
+            ),
+        ),
+        ("epoch_us(time)", "UNIX_MICROS(CAST(usage.time AS TIMESTAMP))"),
+        (
+            "CAST(timezone(name, time AT TIME ZONE 'UTC') AS DATE)",
+            "CAST(FROM_UTC_TIMESTAMP(CAST(usage.time AS TIMESTAMP), usage.name) AS DATE)",
         ),
         ("any_value(name)", "ANY_VALUE(usage.name) IGNORE NULLS"),
     ],
 )
 def test_what_spark_is_told(duckdb: str, spark: str) -> None:
-    window = " WINDOW w AS (PARTITION BY usage.name)" if "OVER w" in duckdb else ""
-    assert told(duckdb) == f"SELECT {spark} AS x FROM usage AS usage{window}"
+    assert told(duckdb) == f"SELECT {spark} AS x FROM usage AS usage"
 
 
 def test_columns_that_meet_by_name_meet_by_their_place() -> None:

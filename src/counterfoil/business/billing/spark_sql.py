@@ -74,12 +74,24 @@ def every_midnight(engine: Engine) -> pa.Table:
     return midnight_relation(engine.rows(_DAYS))
 
 
+def not_in_spark_sql(engine: Engine) -> Problem | None:
+    """What the items on the engine use that is rated by a bill run only; None when nothing."""
+    if engine.rows("SELECT 1 FROM formula WHERE charge_id <> 0 LIMIT 1"):
+        used = "formulas"
+    elif find_needs(engine).attributes:
+        used = "attributes of usage events"
+    else:
+        return None
+    message = f"charges use {used}, which are not put into Spark SQL: rate them by a bill run"
+    return Problem("not_in_spark_sql", message)
+
+
 def rating_in_spark_sql(engine: Engine) -> Iterator[str]:
     """Spark's statements that make ``MADE`` as tables, from what is on the engine, ``midnight``
-    and ``usage``. Refuses formulas: their levels are rated by a bill run only."""
-    if engine.rows("SELECT 1 FROM formula WHERE charge_id <> 0 LIMIT 1"):
-        message = "some of the charges or prices have formulas, which are not put into Spark SQL"
-        raise Refused(Problem("formulas_in_spark_sql", message))
+    and ``usage``. Refuses what ``not_in_spark_sql`` tells."""
+    problem = not_in_spark_sql(engine)
+    if problem is not None:
+        raise Refused(problem)
     inputs = {
         name: {str(row[0]): str(row[1]) for row in engine.rows(f"DESCRIBE {name}")}
         for name in INPUTS

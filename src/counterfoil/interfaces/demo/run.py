@@ -111,6 +111,7 @@ class DemoRun:
     def __init__(self, house: Organisation, parameters: DemoParameters, watch: Watch) -> None:
         self.database = house.database
         self.store = house.usage_store
+        self.runner = house.runner
         self.folder = house.home / "demo"
         self.parameters = parameters
         self.now = parameters.now
@@ -247,6 +248,7 @@ class DemoRun:
                 self.parameters.billing_date,
                 now=self.now,
                 progress=progress,
+                runner=self.runner,
             )
         facts: Facts = {
             "accounts": summary.accounts,

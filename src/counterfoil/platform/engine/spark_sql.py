@@ -11,6 +11,9 @@ rewrites what the two engines compute differently:
   date - date        a number of days, not an interval
   list(x)            null, not empty, when there is nothing
   UNION BY NAME      by place
+  epoch_us, timezone         of an instant, which SETTINGS put in UTC
+  WINDOW w AS        written out: Spark knows no ``OVER (w ROWS …)``, and reads ``OVER w - x``
+                     as a window that is named ``w-x``
   row_number() OVER ()      an order must be named, be it that of a constant
 
 With ``SETTINGS`` a decimal keeps its scale, and a result that needs more than 38 digits is an error
@@ -71,6 +74,8 @@ def in_spark_sql(sql: str, schema: Mapping[str, Columns]) -> str:
     tree = annotate_types(tree, schema=shape, dialect="duckdb")
     for part in list(tree.find_all(exp.CTE)):
         part.set("materialized", None)
+    for select in list(tree.find_all(exp.Select)):
+        _write_windows_out(select)
     # From the leaves up, so that what is rewritten goes into what is rewritten around it.
     for node in reversed(list(tree.bfs())):
         changed = _rewritten(node)
@@ -95,11 +100,10 @@ def _rewritten(node: exp.Expr) -> exp.Expr:
             return exp.DateDiff(this=node.this.copy(), expression=node.expression.copy())
         case exp.DataType() if node.this == exp.DataType.Type.INT128:
             return _HUGE.copy()
-        case exp.Window(this=exp.RowNumber()) if not (node.args.get("order") or node.alias):
+        case exp.Window(this=exp.RowNumber()) if not node.args.get("order"):
             return _in_any_order(node)
-        case exp.Window() if node.alias and node.arg_key != "windows":
-            # Spark reads ``OVER w - x`` as a window that is named ``w-x``.
-            return exp.Paren(this=node.copy())
+        case exp.Anonymous():
+            return _function(node)
         case exp.SetOperation() if node.args.get("by_name"):
             return _by_place(node)
         case exp.ArrayAgg() | exp.Filter() | exp.ArraySort():
@@ -136,6 +140,31 @@ def _cast(node: exp.Cast) -> exp.Expr:
 def _bracketed(node: exp.Expr) -> exp.Expr:
     copy = node.copy()
     return copy if isinstance(copy, exp.Column | exp.Literal | exp.Paren) else exp.Paren(this=copy)
+
+
+def _function(node: exp.Anonymous) -> exp.Expr:
+    arguments = [argument.copy() for argument in node.expressions]
+    match node.name.lower(), arguments:
+        case "epoch_us", [instant]:
+            return exp.func("UNIX_MICROS", exp.cast(instant, "TIMESTAMPTZ"))
+        case "timezone", [zone, exp.AtTimeZone() as instant] if instant.args["zone"].name == "UTC":
+            return exp.func("FROM_UTC_TIMESTAMP", exp.cast(instant.this, "TIMESTAMPTZ"), zone)
+    return node
+
+
+def _write_windows_out(select: exp.Select) -> None:
+    windows = {window.name: window for window in select.args.get("windows") or ()}
+    for node in list(select.find_all(exp.Window)):
+        window = windows.get(node.alias)
+        if window is None or node.find_ancestor(exp.Select) is not select:
+            continue
+        for part in ("partition_by", "order", "spec"):
+            given = window.args.get(part)
+            if given and not node.args.get(part):
+                copies = [one.copy() for one in given] if isinstance(given, list) else given.copy()
+                node.set(part, copies)
+        node.set("alias", None)
+    select.set("windows", None)
 
 
 def _in_any_order(node: exp.Window) -> exp.Expr:
