@@ -65,7 +65,7 @@ SELECT row_number() OVER () AS price_id, * FROM (
 CROSS JOIN (SELECT 'graduated' AS model, NULL::DECIMAL(28,6) AS package_size,
                    100::DECIMAL(38,15) AS included_quantity);
 CREATE TABLE price_tier AS
-SELECT price_id, f::DECIMAL(28,6) AS from_quantity, u::DECIMAL(28,6) AS up_to,
+SELECT price_id, 0::BIGINT AS cell_no, f::DECIMAL(28,6) AS from_quantity, u::DECIMAL(28,6) AS up_to,
        CAST((0.2200 - 0.0125 * n - 0.0005 * (price_id % 7)) AS DECIMAL(28,10)) AS unit_amount,
        0::DECIMAL(28,10) AS flat_amount
 FROM price, (VALUES (0, 0, 500), (1, 500, 1000), (2, 1000, NULL)) t(n, f, u);

@@ -14,9 +14,13 @@ from tests.core.rating.reference import Billed, Item, Price, Rated, Tier, half_u
 from counterfoil.core.rating.layers import SPECIFICITY
 from counterfoil.core.rating.relations import (
     BILLED_USAGE,
+    CELL_CONDITION,
+    CELL_WINDOW,
     CHARGE_ITEM,
+    METER_FILTER,
     MIDNIGHT,
     PRICE,
+    PRICE_CELL,
     PRICE_LAYER,
     PRICE_TIER,
     USAGE,
@@ -291,6 +295,8 @@ def rate_with_engine(
 
 def load(engine: Engine, chosen: list[Item], books: dict[int, list[Price]]) -> None:
     """Every item is its own charge, subscription and meter; price ids are item * 100 + number."""
+    for relation in (METER_FILTER, PRICE_CELL, CELL_CONDITION, CELL_WINDOW):
+        register(engine, relation, [])
     register(
         engine,
         CHARGE_ITEM,
@@ -322,6 +328,7 @@ def load(engine: Engine, chosen: list[Item], books: dict[int, list[Price]]) -> N
                 None,
                 False,
                 False,
+                "UTC",
                 i.service_start,
                 False,
                 None,
@@ -358,6 +365,7 @@ def load(engine: Engine, chosen: list[Item], books: dict[int, list[Price]]) -> N
         [
             (
                 i * 100 + p.price_id,
+                0,
                 decimal(t.start),
                 decimal(t.up_to),
                 decimal(t.unit_amount),

@@ -20,7 +20,7 @@ from tests.core.rating.test_engine_equals_reference import (
     register,
 )
 
-from counterfoil.core.rating.relations import CHARGE_ITEM, METER_FILTER, USAGE
+from counterfoil.core.rating.relations import CHARGE_ITEM, USAGE
 from counterfoil.core.rating.statements import Needs, price_statements, rating_statements
 from counterfoil.platform.engine.duck import Engine, open_engine
 
@@ -134,7 +134,6 @@ def rated(
         load(engine, [metered.item for metered in chosen], books)
         register(engine, CHARGE_ITEM, [item_row(metered) for metered in chosen])
         register(engine, USAGE, events)
-        register(engine, METER_FILTER, [])
         run(engine, chosen)
         rows = engine.rows(
             "SELECT r.item_id, r.service_start, r.service_end, r.price_id % 100, r.quantity, "
@@ -194,6 +193,7 @@ def item_row(metered: MeteredItem) -> tuple[Any, ...]:
         "percentile": decimal(metered.percentile),
         "carried_over": metered.carried_over,
         "stood": metered.stood,
+        "usage_zone": "UTC",
         "counted_from": metered.counted_from,
         "by_event": False,
         "pool_id": None,

@@ -180,6 +180,7 @@ def load(
                 {
                     **dict.fromkeys(PRICE_TIER.columns),
                     "price_id": number,
+                    "cell_no": 0,
                     "from_quantity": decimal(t.start),
                     "up_to": decimal(t.up_to),
                     "unit_amount": decimal(t.unit_amount),

@@ -34,11 +34,15 @@ BY_TYPE: dict[FieldType, object] = {
     FieldType.DOCUMENT: {},
 }
 ABSENT = {
+    # They belong to a unique count and to a percentile; the meter made here is a sum.
+    "meter": {"property", "percentile"},
     # A list price has no owner, and only a package price a package.
     "price": {
         "subscription_external_id",
         "contract_external_id",
         "package_size",
+        "event_amount_minimum",
+        "event_amount_maximum",
         "condition",
         "formula",
     },
@@ -56,6 +60,12 @@ CHOSEN: dict[str, dict[str, object]] = {
         "url": "https://crm.acme.example/hooks",
         "event_types": ["*"],
         "secret": "whsec_bW9yZSB0aGFuIHR3ZW50eS1mb3VyIHJhbmRvbSBieXRlcw==",
+    },
+    "price_cell": {
+        "conditions": {"region": ["eu"]},
+        "days": "mon,tue",
+        "from_time": "08:00",
+        "to_time": "18:00",
     },
     "mail_rule": {"event_types": ["invoice.finalized"]},
 }

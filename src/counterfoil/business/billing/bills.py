@@ -21,6 +21,7 @@ from counterfoil.business.billing.formulas import (
 from counterfoil.business.billing.incentives import apply_incentives, draw_balances
 from counterfoil.business.billing.loading import (
     load_billed_charges,
+    load_cells,
     load_charges,
     load_meter_filters,
     load_open_drafts,
@@ -108,6 +109,17 @@ SELECT i.billed_account_id, 'conflicting_layers',
        || rtrim(rtrim(CAST(arg_min(f.from_quantity, f.partial_id) AS VARCHAR), '0'), '.')
        || ' is not one of its tiers, or the pricing models differ'
 FROM conflicting f JOIN due_item i USING (item_id)
+GROUP BY i.billed_account_id
+"""
+
+_NO_CELL = """
+SELECT i.billed_account_id, 'no_cell',
+       'the price of charge "' || any_value(i.charge_name) || '" has no cell for '
+       || arg_max(u.found, u.events) || ' (' || CAST(sum(u.events) AS VARCHAR) || ' events'
+       || CASE WHEN count(DISTINCT u.found) > 1
+          THEN ', ' || CAST(count(DISTINCT u.found) - 1 AS VARCHAR) || ' more such' ELSE '' END
+       || ')'
+FROM unmatched u JOIN due_item i USING (item_id)
 GROUP BY i.billed_account_id
 """
 
@@ -394,6 +406,9 @@ def load_terms(uow: UnitOfWork, engine: Engine, charges: pa.Table, billed: pa.Ta
         "UNION SELECT meter_id FROM usage_reader"
     )
     engine.register("meter_filter", load_meter_filters(uow, [int(row[0]) for row in meters]))
+    of_items = engine.rows("SELECT DISTINCT charge_id FROM charge_item")
+    for name, cells in load_cells(uow, [int(row[0]) for row in of_items]).items():
+        engine.register(name, cells)
     engine.run(
         "CREATE TABLE billed_usage AS SELECT i.item_id, b.service_start, b.service_end, "
         "b.price_id, b.layer, "
@@ -425,6 +440,7 @@ def make_charged(
     rate_on(runner, engine, usage_of)
     engine.run(f"CREATE TABLE problem AS {_NO_PRICE}")
     engine.run(f"INSERT INTO problem {_NO_TIER}")
+    engine.run(f"INSERT INTO problem {_NO_CELL}")
     engine.run(f"INSERT INTO problem {_NO_VALUE}")
     engine.run(f"INSERT INTO problem {_CONFLICTING_LAYERS}")
     rows = [_RATED_ROWS, _REVERSED_ROWS]

@@ -272,7 +272,8 @@ def _step_sentence(step: Record, rated: Record, facts: Record) -> str:
     if step["from"] is None:
         return f"Per event, beside their quantity: {_plain(step['amount'])} {rated['currency']}."
     upper = "and above" if step["up_to"] is None else f"to {_plain(step['up_to'])}"
-    text = f"Tier from {_plain(step['from'])} {upper}: {_plain(step['quantity'])} {facts['unit']}s"
+    text = f"{step['cell']}: t" if step.get("cell") else "T"
+    text += f"ier from {_plain(step['from'])} {upper}: {_plain(step['quantity'])} {facts['unit']}s"
     text += f" × {_plain(step['unit_amount'])}"
     if Decimal(str(step["flat_amount"])) != 0:
         text += f" + {_plain(step['flat_amount'])}"

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from counterfoil.business.billing.formula_events import StoredFormulas
-from counterfoil.business.billing.loading import load_meter_filters
+from counterfoil.business.billing.loading import load_cells, load_meter_filters
 from counterfoil.business.billing.price_layers import billed_prices
 from counterfoil.business.billing.relations import (
     make_relation,
@@ -19,19 +19,21 @@ from counterfoil.business.billing.relations import (
 )
 from counterfoil.business.billing.usage_needed import few
 from counterfoil.business.usage.store import BUCKETS, UsageStore, visible_segments
-from counterfoil.core.rating.attributes import ATTRIBUTES, attribute_statements
+from counterfoil.core.rating.attributes import ATTRIBUTES, PIECES, attribute_statements
+from counterfoil.core.rating.cells import MATRIX_TERMS, cell_statements
 from counterfoil.core.rating.itemised import itemised
 from counterfoil.core.rating.itemised_meters import itemised_meters
 from counterfoil.core.rating.meters import PRICED_ANEW
-from counterfoil.core.rating.prices import laid_over
+from counterfoil.core.rating.prices import LAID_TIER, laid_over
 from counterfoil.core.rating.quantities import EventSource
-from counterfoil.core.rating.relations import EVENT, SMALLEST_QUANTITY
+from counterfoil.core.rating.relations import EVENT, SMALLEST_QUANTITY, Statement
 from counterfoil.platform.engine.duck import Engine, open_engine, small_engine
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 # Late usage is itemised together with what its service period was billed for before.
 _ITEMISABLE = """
-SELECT r.id AS item_id, sc.charge_id AS rated_charge_of, s.id AS subscription_id, c.meter_id,
+SELECT r.id AS item_id, sc.charge_id AS rated_charge_of, sc.charge_id,
+       s.id AS subscription_id, c.meter_id,
        m.aggregation,
        coalesce(c.event_minimum, 0)::numeric(38,15) AS event_minimum,
        coalesce(c.event_increment, CAST(:smallest AS numeric))::numeric(38,15) AS event_increment,
@@ -47,11 +49,13 @@ SELECT r.id AS item_id, sc.charge_id AS rated_charge_of, s.id AS subscription_id
        CASE WHEN m.carried_over THEN sc.start_date
             ELSE greatest(r.cycle_start, sc.start_date) END AS counted_from,
        greatest(r.cycle_start, sc.start_date) AS first_day, r.cycle_start, r.cycle_end,
-       r.service_start, r.service_end, p.time_zone, a.root_id
+       r.service_start, r.service_end, p.time_zone, a.root_id,
+       coalesce(st.time_zone, p.time_zone) AS usage_zone
 FROM (SELECT *, part > 0 AND adjustment_id IS NULL AS late FROM rated_charge) r
 JOIN subscription_charge sc ON sc.id = r.subscription_charge_id
 JOIN subscription s ON s.id = sc.subscription_id
 JOIN account a ON a.id = s.account_id
+LEFT JOIN site st ON st.id = s.site_id
 JOIN charge c ON c.id = sc.charge_id
 JOIN meter m ON m.id = c.meter_id
 JOIN invoice i ON i.id = r.invoice_id
@@ -71,8 +75,9 @@ JOIN midnight e ON e.time_zone = i.time_zone AND e.day = i.service_end
 """
 
 _READ_EPOCH = """
-SELECT i.* EXCLUDE (percentile), NOT i.later AS first, false AS matrix,
+SELECT i.* EXCLUDE (percentile), 1 AS epoch_no, NOT i.later AS first,
        coalesce(t.terms_id, i.price_id) AS terms_id,
+       coalesce(t.terms_id, i.price_id) IN (SELECT terms_id FROM matrix_terms) AS matrix,
        CAST(i.percentile * 1000 AS BIGINT) AS percentile_milli,
        i.service_start AS epoch_start, i.service_end AS epoch_end,
        CAST(i.cycle_end - i.cycle_start AS BIGINT) AS cycle_days, b.instant AS epoch_at,
@@ -98,7 +103,7 @@ SELECT id AS price_id, model, package_size, included_quantity FROM price WHERE i
 """
 
 _BILLED_TIERS = """
-SELECT price_id, from_quantity, up_to, unit_amount, flat_amount
+SELECT price_id, cell_no, from_quantity, up_to, unit_amount, flat_amount
 FROM price_tier WHERE price_id = ANY(:ids)
 """
 
@@ -114,6 +119,7 @@ def itemise_usage(uow: UnitOfWork, store: UsageStore, rated_charges: Sequence[in
     charges = uow.read_arrow(_ITEMISABLE, ids=list(rated_charges), smallest=SMALLEST_QUANTITY)
     with small_engine() as engine:
         engine.register("charge_item", charges)
+        _register_cells(uow, engine, charges)
         anew = {
             row[0] for row in engine.rows(f"SELECT item_id FROM charge_item WHERE {PRICED_ANEW}")
         }
@@ -155,18 +161,32 @@ def _itemise(
         engine.register("midnight", midnights)
         engine.register("price", uow.read_arrow(_BILLED_PRICES, ids=prices))
         engine.register("price_tier", uow.read_arrow(_BILLED_TIERS, ids=prices))
-        engine.run(f"CREATE TABLE usage_epoch AS {_USAGE_EPOCH if whole is None else _READ_EPOCH}")
+        _register_cells(uow, engine, charges)
         _run(engine, whole)
         return engine.arrow("SELECT * EXCLUDE (event_no) FROM itemised ORDER BY event_no")
 
 
+def _register_cells(uow: UnitOfWork, engine: Engine, charges: pa.Table) -> None:
+    for name, cells in load_cells(uow, charges.column("charge_id").to_pylist()).items():
+        engine.register(name, cells)
+
+
 def _run(engine: Engine, whole: StoredFormulas | None) -> None:
     names = tuple(name for (name,) in engine.rows(ATTRIBUTES))
-    source = EventSource(attributes=bool(names))
+    pieces = tuple(int(minute) for (minute,) in engine.rows(PIECES))
+    cells = whole is not None and bool(engine.rows("SELECT 1 FROM price_cell LIMIT 1"))
+    source = EventSource(attributes=bool(names or pieces), cells=cells)
     statements = itemised(source)
     if whole is not None:
         statements = itemised_meters(source, whole.formulas)
-    for statement in (*attribute_statements(names, keep=True), *statements):
+    for statement in (
+        LAID_TIER,
+        MATRIX_TERMS,
+        Statement("usage_epoch", _USAGE_EPOCH if whole is None else _READ_EPOCH),
+        *attribute_statements(names, pieces, keep=True),
+        *(cell_statements(pieces) if cells else ()),
+        *statements,
+    ):
         engine.run(statement.create)
         if whole is not None and whole.formulas.placed and statement.name == "event":
             whole.register(engine)

@@ -11,8 +11,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from counterfoil.business.billing.price_layers import layers_of, regions
+from counterfoil.business.products.cells import cell_of
 from counterfoil.business.subscriptions.invoicing import invoiced
 from counterfoil.business.usage.store import BUCKETS
+from counterfoil.core.rating.relations import (
+    CELL_CONDITION,
+    CELL_WINDOW,
+    PRICE_CELL,
+    Relation,
+)
+from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 _INVOICED = f"WITH RECURSIVE {invoiced('p.account_id = ANY(:accounts)')}"
@@ -48,7 +56,8 @@ SELECT sc.id AS subscription_charge_id, sc.subscription_id, b.account_id, b.bill
            WHEN 'subtree' THEN coalesce(n.subtree_id, b.account_id) WHEN 'root' THEN a.root_id
            ELSE s.id END AS pool_owner_id,
        {PRICED_BY_EVENT} AS priced_by_event,
-       EXISTS (SELECT 1 FROM entitlement) AS any_entitlement, p.currency, p.time_zone
+       EXISTS (SELECT 1 FROM entitlement) AS any_entitlement, p.currency, p.time_zone,
+       coalesce(st.time_zone, p.time_zone) AS usage_zone
 FROM invoiced b
 JOIN account a ON a.id = b.account_id
 JOIN billing_profile p ON p.account_id = b.billed_account_id
@@ -85,6 +94,12 @@ WHERE a.root_id = ANY(:roots)
 _METER_FILTERS = """
 SELECT m.id AS meter_id, f.key AS attribute, jsonb_array_elements_text(f.value) AS value
 FROM meter m, jsonb_each(m.filter) f WHERE m.id = ANY(:meters)
+"""
+
+_CELLS = """
+SELECT DISTINCT p.charge_id, c.cell_no, c.label, c.conditions, c.days, c.from_time, c.to_time
+FROM price_cell c JOIN price p ON p.id = c.price_id WHERE p.charge_id = ANY(:charges)
+ORDER BY p.charge_id, c.cell_no
 """
 
 _BILLED_CHARGES = """
@@ -218,6 +233,44 @@ def trees_billed(uow: UnitOfWork, roots: Sequence[int]) -> list[int]:
 def load_meter_filters(uow: UnitOfWork, meters: Sequence[int]) -> pa.Table:
     """``meter_filter`` (core.rating.relations) of the meters (ids)."""
     return uow.read_arrow(_METER_FILTERS, meters=sorted(set(meters)))
+
+
+def load_cells(uow: UnitOfWork, charges: Sequence[int]) -> dict[str, pa.Table]:
+    """``price_cell``, ``cell_condition`` and ``cell_window`` (core.rating.relations), by name, of
+    charges (ids)."""
+    rows: dict[Relation, list[Record]] = {PRICE_CELL: [], CELL_CONDITION: [], CELL_WINDOW: []}
+    seen: set[tuple[int, int]] = set()
+    for row in uow.query(_CELLS, charges=sorted(set(charges))):
+        place = (row["charge_id"], row["cell_no"])
+        if place in seen:
+            continue
+        seen.add(place)
+        own = {"charge_id": row["charge_id"], "cell_no": row["cell_no"]}
+        cell = cell_of({**row, "name": row["label"]})
+        rows[PRICE_CELL].append({**own, "label": row["label"]})
+        for attribute, asked in cell.conditions.items():
+            is_prefix = isinstance(asked, dict)
+            for value in asked["prefix"] if is_prefix else asked:
+                rows[CELL_CONDITION].append(
+                    {**own, "attribute": attribute, "is_prefix": is_prefix, "value": value}
+                )
+        for weekday, begin, end in cell.pieces if cell.timed else ():
+            rows[CELL_WINDOW].append(
+                {**own, "weekday": weekday, "from_minute": begin, "to_minute": end}
+            )
+    return {
+        shape.name: pa.Table.from_pylist(found, _schema(shape)) for shape, found in rows.items()
+    }
+
+
+def _schema(shape: Relation) -> pa.Schema:
+    types = {
+        "BIGINT": pa.int64(),
+        "INTEGER": pa.int32(),
+        "VARCHAR": pa.string(),
+        "BOOLEAN": pa.bool_(),
+    }
+    return pa.schema([(name, types[kind]) for name, kind in shape.columns.items()])
 
 
 def load_billed_charges(uow: UnitOfWork, subscription_charges: Sequence[int]) -> pa.Table:

@@ -90,7 +90,7 @@ WHERE p.charge_id = ANY(:charge_id)
 """
 
 _TIERS = """
-SELECT price_id, from_quantity, up_to, unit_amount, flat_amount
+SELECT price_id, cell_no, from_quantity, up_to, unit_amount, flat_amount
 FROM price_tier WHERE price_id = ANY(:prices)
 """
 

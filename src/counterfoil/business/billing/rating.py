@@ -14,7 +14,8 @@ from counterfoil.business.billing.formula_levels import (
     read_formulas,
 )
 from counterfoil.business.billing.relations import make_relation, midnight_relation
-from counterfoil.core.rating.attributes import ATTRIBUTES
+from counterfoil.core.rating.attributes import ATTRIBUTES, PIECES
+from counterfoil.core.rating.cells import UNMATCHED
 from counterfoil.core.rating.formula_prices import Formulas
 from counterfoil.core.rating.formula_values import FORMULA_INPUTS
 from counterfoil.core.rating.meters import anew_items
@@ -23,14 +24,15 @@ from counterfoil.core.rating.statements import Needs, price_statements, rating_s
 from counterfoil.platform.engine.duck import Engine
 
 INPUTS = (
-    *("charge_item", "meter_filter", "price", "price_tier", "price_layer", "billed_usage"),
+    *("charge_item", "meter_filter", "price_cell", "cell_condition", "cell_window"),
+    *("price", "price_tier", "price_layer", "billed_usage"),
     *("allowance", "allowance_item"),
     *(shape.name for shape in FORMULA_INPUTS),
 )
 """The relations that must be on the engine; core.rating.relations says their columns."""
 
 RESULTS = (
-    *("price_epoch", "rated", "priced_epoch", "uncovered", "conflicting", "drawn"),
+    *("price_epoch", "rated", "priced_epoch", "uncovered", "unmatched", "conflicting", "drawn"),
     *(shape.name for shape in FORMULA_RESULTS),
 )
 """The relations that are made and that somebody reads."""
@@ -89,7 +91,8 @@ def _rate(engine: Engine, needs: Needs) -> None:
     engine.register("midnight", midnight_relation(engine.rows(_EPOCH_DAYS)))
     for statement in rating_statements(needs):
         engine.run(statement.create)
-    for shape in () if needs.formulas.placed else FORMULA_RESULTS:
+    unused = () if needs.formulas.placed else FORMULA_RESULTS
+    for shape in (*unused, *(() if needs.cells else (UNMATCHED,))):
         make_relation(engine, shape.name, shape, None)
 
 
@@ -113,4 +116,6 @@ def _with_anew(engine: Engine, needs: Needs, charges: Collection[int] = ()) -> N
         needs,
         aggregations=tuple(name for name, stood in anew if not stood),
         stood=tuple(name for name, stood in anew if stood),
+        cells=bool(engine.rows("SELECT 1 FROM price_cell LIMIT 1")),
+        pieces=tuple(int(minute) for (minute,) in engine.rows(PIECES)),
     )

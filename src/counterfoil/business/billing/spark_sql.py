@@ -78,8 +78,8 @@ def not_in_spark_sql(engine: Engine) -> Problem | None:
     """What the items on the engine use that is rated by a bill run only; None when nothing."""
     if engine.rows("SELECT 1 FROM formula WHERE charge_id <> 0 LIMIT 1"):
         used = "formulas"
-    elif find_needs(engine).attributes:
-        used = "attributes of usage events"
+    elif (needs := find_needs(engine)).attributes or needs.pieces:
+        used = "attributes or hours of usage events"
     else:
         return None
     message = f"charges use {used}, which are not put into Spark SQL: rate them by a bill run"

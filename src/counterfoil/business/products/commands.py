@@ -9,6 +9,7 @@ from counterfoil.business.accounts.rules import lock_layers
 from counterfoil.business.products.assignments import save_assignments
 from counterfoil.business.products.book_formulas import find_book_formula_problems
 from counterfoil.business.products.drafts import make_way
+from counterfoil.business.products.matrix import save_tiers_and_cells
 from counterfoil.business.products.owners import OWNER_OF, OWNERS
 from counterfoil.business.products.partials import find_misfit
 from counterfoil.business.products.price_book_entries import (
@@ -271,10 +272,16 @@ def _changes(book: PriceBook, stored: _Stored) -> list[Change]:
 
 def _terms(price: PriceEntry, twin: StoredPrice) -> bool:
     """Whether two prices have the same terms."""
-    return price.tiers == twin.tiers and all(
-        value == getattr(twin, name)
-        for name, value in _price_terms(price).items()
-        if name != "valid_to"
+    cells = sorted((entry.cell for entry in price.cells), key=lambda cell: cell.key)
+    stored = sorted(twin.cells, key=lambda cell: cell.key)
+    return (
+        price.tiers == twin.tiers
+        and cells == stored
+        and all(
+            value == getattr(twin, name)
+            for name, value in _price_terms(price).items()
+            if name != "valid_to"
+        )
     )
 
 
@@ -379,30 +386,18 @@ def _save_prices(
 ) -> None:
     changes = _changes(book, stored)
     replaced = [(price, twin) for price, twin in changes if not _terms(price, twin)]
-    if replaced:
-        uow.execute(
-            "DELETE FROM price_tier WHERE price_id = ANY(:prices)",
-            prices=[twin.id for _, twin in replaced],
-        )
+    for part in ("price_tier", "price_cell"):
+        if replaced:
+            uow.execute(
+                f"DELETE FROM {part} WHERE price_id = ANY(:prices)",
+                prices=[twin.id for _, twin in replaced],
+            )
     uow.update_many("price", [(twin.id, _price_terms(price)) for price, twin in changes])
     fresh = [price for price in book.prices if stored.twin(price) is None]
     with placed(fresh):
         created = uow.create_many("price", [_price_record(price, ids) for price in fresh])
     written = [*zip(fresh, created, strict=True), *((price, twin.id) for price, twin in replaced)]
-    uow.create_many(
-        "price_tier",
-        [
-            {
-                "price_id": price_id,
-                "from_quantity": tier.from_quantity,
-                "up_to": tier.up_to,
-                "unit_amount": tier.unit_amount,
-                "flat_amount": tier.flat_amount,
-            }
-            for price, price_id in written
-            for tier in price.tiers
-        ],
-    )
+    save_tiers_and_cells(uow, written, ids["charge"])
     counts["prices_created"] = len(fresh)
     counts["prices_changed"] = len(changes)
     counts["prices_unchanged"] = len(book.prices) - len(fresh) - len(changes)

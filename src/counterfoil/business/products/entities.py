@@ -301,9 +301,16 @@ PRICE_TIER = Entity(
     name="price_tier",
     plural="price_tiers",
     help="A quantity band (from, up to] of a price. Every pricing model has at least one tier.",
-    unique=(("price_id", "from_quantity"),),
+    unique=(("price_id", "cell_no", "from_quantity"),),
     fields=(
         reference("price", required=True, immutable=True, on_delete="cascade"),
+        integer(
+            "cell_no",
+            required=True,
+            default=0,
+            minimum=0,
+            help="The price cell the tier belongs to; 0: everything else.",
+        ),
         decimal("from_quantity", 28, 6, required=True, default=0, minimum=0),
         decimal("up_to", 28, 6, help="Inclusive upper bound; empty in the last tier."),
         decimal("unit_amount", 28, 10, required=True, default=0, minimum=0),
@@ -319,4 +326,33 @@ PRICE_TIER = Entity(
     ),
 )
 
-ENTITIES = (PRODUCT, METER, RATE_PLAN, CHARGE, PRICE, PRICE_TIER)
+PRICE_CELL = Entity(
+    name="price_cell",
+    plural="price_cells",
+    help="A cell of a matrix price: what usage must be like to have the cell's tiers. The most "
+    "specific cell wins; what no cell holds has the tiers of cell 0.",
+    unique=(("price_id", "cell_no"),),
+    fields=(
+        reference("price", required=True, immutable=True, on_delete="cascade"),
+        integer(
+            "cell_no",
+            required=True,
+            minimum=1,
+            immutable=True,
+            help="Stands for the same conditions in all prices of a charge.",
+        ),
+        text("name", help="As it stands in explanations; empty: the conditions in words."),
+        text("label", max_length=1000, computed=True, help="The name, or the conditions in words."),
+        document(
+            "conditions",
+            required=True,
+            help='Attributes and lists of values, or of prefixes: {"destination": {"prefix": '
+            '["44"]}}. All must hold.',
+        ),
+        text("days", help="Days of the week, such as mon,tue; empty: all."),
+        text("from_time", max_length=5, help="Such as 08:00, in the time zone of the site."),
+        text("to_time", max_length=5, help="Such as 18:00, no longer in it; may be past midnight."),
+    ),
+)
+
+ENTITIES = (PRODUCT, METER, RATE_PLAN, CHARGE, PRICE, PRICE_CELL, PRICE_TIER)

@@ -16,6 +16,13 @@ from counterfoil.business.accounts.entities import (
     PRICING_TEMPLATE,
     TEMPLATE_ASSIGNMENT,
 )
+from counterfoil.business.products.cells import (
+    Cell,
+    find_cell_faults,
+    find_matrix_faults,
+    find_overlapping_cells,
+    spread_days,
+)
 from counterfoil.business.products.charges import find_charge_problems
 from counterfoil.business.products.entities import (
     CHARGE,
@@ -32,6 +39,7 @@ from counterfoil.business.products.price_book_entries import (
     NOTATION,
     AssignmentEntry,
     CatalogueEntry,
+    CellEntry,
     Place,
     PriceBook,
     PriceEntry,
@@ -48,6 +56,7 @@ from counterfoil.business.products.tiers import (
     find_model_faults,
     find_partial_faults,
     find_tier_faults,
+    find_tiers_of_model_faults,
 )
 from counterfoil.core.money.currencies import CURRENCIES, unknown_currency
 from counterfoil.core.notation.located import Entry, Kind, Reader, Rule, Rules
@@ -122,6 +131,15 @@ _TIER: Rules = {
     **_rules(PRICE_TIER, "up_to"),
     **_AMOUNTS,
 }
+_CELL: Rules = {
+    "when": Rule(kind=Kind.CONDITIONS),
+    "days": Rule(kind=Kind.TEXTS),
+    "from": Rule(max_length=5),
+    "to": Rule(max_length=5),
+    "name": Rule(max_length=255),
+    **_AMOUNTS,
+    "tiers": _LIST,
+}
 _PRICE: Rules = {
     "currency": Rule(required=True),
     "partial": Rule(kind=Kind.BOOLEAN, default=False),
@@ -130,6 +148,7 @@ _PRICE: Rules = {
     **_rules(PRICE, "minimum_amount", "maximum_amount", *EVENT_TERMS),
     **_AMOUNTS,
     "tiers": _LIST,
+    "cells": _LIST,
 }
 _CHARGE_PRICE: Rules = {"charge": _NAME, **_PRICE}
 _OWNED_PRICE: Rules = {
@@ -304,9 +323,10 @@ class _Reading:
         tier_places: tuple[Place, ...] = ()
         if model == "formula":
             self._check_formula_price(price, place)
-        else:
+        elif price["cells"] is None or price["tiers"] is not None or _amounts_of(price):
             tiers, tier_places = self._read_tiers(price, path, place)
             self._check_tiers(price, place, tiers, tier_places)
+        cells = self._read_cells(price, path, place)
         self._note(find_formula_faults(model, price["formula"]), place, ())
         self._note(find_event_faults(model, price.values), place, ())
         if len(self.problems) > known or None in (charge, owner, currency):
@@ -332,10 +352,50 @@ class _Reading:
                 event_amount_maximum=price["event_amount_maximum"],
                 free_events=price["free_events"],
                 tiers=tiers,
+                cells=cells,
                 place=place,
                 tier_places=tier_places,
             )
         )
+
+    def _read_cells(self, price: Entry, path: str, place: Place) -> tuple[CellEntry, ...]:
+        """The cells of a matrix price, each with tiers of its own."""
+        if price["cells"] is None:
+            return ()
+        asked = {"model": price["model"], "included_quantity": price["included"]}
+        self._note(find_matrix_faults(asked), place, ())
+        if price["tiers"] is None and not _amounts_of(price) and "package_size" in price.lines:
+            size, included = price["package_size"], price["included"]
+            self._note(find_model_faults(price["model"], size, included, ()), place, ())
+        cells: list[CellEntry] = []
+        for entry, cell_path in self._entries(price["cells"], _CELL, f"{path}.cells"):
+            cell_place = self._place(entry, cell_path)
+            with_model = Entry(entry.line, {**entry.values, "model": price["model"]}, entry.lines)
+            tiers, tier_places = self._read_tiers(with_model, cell_path, cell_place)
+            cell = Cell(
+                conditions=entry["when"] or {},
+                days=spread_days(entry["days"] or ()),
+                from_time=entry["from"],
+                to_time=entry["to"],
+                name=entry["name"],
+                tiers=tiers,
+            )
+            if price["model"] != "formula" and tiers:
+                partial = bool(price["partial"])
+                faults = find_tiers_of_model_faults(price["model"], tiers)
+                faults += find_tier_faults(tiers, partial=partial)
+                faults += [] if partial else find_last_tier_faults(tiers)
+                self._note(faults, cell_place, tier_places)
+            self._note(find_cell_faults(cell), cell_place, ())
+            cells.append(CellEntry(cell=cell, place=cell_place, tier_places=tier_places))
+        for earlier, later in find_overlapping_cells([each.cell for each in cells]):
+            message = f"holds the same as the cell in line {cells[earlier].place.line}"
+            self.problems.append(
+                cells[later].place.problem("overlapping_cells", message, "conditions")
+            )
+        if not cells:
+            self.problems.append(place.problem("missing_cells", "is empty", "cells"))
+        return tuple(cells)
 
     def _check_formula_price(self, price: Entry, place: Place) -> None:
         """A formula stands in place of tiers and amounts."""
@@ -349,7 +409,7 @@ class _Reading:
     def _read_tiers(
         self, price: Entry, path: str, place: Place
     ) -> tuple[tuple[Tier, ...], tuple[Place, ...]]:
-        given = [name for name in _AMOUNTS if name in price.lines]
+        given = _amounts_of(price)
         if price["tiers"] is None:
             if not given:
                 message = "needs an amount, a flat amount or tiers"
@@ -412,6 +472,11 @@ class _Reading:
         for fault in faults:
             at = place if fault.place is None else tier_places[fault.place]
             self.problems.append(at.problem(fault.code, fault.message, fault.field))
+
+
+def _amounts_of(price: Entry) -> list[str]:
+    """The amounts that stand in a price itself."""
+    return [name for name in _AMOUNTS if name in price.lines]
 
 
 def _find_doubles(book: PriceBook) -> list[Problem]:

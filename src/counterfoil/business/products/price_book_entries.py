@@ -6,6 +6,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Protocol
 
+from counterfoil.business.products.cells import Cell
 from counterfoil.business.products.owners import OWNERS
 from counterfoil.business.products.tiers import Tier
 from counterfoil.core.problems import Problem
@@ -25,6 +26,9 @@ NOTATION = {
     "from_quantity": "from",
     "unit_amount": "amount",
     "flat_amount": "flat",
+    "conditions": "when",
+    "from_time": "from",
+    "to_time": "to",
     "from_amount": "from",
     "start_date": "start",
     "end_date": "end",
@@ -79,6 +83,15 @@ class CatalogueEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CellEntry:
+    """A cell of a price."""
+
+    cell: Cell
+    place: Place
+    tier_places: tuple[Place, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PriceEntry:
     """A price; ``owner`` is the external id of what its layer says it belongs to, or ""."""
 
@@ -101,6 +114,7 @@ class PriceEntry:
     event_amount_maximum: Decimal | None
     free_events: int
     tiers: tuple[Tier, ...]
+    cells: tuple[CellEntry, ...]
     place: Place
     tier_places: tuple[Place, ...]
 

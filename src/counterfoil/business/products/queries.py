@@ -6,12 +6,14 @@ from datetime import date
 from decimal import Decimal
 from typing import cast
 
+from counterfoil.business.products.cells import Cell, cell_of
 from counterfoil.business.products.owners import OWNER_JOINS, OWNER_NAME
 from counterfoil.business.products.tiers import Tier
 from counterfoil.platform.metadata import FieldType, Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
-TierIds = dict[int, list[tuple[int, Tier]]]
+TierIds = dict[tuple[int, int], list[tuple[int, Tier]]]
+"""Tiers with their record ids, by price and cell."""
 
 PriceKey = tuple[str, str, str, str, bool]
 """Charge, layer, owner and currency, by external ids, and whether it is partial; the owner of a
@@ -38,6 +40,7 @@ class StoredPrice:
     event_amount_maximum: Decimal | None
     free_events: int
     tiers: tuple[Tier, ...]
+    cells: tuple[Cell, ...]
 
 
 def read_by_external_id(uow: UnitOfWork, entity: str, names: Iterable[str]) -> dict[str, Record]:
@@ -51,16 +54,45 @@ def read_by_external_id(uow: UnitOfWork, entity: str, names: Iterable[str]) -> d
 
 
 def read_tiers(uow: UnitOfWork, price_ids: Collection[int]) -> TierIds:
-    """Tiers with their record ids, by price, in order of quantity."""
+    """Tiers with their record ids, by price and cell, in order of quantity."""
     tiers: TierIds = {}
     for row in uow.query(
-        "SELECT id, price_id, from_quantity, up_to, unit_amount, flat_amount FROM price_tier"
-        " WHERE price_id = ANY(:prices) ORDER BY price_id, from_quantity",
+        "SELECT id, price_id, cell_no, from_quantity, up_to, unit_amount, flat_amount"
+        " FROM price_tier WHERE price_id = ANY(:prices) ORDER BY price_id, cell_no, from_quantity",
         prices=list(price_ids),
     ):
-        found = tiers.setdefault(cast("int", row["price_id"]), [])
+        found = tiers.setdefault((cast("int", row["price_id"]), cast("int", row["cell_no"])), [])
         found.append((cast("int", row["id"]), tier_of(row)))
     return tiers
+
+
+def read_cells(
+    uow: UnitOfWork, price_ids: Collection[int], tiers: TierIds
+) -> dict[int, list[Cell]]:
+    """The cells of matrix prices with their tiers, by price."""
+    cells: dict[int, list[Cell]] = {}
+    for row in uow.query(
+        "SELECT * FROM price_cell WHERE price_id = ANY(:prices) ORDER BY price_id, cell_no",
+        prices=list(price_ids),
+    ):
+        price_id = cast("int", row["price_id"])
+        own = tiers.get((price_id, cast("int", row["cell_no"])), [])
+        cells.setdefault(price_id, []).append(cell_of(row, [tier for _, tier in own]))
+    return cells
+
+
+def read_cell_numbers(uow: UnitOfWork, charge_ids: Collection[int]) -> dict[int, dict[str, int]]:
+    """The numbers of the cells of charges, by charge and by what the cell asks for."""
+    numbers: dict[int, dict[str, int]] = {}
+    for row in uow.query(
+        "SELECT DISTINCT p.charge_id, c.cell_no, c.name, c.conditions, c.days, c.from_time,"
+        " c.to_time FROM price_cell c JOIN price p ON p.id = c.price_id"
+        " WHERE p.charge_id = ANY(:charges)",
+        charges=list(charge_ids),
+    ):
+        known = numbers.setdefault(cast("int", row["charge_id"]), {})
+        known[cell_of(row).key] = cast("int", row["cell_no"])
+    return numbers
 
 
 def tier_of(row: Record) -> Tier:
@@ -87,10 +119,12 @@ def read_prices(
         owners=sorted(set(owners or ())),
         every=owners is None,
     )
-    tiers = read_tiers(uow, [cast("int", row["id"]) for row in rows])
+    ids = [cast("int", row["id"]) for row in rows]
+    tiers = read_tiers(uow, ids)
+    cells = read_cells(uow, ids, tiers)
     prices: dict[PriceKey, list[StoredPrice]] = {}
     for row in rows:
-        stored = _stored_price(row, tiers)
+        stored = _stored_price(row, tiers, cells)
         prices.setdefault(stored.key, []).append(stored)
     return prices
 
@@ -106,7 +140,7 @@ def read_used_prices(uow: UnitOfWork, price_ids: Sequence[int]) -> set[int]:
     for entity in uow.catalogue.entities.values():
         for field in entity.fields:
             refers = field.type is FieldType.REFERENCE and field.target == "price"
-            if refers and entity.name != "price_tier":
+            if refers and field.on_delete != "cascade":
                 rows = uow.query(
                     f'SELECT DISTINCT "{field.name}" AS id FROM "{entity.name}"'
                     f' WHERE "{field.name}" = ANY(:prices)',
@@ -120,23 +154,24 @@ def list_prices(uow: UnitOfWork, *, charge: str | None = None) -> list[Record]:
     """Every tier of every price, of one charge or of all, in the order of the price book.
 
     Fields: charge, layer, owner, currency, valid_from, valid_to, partial, model, package_size,
-    included_quantity, from_quantity, up_to, unit_amount, flat_amount.
+    included_quantity, cell, from_quantity, up_to, unit_amount, flat_amount.
     """
     return uow.query(
         f"SELECT charge.external_id AS charge, price.layer, {OWNER_NAME} AS owner, price.currency,"
         " price.valid_from, price.valid_to, price.partial, price.model, price.package_size,"
-        " price.included_quantity, tier.from_quantity, tier.up_to, tier.unit_amount,"
-        " tier.flat_amount"
+        " price.included_quantity, cell.label AS cell, tier.from_quantity, tier.up_to,"
+        " tier.unit_amount, tier.flat_amount"
         f" FROM price JOIN charge ON charge.id = price.charge_id{OWNER_JOINS}"
         " LEFT JOIN price_tier AS tier ON tier.price_id = price.id"
+        " LEFT JOIN price_cell AS cell ON cell.price_id = price.id AND cell.cell_no = tier.cell_no"
         " WHERE charge.external_id = coalesce(CAST(:charge AS text), charge.external_id)"
         " ORDER BY charge.id, price.layer, owner, price.currency, price.valid_from NULLS FIRST,"
-        " tier.from_quantity",
+        " tier.cell_no, tier.from_quantity",
         charge=charge,
     )
 
 
-def _stored_price(row: Record, tiers: Mapping[int, list[tuple[int, Tier]]]) -> StoredPrice:
+def _stored_price(row: Record, tiers: TierIds, cells: Mapping[int, list[Cell]]) -> StoredPrice:
     price_id = cast("int", row["id"])
     return StoredPrice(
         id=price_id,
@@ -160,5 +195,6 @@ def _stored_price(row: Record, tiers: Mapping[int, list[tuple[int, Tier]]]) -> S
         event_amount_minimum=cast("Decimal | None", row["event_amount_minimum"]),
         event_amount_maximum=cast("Decimal | None", row["event_amount_maximum"]),
         free_events=cast("int", row["free_events"]),
-        tiers=tuple(tier for _, tier in tiers.get(price_id, [])),
+        tiers=tuple(tier for _, tier in tiers.get((price_id, 0), [])),
+        cells=tuple(cells.get(price_id, ())),
     )

@@ -11,6 +11,13 @@ from operator import attrgetter
 from typing import cast
 
 from counterfoil.business.accounts.rules import lock_layers
+from counterfoil.business.products.cells import (
+    Cell,
+    cell_of,
+    find_cell_faults,
+    find_matrix_faults,
+    find_overlapping_cells,
+)
 from counterfoil.business.products.charges import find_charge_problems
 from counterfoil.business.products.formulas import (
     find_charge_formula_problems,
@@ -23,6 +30,8 @@ from counterfoil.business.products.meters import (
 from counterfoil.business.products.owners import OWNER_FIELDS, OWNER_OF, OWNERS
 from counterfoil.business.products.partials import find_misfit
 from counterfoil.business.products.queries import (
+    TierIds,
+    read_cell_numbers,
     read_prices,
     read_tiers,
     read_used_prices,
@@ -125,7 +134,9 @@ def check_prices(
             problems.append(used_price_problem("model", line))
         problems.extend(
             Problem(fault.code, fault.message, "model", line=line)
-            for fault in _model_faults(row, [tier for _, tier in tiers.get(price_id, [])])
+            for (owner, _), bands in tiers.items()
+            if owner == price_id
+            for fault in _model_faults(row, [tier for _, tier in bands])
             if fault.place is not None
         )
     return problems
@@ -146,30 +157,33 @@ def check_price_tiers(
         for row in uow.query("SELECT * FROM price WHERE id = ANY(:ids)", ids=price_ids)
     }
     written = {cast("int", row["id"]): place for place, row in enumerate(rows)}
-    tiers: dict[int, list[tuple[int, Tier]]] = {
-        price_id: [(tier_id, tier) for tier_id, tier in stored if tier_id not in written]
-        for price_id, stored in read_tiers(uow, price_ids).items()
+    tiers: TierIds = {
+        place: [(tier_id, tier) for tier_id, tier in stored if tier_id not in written]
+        for place, stored in read_tiers(uow, price_ids).items()
     }
     for row in rows:
-        own = tiers.setdefault(cast("int", row["price_id"]), [])
-        own.append((cast("int", row["id"]), tier_of(row)))
+        place = (cast("int", row["price_id"]), cast("int", row["cell_no"]))
+        tiers.setdefault(place, []).append((cast("int", row["id"]), tier_of(row)))
     problems: list[Problem] = []
     for price_id in read_used_prices(uow, price_ids):
         problems.append(used_price_problem("price_id", None))
         del prices[price_id]
-    for price_id, price in prices.items():
-        ordered = sorted(tiers[price_id], key=lambda found: found[1].from_quantity)
+    for (price_id, _), own in tiers.items():
+        if price_id not in prices:
+            continue
+        ordered = sorted(own, key=lambda found: found[1].from_quantity)
         bands = [tier for _, tier in ordered]
-        partial = bool(price["partial"])
+        price, partial = prices[price_id], bool(prices[price_id]["partial"])
         for fault in (*find_tier_faults(bands, partial=partial), *_model_faults(price, bands)):
             if fault.place is None:
                 continue
-            place = written.get(ordered[fault.place][0])
-            line = None if place is None else _line(rows, place)
+            row_place = written.get(ordered[fault.place][0])
+            line = None if row_place is None else _line(rows, row_place)
             problems.append(Problem(fault.code, fault.message, fault.field, line=line))
     written_tiers = {
         price_id: tuple(sorted((tier for _, tier in found), key=attrgetter("from_quantity")))
-        for price_id, found in tiers.items()
+        for (price_id, cell_no), found in tiers.items()
+        if cell_no == 0
     }
     names = [price_id for price_id, price in prices.items() if price["partial"]]
     return problems + _find_misfits(uow, names, written_tiers)
@@ -199,6 +213,44 @@ def _find_misfits(
         for message in found
         if message is not None
     ]
+
+
+def check_price_cells(
+    uow: UnitOfWork, rows: list[Record], old_rows: list[Record | None]
+) -> list[Problem]:
+    """Cells ask for something that can be, no two of a price for the same, and a cell's number
+    stands for the same in all prices of the charge. Fills in the labels."""
+    del old_rows
+    price_ids = sorted({cast("int", row["price_id"]) for row in rows})
+    priced = {
+        row["id"]: row
+        for row in uow.query("SELECT * FROM price WHERE id = ANY(:ids)", ids=price_ids)
+    }
+    used = read_used_prices(uow, price_ids)
+    numbers = read_cell_numbers(uow, {row["charge_id"] for row in priced.values()})
+    problems: list[Problem] = []
+    cells: dict[int, list[Cell]] = {}
+    for place, row in enumerate(rows):
+        line, cell, price = _line(rows, place), cell_of(row), priced[row["price_id"]]
+        row["label"] = cell.label
+        problems.extend(
+            Problem(fault.code, fault.message, fault.field, line=line)
+            for fault in (*find_cell_faults(cell), *find_matrix_faults(price))
+        )
+        if row["price_id"] in used:
+            problems.append(used_price_problem("price_id", line))
+        others = numbers.get(price["charge_id"], {})
+        if others.get(cell.key, row["cell_no"]) != row["cell_no"] or any(
+            number == row["cell_no"] and key != cell.key for key, number in others.items()
+        ):
+            message = "stands for something else in another price of the charge"
+            problems.append(Problem("other_cell", message, "cell_no", line=line))
+        cells.setdefault(row["price_id"], []).append(cell)
+    for own in cells.values():
+        for earlier, later in find_overlapping_cells(own):
+            message = f"{own[later].label!r} and {own[earlier].label!r} hold the same"
+            problems.append(Problem("overlapping_cells", message, "conditions"))
+    return problems
 
 
 def used_price_problem(field: str, line: int | None) -> Problem:
@@ -306,5 +358,6 @@ CHECKS: dict[str, RecordCheck] = {
     "meter": check_meters,
     "charge": check_charges,
     "price": check_prices,
+    "price_cell": check_price_cells,
     "price_tier": check_price_tiers,
 }

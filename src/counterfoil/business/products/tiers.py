@@ -109,10 +109,11 @@ def find_model_faults(
         if tiers:
             message = "a price that is a formula has no tiers"
             faults.append(TierFault("unexpected_tiers", message, "", 0))
-    return faults + _find_tiers_of_model_faults(model, tiers)
+    return faults + find_tiers_of_model_faults(model, tiers)
 
 
-def _find_tiers_of_model_faults(model: str, tiers: Sequence[Tier]) -> list[TierFault]:
+def find_tiers_of_model_faults(model: str, tiers: Sequence[Tier]) -> list[TierFault]:
+    """Faults of the tiers of a price, or of one of its cells, for the pricing model."""
     faults: list[TierFault] = []
     if model in ONE_TIER and len(tiers) > 1:
         message = f"a {model} price has one tier; with several it is {ONE_TIER[model]}"

@@ -25,16 +25,28 @@ def _literals(texts: Sequence[str]) -> str:
     return f"[{quoted}]"
 
 
+HOURS = "#hours"
+"""The attribute that stands for the time of an event: day of the week and piece of the day."""
+
 ATTRIBUTES = """
 SELECT property FROM charge_item WHERE property IS NOT NULL
-UNION SELECT attribute FROM meter_filter ORDER BY 1
+UNION SELECT attribute FROM meter_filter
+UNION SELECT attribute FROM cell_condition ORDER BY 1
 """
 """The names of the attributes that the items at hand look at."""
 
-_METER_ATTRIBUTE = """
+PIECES = """
+SELECT DISTINCT unnest([from_minute, to_minute]) FROM cell_window ORDER BY 1
+"""
+"""The minutes of the day at which windows of hours begin or end."""
+
+_METER_ATTRIBUTE = f"""
 SELECT DISTINCT meter_id, property AS attribute, false AS looked_at FROM charge_item
 WHERE property IS NOT NULL
 UNION SELECT meter_id, attribute, true FROM meter_filter
+UNION SELECT i.meter_id, c.attribute, true
+FROM charge_item i JOIN cell_condition c USING (charge_id)
+UNION SELECT i.meter_id, '{HOURS}', true FROM charge_item i JOIN cell_window w USING (charge_id)
 """
 
 _METER_KEY = """
@@ -48,9 +60,19 @@ _EXTRACTED = """
 SELECT u.* EXCLUDE ({dropped}),
        list_select(found, k.places) AS combined, found[k.property_place] AS property
 FROM (SELECT * EXCLUDE (anywhere), {found} AS found
-      FROM (SELECT *, json_extract_string(attributes, {paths}) AS anywhere
-            FROM usage WHERE meter_id IN (SELECT meter_id FROM meter_key))) u
+      FROM (SELECT u.*, json_extract_string(u.attributes, {paths}) AS anywhere
+            FROM usage u WHERE u.meter_id IN (SELECT meter_id FROM meter_key)) u) u
 JOIN meter_key k USING (meter_id)
+"""
+
+# In the time zone of the site.
+_LOCAL = """
+SELECT u.* EXCLUDE (local, minute), isodow(local) || '-' || greatest({begun}) AS hours
+FROM (SELECT u.*, hour(local) * 60 + minute(local) AS minute
+      FROM (SELECT u.*, timezone(z.usage_zone, u.time AT TIME ZONE 'UTC') AS local
+            FROM usage u
+            JOIN (SELECT DISTINCT subscription_id, usage_zone FROM charge_item) z
+              USING (subscription_id)) u) u
 """
 
 _COMBINATION = """
@@ -73,44 +95,57 @@ LEFT JOIN meter_filter m
 WHERE m.value IS NULL
 """
 
-_COUNTED_USAGE = """
+_COMBINED_USAGE = """
 SELECT e.* EXCLUDE (combined), c.combination_no
 FROM extracted e
 LEFT JOIN combination c ON c.meter_id = e.meter_id AND c.combined = e.combined
 WHERE c.combination_no IS NULL
    OR c.combination_no NOT IN (SELECT combination_no FROM filtered_out)
+"""
+
+_COUNTED_USAGE = """
+SELECT * FROM combined_usage
 UNION ALL BY NAME
 SELECT *{without}, NULL::VARCHAR AS property, NULL::BIGINT AS combination_no
 FROM usage WHERE meter_id NOT IN (SELECT meter_id FROM meter_key)
 """
 
 
-def attribute_statements(attributes: Sequence[str], *, keep: bool = False) -> tuple[Statement, ...]:
+def attribute_statements(
+    attributes: Sequence[str], pieces: Sequence[int] = (), *, keep: bool = False
+) -> tuple[Statement, ...]:
     """Make ``counted_usage``: the columns of ``usage`` (attributes if ``keep``), the value of the
     meter's property, and combination_no: only the events that pass the filters of their meters.
 
-    ``attributes`` are the names of all that is looked at; nothing is made of none. Needs
-    ``charge_item`` and ``meter_filter``.
+    ``attributes`` and ``pieces`` are what ``ATTRIBUTES`` and ``PIECES`` find; nothing is made of
+    none. Needs ``charge_item``, ``meter_filter``, ``cell_condition`` and ``cell_window``.
     """
-    if not attributes:
+    if not attributes and not pieces:
         return ()
-    names = _literals(attributes)
-    paths = _literals([path for name in attributes for path in json_paths(name)])
-    found = ", ".join(
+    names = _literals([*attributes, *((HOURS,) if pieces else ())])
+    found = [
         f"coalesce(anywhere[{2 * n + 1}], anywhere[{2 * n + 2}])" for n in range(len(attributes))
+    ]
+    extracted = _EXTRACTED.format(
+        paths=_literals([path for name in attributes for path in json_paths(name)]) + "::VARCHAR[]",
+        found="[" + ", ".join([*found, *(("hours",) if pieces else ())]) + "]",
+        dropped=", ".join(
+            ["found", *(("hours",) if pieces else ()), *(() if keep else ("attributes",))]
+        ),
     )
+    if pieces:
+        begun = ", ".join(
+            f"CASE WHEN minute >= {piece} THEN {piece} ELSE 0 END" for piece in pieces
+        )
+        extracted = extracted.replace("FROM usage u", f"FROM ({_LOCAL.format(begun=begun)}) u")
     return (
         Statement("meter_attribute", _METER_ATTRIBUTE),
         Statement("meter_key", _METER_KEY.format(names=names)),
-        Statement(
-            "extracted",
-            _EXTRACTED.format(
-                paths=paths, found=f"[{found}]", dropped="found" if keep else "attributes, found"
-            ),
-        ),
+        Statement("extracted", extracted),
         Statement("combination", _COMBINATION),
         Statement("combination_value", _COMBINATION_VALUE),
         Statement("filtered_out", _FILTERED_OUT),
+        Statement("combined_usage", _COMBINED_USAGE),
         Statement(
             "counted_usage",
             _COUNTED_USAGE.format(without="" if keep else " EXCLUDE (attributes)"),

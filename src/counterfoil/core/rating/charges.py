@@ -35,12 +35,12 @@ JOIN price r ON r.price_id = e.price_id
 """
 
 _STEP = """
-SELECT p.item_id, p.epoch_no, t.from_quantity, any_value(t.up_to) AS up_to, t.unit_amount,
-       false AS stood, sum(t.units) AS units, sum(t.flats) AS flats,
+SELECT p.item_id, p.epoch_no, p.cell_no, t.from_quantity, any_value(t.up_to) AS up_to,
+       t.unit_amount, false AS stood, sum(t.units) AS units, sum(t.flats) AS flats,
        sum(t.flat_amount) AS flat_amount, sum(t.amount) AS amount,
        sum(coalesce(t.list_amount, t.amount)) AS list_amount
 FROM tier_step t JOIN place p USING (position_id)
-GROUP BY p.item_id, p.epoch_no, t.from_quantity, t.unit_amount
+GROUP BY p.item_id, p.epoch_no, p.cell_no, t.from_quantity, t.unit_amount
 """
 
 
@@ -54,21 +54,31 @@ def _stood_units(units: str) -> str:
 _STOOD_STEP = f"""
 SELECT *, units * unit_amount + flat_amount AS amount,
        list_units * unit_amount + list_flat_amount AS list_amount
-FROM (SELECT p.item_id, p.epoch_no, t.from_quantity, any_value(t.up_to) AS up_to, t.unit_amount,
-             any_value(t.cycle_days) IS NOT NULL AS stood, {_stood_units("t.units")} AS units,
+FROM (SELECT p.item_id, p.epoch_no, p.cell_no, t.from_quantity, any_value(t.up_to) AS up_to,
+             t.unit_amount, any_value(t.cycle_days) IS NOT NULL AS stood,
+             {_stood_units("t.units")} AS units,
              {_stood_units("coalesce(t.list_units, t.units)")} AS list_units,
              sum(t.flats) AS flats, sum(t.flat_amount) AS flat_amount,
              sum(coalesce(t.list_amount - t.list_units * t.unit_amount, t.flat_amount))
                  AS list_flat_amount
       FROM tier_step t JOIN place p USING (position_id)
-      GROUP BY p.item_id, p.epoch_no, t.from_quantity, t.unit_amount)
+      GROUP BY p.item_id, p.epoch_no, p.cell_no, t.from_quantity, t.unit_amount)
+"""
+
+# Of matrix prices each step names its cell.
+_LABELLED = """
+SELECT s.*, CASE WHEN s.cell_no <> 0 THEN l.label
+                 WHEN s.cell_no = 0 AND m.charge_id IS NOT NULL THEN 'everything else' END AS cell
+FROM ({step}) s JOIN charge_item i USING (item_id)
+LEFT JOIN price_cell l ON l.charge_id = i.charge_id AND l.cell_no = s.cell_no
+LEFT JOIN (SELECT DISTINCT charge_id FROM price_cell) m ON m.charge_id = i.charge_id
 """
 
 # Several positions of an item and epoch (events, cells, days) become one again. What has been
 # billed of an epoch is taken off where it was priced anew as a whole.
 _SUMMED_EPOCH = f"""
 WITH place AS (
-    SELECT p.item_id, p.epoch_no, p.position_id, p.events,
+    SELECT p.item_id, p.epoch_no, p.cell_no, p.position_id, p.events,
            coalesce(p.list_before, p.quantity_before) AS quantity_before,
            coalesce(p.list_after - p.list_before, p.quantity_after - p.quantity_before) AS quantity,
            coalesce(p.list_after - p.list_before - p.quantity_after + p.quantity_before, 0)
@@ -85,7 +95,7 @@ WITH place AS (
            CAST(sum(list_amount) AS {PRODUCT}) AS list_gross,
            count(*) FILTER (units <> 0) AS unit_amounts, bool_or(flat_amount <> 0) AS has_flat,
            max(unit_amount) FILTER (units <> 0) AS unit_amount,
-           {STEPS} AS steps
+           {STEPS.format(cell="{cell}")} AS steps
     FROM step GROUP BY item_id, epoch_no
 ), billed AS (
     SELECT b.* FROM billed_epoch b JOIN charge_item i USING (item_id) WHERE {{anew}}
@@ -153,7 +163,12 @@ WHERE kind = 'one_time' OR kind = 'usage'
 
 
 def rated_charges(
-    *, detailed: bool = False, anew: bool = False, stood: bool = False, by_event: bool = False
+    *,
+    detailed: bool = False,
+    anew: bool = False,
+    stood: bool = False,
+    by_event: bool = False,
+    cells: bool = False,
 ) -> tuple[Statement, ...]:
     """Make ``rated``: item_id, epoch_no, service_start, service_end, price_id, layer, events,
     quantity, quantity_before, included_quantity, days, cycle_days, unit_amount (null where several
@@ -166,5 +181,9 @@ def rated_charges(
     if not detailed:
         return Statement("priced_epoch", _PRICED_EPOCH, view=True), Statement("rated", _RATED)
     step = (_STOOD_STEP if stood else _STEP) + (EVENT_AMOUNT_STEP if by_event else "")
-    summed = _SUMMED_EPOCH.format(step=step, anew=_ANEW if anew else "i.by_event")
+    summed = _SUMMED_EPOCH.format(
+        step=_LABELLED.format(step=step) if cells else step,
+        anew=_ANEW if anew else "i.by_event",
+        cell="cell := cell," if cells else "",
+    )
     return Statement("priced_epoch", summed), Statement("rated", _RATED)

@@ -85,7 +85,14 @@ def drawn(ranks: int) -> Statement:
     )
 
 
-def _event_position(ranks: int) -> Statement:
+# Of a matrix price nothing is due at zero but in the cells its first epoch has.
+_OPENED = """
+WHERE EXISTS (SELECT 1 FROM price_epoch e JOIN terms_tier t USING (terms_id)
+              WHERE e.item_id = opening.item_id AND e.epoch_no = 1 AND t.cell_no = opening.cell_no)
+"""
+
+
+def _event_position(ranks: int, *, cells: bool) -> Statement:
     """Where each event stands, and once per pool the opening at zero, at which a first tier's flat
     amount is due; ``reach`` is what the pool came to, which decides the band of a volume price."""
     left = f"undrawn_{ranks}" if ranks else "event_unit"
@@ -127,7 +134,7 @@ SELECT event_no, item_id, epoch_no, cell_no, 1 AS events,
 FROM placed
 UNION ALL
 SELECT NULL, item_id, 1, cell_no, 0, 0, 0, false, true, 0, 0, reach, list_reach, false FROM opening
-"""
+{_OPENED if cells else ""}"""
     return Statement("event_position", sql)
 
 
@@ -145,5 +152,5 @@ def event_positions(
         _counted(source, rounding=rounding),
         _event_unit(rounding=rounding),
         *drawing,
-        _event_position(ranks),
+        _event_position(ranks, cells=source.cells),
     )

@@ -3,7 +3,6 @@
 The same tier statements as for a whole charge, run with one position per event.
 """
 
-from counterfoil.core.rating.prices import LAID_TIER
 from counterfoil.core.rating.quantities import EVENT_COUNTS, EventSource, with_priced_units
 from counterfoil.core.rating.relations import QUANTITY, Statement
 from counterfoil.core.rating.tiers import tier_steps
@@ -51,8 +50,8 @@ JOIN priced c ON c.position_id = e.event_no
 def itemised(source: EventSource) -> tuple[Statement, ...]:
     """Make ``itemised``, one row per event, charge by charge in order of time.
 
-    Needs what ``source`` reads (``usage`` as EVENT says), ``price``, ``price_tier``, ``terms`` (see
-    core.rating.prices.laid_over) and a ``usage_epoch`` with one row per rated charge (item_id) that
+    Needs what ``source`` reads (``usage`` as EVENT says), ``price``, ``terms_tier`` and a
+    ``usage_epoch`` with one row per rated charge (item_id) that
     also has aggregation, unit_size, price_id, terms_id, quantity_before and begun (something of
     the cycle was priced before).
     """
@@ -61,7 +60,6 @@ def itemised(source: EventSource) -> tuple[Statement, ...]:
         Statement("event", _EVENT.format(running=running)),
         Statement("position", _POSITION),
         Statement("price_epoch", _EPOCH),
-        LAID_TIER,
         *tier_steps(),
         Statement("itemised", _ITEMISED),
     )

@@ -14,7 +14,6 @@ from counterfoil.core.rating.formula_prices import (
     formula_steps,
 )
 from counterfoil.core.rating.meters import LOCAL_DAY, SIGNED
-from counterfoil.core.rating.prices import LAID_TIER
 from counterfoil.core.rating.quantities import EventSource, with_priced_units
 from counterfoil.core.rating.relations import QUANTITY, Statement
 from counterfoil.core.rating.tiers import tier_steps
@@ -38,6 +37,7 @@ SELECT e.item_id AS charge_id, u.*, e.aggregation, e.unit_size, e.unit_rounding,
        CASE WHEN e.aggregation = 'weighted_sum' AND u.time < e.epoch_at THEN {raw("u.quantity", 15)}
             * (epoch_us(e.epoch_at) - epoch_us(greatest(u.time, e.first_at))) END AS area_before
 FROM {source.events_in_epochs}
+WHERE {source.cell_no} IS NOT NULL
 """
 
 
@@ -183,7 +183,7 @@ LEFT JOIN event_amount a USING (event_no)
 def itemised_meters(source: EventSource, formulas: Formulas = NO_FORMULAS) -> tuple[Statement, ...]:
     """Make ``itemised``, one row per event, charge by charge in order of time.
 
-    Needs ``price``, ``price_tier``, ``terms``, what ``source`` reads, and a ``usage_epoch`` with
+    Needs ``price``, ``terms_tier``, what ``source`` reads, and a ``usage_epoch`` with
     one row per rated charge (item_id): the columns of core.rating.quantities.usage_epoch for items
     priced anew, and unit_rounding, price_id, epoch_start, epoch_end, cycle_days and first (the
     epoch is the item's first). With ``formulas``, once ``event`` is made, ``formula_input`` and
@@ -198,7 +198,6 @@ def itemised_meters(source: EventSource, formulas: Formulas = NO_FORMULAS) -> tu
         Statement("price_epoch", _EPOCH),
         Statement("counted_position" if quantities else "position", _POSITION),
         *(formula_quantities(formulas, detailed=True, stood=True) if quantities else ()),
-        LAID_TIER,
         *(formula_steps(formulas, detailed=True, stood=True) if formulas.placed else ()),
         *tier_steps(detailed=True, stood=True, formulas=bool(formulas.placed)),
         Statement("event_amount", _AMOUNT),

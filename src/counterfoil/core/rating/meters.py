@@ -21,8 +21,9 @@ ALWAYS_ANEW = ("latest", "unique_count", "weighted_sum", "percentile")
 """Aggregations whose quantity is no sum over the epochs."""
 
 PRICED_ANEW = f"""NOT by_event
-  AND (aggregation IN {ALWAYS_ANEW} OR carried_over OR unit_rounding <> 'exact')"""
-"""Whether a usage item is priced anew as a whole, whatever its prices."""
+  AND (aggregation IN {ALWAYS_ANEW} OR carried_over OR unit_rounding <> 'exact'
+       OR charge_id IN (SELECT charge_id FROM price_cell))"""
+"""Whether a usage item is priced anew as a whole."""
 
 
 def anew_items(charges: Collection[int] = ()) -> Statement:
@@ -80,7 +81,7 @@ GROUP BY ALL"""
     return f"""
 SELECT {grouped}, count(*) FILTER (u.time >= e.epoch_at) AS events,
        {after} AS read_after, {before} AS read_before
-{chosen} GROUP BY e.item_id, e.epoch_no, cell_no"""
+{chosen} GROUP BY ALL"""
 
 
 def _weighted(grouped: str, chosen: str) -> str:
@@ -96,7 +97,7 @@ SELECT item_id, epoch_no, cell_no, events, {after} AS read_after, {before} AS re
 FROM (SELECT {grouped}, count(*) FILTER (u.time >= e.epoch_at) AS events,
              any_value(CAST(e.cycle_us AS HUGEINT)) AS cycle_us,
              {area("e.end_at")} AS area_after, {area("e.epoch_at")} {_BEFORE} AS area_before
-      {chosen} GROUP BY e.item_id, e.epoch_no, cell_no)"""
+      {chosen} GROUP BY ALL)"""
 
 
 # What is carried into a cycle is used in its first epoch like what comes in it.
@@ -105,7 +106,7 @@ SELECT item_id, epoch_no, cell_no, CAST(events AS BIGINT) AS events,
        CAST(coalesce(read_after, 0) AS {QUANTITY}) AS read_after,
        CAST(CASE WHEN epoch_no = 1 THEN 0 ELSE coalesce(read_before, 0) END AS {QUANTITY})
            AS read_before
-FROM ({{readings}})
+FROM ({{readings}}) WHERE cell_no IS NOT NULL
 """
 
 _UNREAD = """
@@ -176,7 +177,7 @@ SELECT c.*, i.unit_size, i.unit_rounding, CAST(sum(c.change) OVER (
            PARTITION BY c.item_id, c.epoch_no, c.cell_no ORDER BY c.day) AS {QUANTITY})
            AS meter_units
 FROM (SELECT item_id, epoch_no, cell_no, day, sum(events) AS events, sum(change) AS change
-      FROM stood_change GROUP BY ALL) c
+      FROM stood_change WHERE cell_no IS NOT NULL GROUP BY ALL) c
 JOIN charge_item i USING (item_id)
 """
 

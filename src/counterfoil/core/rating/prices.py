@@ -139,7 +139,7 @@ WINDOW w AS (PARTITION BY k.item_id ORDER BY k.epoch_start)
 
 
 _OWN_TIER = (
-    "SELECT price_id AS terms_id, 0 AS cell_no, from_quantity, up_to, unit_amount, flat_amount, "
+    "SELECT price_id AS terms_id, cell_no, from_quantity, up_to, unit_amount, flat_amount, "
     "price_id FROM price_tier"
 )
 

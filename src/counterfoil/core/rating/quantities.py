@@ -37,12 +37,12 @@ _LOOKING_BACK = "CASE WHEN w.item_id IS NULL THEN a.instant ELSE c.instant END"
 
 def usage_epoch(*, anew: bool = False, cells: bool = False) -> Statement:
     """Makes ``usage_epoch``: the stretches of time whose events are counted."""
-    matrix = "EXISTS (SELECT 1 FROM terms_cell t WHERE t.terms_id = e.terms_id)"
-    flagged = f"{matrix if cells else 'false'} AS matrix"
+    matrix = "e.terms_id IN (SELECT terms_id FROM matrix_terms)" if cells else "false"
+    marked = f"e.terms_id, i.charge_id, {matrix} AS matrix"
     return Statement(
         "usage_epoch",
         _USAGE_EPOCH.format(
-            cells=f"e.terms_id, {flagged}" if cells or anew else "e.terms_id",
+            cells=marked if cells or anew else "e.terms_id",
             start=_LOOKING_BACK if anew else "a.instant",
             further=_OF_ANEW if anew else "",
             joined=_WITH_ANEW if anew else "",

@@ -16,7 +16,7 @@ PRODUCT = "DECIMAL(38,25)"
 """Quantity times amount, exact."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Relation:
     """A named relation: column name to DuckDB type."""
 
@@ -54,6 +54,7 @@ CHARGE_ITEM = Relation(
         "percentile": "DECIMAL(6,3)",
         "carried_over": "BOOLEAN",
         "stood": "BOOLEAN",
+        "usage_zone": "VARCHAR",
         "counted_from": "DATE",
         "by_event": "BOOLEAN",
         "pool_id": "BIGINT",
@@ -101,12 +102,14 @@ PRICE_TIER = Relation(
     "price_tier",
     {
         "price_id": "BIGINT",
+        "cell_no": "BIGINT",
         "from_quantity": "DECIMAL(28,6)",
         "up_to": "DECIMAL(28,6)",
         "unit_amount": AMOUNT,
         "flat_amount": AMOUNT,
     },
-    "Quantity bands (from_quantity, up_to] of the prices; up_to is null in the last.",
+    "Quantity bands (from_quantity, up_to] of the prices; up_to is null in the last. cell_no is 0 "
+    "but in matrix prices.",
 )
 
 PRICE_LAYER = Relation(
@@ -143,6 +146,38 @@ USAGE = Relation(
         "attributes": "VARCHAR",
     },
     "Usage events, unique by (source, event_id); time in UTC; attributes are a JSON object.",
+)
+
+PRICE_CELL = Relation(
+    "price_cell",
+    {"charge_id": "BIGINT", "cell_no": "BIGINT", "label": "VARCHAR"},
+    "The cells of a charge's matrix prices, from 1: a number stands for the same conditions in all "
+    "of its prices. label says them in words.",
+)
+
+CELL_CONDITION = Relation(
+    "cell_condition",
+    {
+        "charge_id": "BIGINT",
+        "cell_no": "BIGINT",
+        "attribute": "VARCHAR",
+        "is_prefix": "BOOLEAN",
+        "value": "VARCHAR",
+    },
+    "What the cells ask for: of each of a cell's attributes one of these values or prefixes.",
+)
+
+CELL_WINDOW = Relation(
+    "cell_window",
+    {
+        "charge_id": "BIGINT",
+        "cell_no": "BIGINT",
+        "weekday": "INTEGER",
+        "from_minute": "INTEGER",
+        "to_minute": "INTEGER",
+    },
+    "The hours cells ask for: weekday from Monday, 1, to Sunday, 7, and minutes of its day; where "
+    "from_minute is not below to_minute, the hours before the one and from the other on.",
 )
 
 METER_FILTER = Relation(
@@ -189,7 +224,19 @@ ALLOWANCE_ITEM = Relation(
     "Which items, all of them by_event, draw on which allowances: of one rank on one at most.",
 )
 
-INPUTS = (CHARGE_ITEM, METER_FILTER, PRICE, PRICE_TIER, PRICE_LAYER, MIDNIGHT, USAGE, BILLED_USAGE)
+INPUTS = (
+    CHARGE_ITEM,
+    METER_FILTER,
+    PRICE_CELL,
+    CELL_CONDITION,
+    CELL_WINDOW,
+    PRICE,
+    PRICE_TIER,
+    PRICE_LAYER,
+    MIDNIGHT,
+    USAGE,
+    BILLED_USAGE,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from counterfoil.core.rating.attributes import attribute_statements
+from counterfoil.core.rating.cells import MATRIX_TERMS, cell_statements
 from counterfoil.core.rating.charges import rated_charges
 from counterfoil.core.rating.event_amounts import EVENT_AMOUNTS
 from counterfoil.core.rating.events import drawn, event_positions
@@ -34,9 +35,10 @@ class Needs:
     most are drawn one after the other by the items of one account tree. ``rounded_events``: some of
     the items by event round their units. ``attributes``: names of the attributes of usage events
     that filters and properties look at. ``aggregations`` and ``stood``: those of the items that are
-    priced anew as a whole, in full and by the days that units stood. ``formulas`` are those of
-    the charges and their prices: their values are in ``formula_input``. ``partials``: some prices
-    are partial.
+    priced anew as a whole, in full and by the days that units stood. ``cells``: some prices have
+    cells; ``pieces`` are the minutes of the day at which their hours begin or end. ``formulas`` are
+    those of the charges and their prices: their values are in ``formula_input``. ``partials``: some
+    prices are partial.
     """
 
     by_event: bool = False
@@ -45,6 +47,8 @@ class Needs:
     attributes: tuple[str, ...] = ()
     aggregations: tuple[str, ...] = ()
     stood: tuple[str, ...] = ()
+    cells: bool = False
+    pieces: tuple[int, ...] = ()
     formulas: Formulas = NO_FORMULAS
     partials: bool = False
 
@@ -68,7 +72,7 @@ def rating_statements(needs: Needs) -> tuple[Statement, ...]:
     Make ``rated`` and ``priced_epoch`` (see core.rating.charges), and ``uncovered`` (see
     core.rating.tiers), whose items are missing or wrong in ``rated``.
     """
-    source = EventSource(attributes=bool(needs.attributes))
+    source = EventSource(attributes=bool(needs.attributes or needs.pieces), cells=needs.cells)
     anew, stood = needs.anew, bool(needs.stood)
     further = [
         name
@@ -87,8 +91,10 @@ def rating_statements(needs: Needs) -> tuple[Statement, ...]:
     asked = bool(formulas.placed)
     return (
         *((anew_items(needs.formulas.pricing),) if anew else ()),
-        usage_epoch(anew=anew),
-        *attribute_statements(needs.attributes),
+        *((MATRIX_TERMS,) if needs.cells else ()),
+        usage_epoch(anew=anew, cells=needs.cells),
+        *attribute_statements(needs.attributes, needs.pieces),
+        *(cell_statements(needs.pieces) if needs.cells else ()),
         *metered(source, anew=anew),
         *events,
         drawn(needs.allowance_ranks),
@@ -98,7 +104,9 @@ def rating_statements(needs: Needs) -> tuple[Statement, ...]:
         *tier_steps(detailed=detailed, stood=stood, formulas=asked),
         UNCOVERED,
         *((EVENT_AMOUNTS,) if needs.by_event else ()),
-        *rated_charges(detailed=detailed, anew=anew, stood=stood, by_event=needs.by_event),
+        *rated_charges(
+            detailed=detailed, anew=anew, stood=stood, by_event=needs.by_event, cells=needs.cells
+        ),
         *((formula_trace(formulas),) if asked else ()),
     )
 

@@ -137,11 +137,11 @@ FROM counted
     return Statement("tier_step", sql)
 
 
-STEPS = f"""list_sort(list(struct_pack(
+STEPS = f"""list_sort(list(struct_pack({{cell}}
            "from" := from_quantity, up_to := up_to, quantity := CAST(units AS {QUANTITY}),
            unit_amount := unit_amount, flat_amount := CAST(flat_amount AS DECIMAL(38,10)),
            amount := CAST(amount AS {PRODUCT}))) FILTER (units <> 0 OR flats <> 0))"""
-"""The steps of a group of tier steps, in order of the tiers."""
+"""The steps of a group of tier steps, in order of the tiers, and of the ``cell`` before them."""
 
 _PRICED = f"""
 SELECT position_id, CAST(sum(amount) AS {PRODUCT}) AS gross,
@@ -149,7 +149,7 @@ SELECT position_id, CAST(sum(amount) AS {PRODUCT}) AS gross,
        count(*) FILTER (units <> 0) AS unit_amounts,
        bool_or(flat_amount <> 0) AS has_flat,
        max(unit_amount) FILTER (units <> 0) AS unit_amount,
-       {STEPS} AS steps
+       {STEPS.format(cell="")} AS steps
 FROM tier_step
 GROUP BY position_id
 """

@@ -70,6 +70,7 @@ def _create_accounts(uow: UnitOfWork, accounts: Sequence[AccountEntry]) -> dict[
                 "external_id": site.external_id,
                 "name": site.name,
                 "country": site.country,
+                "time_zone": site.time_zone,
                 "account_id": ids[entry.external_id],
             }
             for entry in accounts

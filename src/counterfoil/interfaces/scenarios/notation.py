@@ -54,6 +54,7 @@ SITE: Rules = {
     "id": Rule(required=True),
     "name": Rule(),
     "country": Rule(default="US"),
+    "time_zone": Rule(),
     "price_region": Rule(),
 }
 CONTACT: Rules = {"id": Rule(required=True), "name": Rule()}
@@ -179,7 +180,14 @@ def _read_sites(reader: Reader, node: yaml.Node | None, place: str) -> tuple[Sit
             field = f"{place}.sites[{position}].country"
             reader.refuse(problem.code, problem.message, line, field, problem.allowed)
         name = entry["name"] or entry["id"]
-        site = SiteEntry(entry["id"], name, entry["country"], entry["price_region"], entry.line)
+        site = SiteEntry(
+            entry["id"],
+            name,
+            entry["country"],
+            entry["time_zone"],
+            entry["price_region"],
+            entry.line,
+        )
         sites.append(site)
     return tuple(sites)
 

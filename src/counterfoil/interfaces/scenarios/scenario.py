@@ -26,6 +26,7 @@ class SiteEntry:
     external_id: str
     name: str
     country: str
+    time_zone: str | None
     price_region: str | None
     line: int
 
