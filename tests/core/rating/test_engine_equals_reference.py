@@ -326,6 +326,7 @@ def load(engine: Engine, chosen: list[Item], books: dict[int, list[Price]]) -> N
                 "exact",
                 None,
                 None,
+                None,
                 False,
                 False,
                 "UTC",

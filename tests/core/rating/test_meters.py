@@ -189,6 +189,7 @@ def item_row(metered: MeteredItem) -> tuple[Any, ...]:
         "event_increment": None,
         "unit_size": item.unit_size,
         "unit_rounding": metered.unit_rounding,
+        "quantity_attribute": None,
         "property": "user" if metered.aggregation == "unique_count" else None,
         "percentile": decimal(metered.percentile),
         "carried_over": metered.carried_over,

@@ -14,7 +14,10 @@ from counterfoil.interfaces.scenarios.notation import read_scenario
 from counterfoil.interfaces.scenarios.play import SimulatedClock, play_scenario
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
-WORDS = "latest|unique_count|weighted_sum|aggregation: percentile|carried_over|unit_rounding|cells:"
+WORDS = (
+    "latest|unique_count|weighted_sum|aggregation: percentile|carried_over|unit_rounding|cells:|"
+    "dynamic"
+)
 FILES = [
     path
     for path in sorted((Path(__file__).parents[2] / "scenarios").glob("*.yaml"))

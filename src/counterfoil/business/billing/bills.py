@@ -112,6 +112,16 @@ FROM conflicting f JOIN due_item i USING (item_id)
 GROUP BY i.billed_account_id
 """
 
+_NO_QUANTITY = """
+SELECT i.billed_account_id, 'no_quantity',
+       'usage of charge "' || any_value(i.charge_name) || '" has no number in '
+       || any_value(i.quantity_attribute) || ': event ' || min(u.event_id)
+       || CASE WHEN sum(u.events) > 1
+          THEN ' and ' || CAST(sum(u.events) - 1 AS VARCHAR) || ' more' ELSE '' END
+FROM unreadable u JOIN due_item i USING (item_id)
+GROUP BY i.billed_account_id
+"""
+
 _NO_CELL = """
 SELECT i.billed_account_id, 'no_cell',
        'the price of charge "' || any_value(i.charge_name) || '" has no cell for '
@@ -441,6 +451,7 @@ def make_charged(
     engine.run(f"CREATE TABLE problem AS {_NO_PRICE}")
     engine.run(f"INSERT INTO problem {_NO_TIER}")
     engine.run(f"INSERT INTO problem {_NO_CELL}")
+    engine.run(f"INSERT INTO problem {_NO_QUANTITY}")
     engine.run(f"INSERT INTO problem {_NO_VALUE}")
     engine.run(f"INSERT INTO problem {_CONFLICTING_LAYERS}")
     rows = [_RATED_ROWS, _REVERSED_ROWS]

@@ -41,7 +41,7 @@ SELECT sc.id AS subscription_charge_id, sc.subscription_id, b.account_id, b.bill
        c.alignment, c.proration, p.cycle_day::int AS cycle_day,
        coalesce(s.anchor_date, s.start_date) AS anchor_date,
        c.meter_id, coalesce(m.aggregation, 'sum') AS aggregation,
-       m.property, m.percentile, coalesce(m.carried_over, false) AS carried_over,
+       m.quantity_attribute, m.property, m.percentile, coalesce(m.carried_over, false) AS carried_over,
        c.event_minimum, c.event_increment, c.unit_size, c.unit_rounding, c.unit,
        c.name AS charge_name, pr.name AS product_name, a.name AS account_name,
        rp.id AS rate_plan_id, pr.id AS product_id,

@@ -14,12 +14,12 @@ from counterfoil.business.billing.formula_levels import (
     read_formulas,
 )
 from counterfoil.business.billing.relations import make_relation, midnight_relation
-from counterfoil.core.rating.attributes import ATTRIBUTES, PIECES
+from counterfoil.core.rating.attributes import ATTRIBUTES, NOTHING_UNREADABLE, PIECES
 from counterfoil.core.rating.cells import UNMATCHED
 from counterfoil.core.rating.formula_prices import Formulas
 from counterfoil.core.rating.formula_values import FORMULA_INPUTS
 from counterfoil.core.rating.meters import anew_items
-from counterfoil.core.rating.relations import USAGE
+from counterfoil.core.rating.relations import USAGE, Relation
 from counterfoil.core.rating.statements import Needs, price_statements, rating_statements
 from counterfoil.platform.engine.duck import Engine
 
@@ -32,7 +32,16 @@ INPUTS = (
 """The relations that must be on the engine; core.rating.relations says their columns."""
 
 RESULTS = (
-    *("price_epoch", "rated", "priced_epoch", "uncovered", "unmatched", "conflicting", "drawn"),
+    *(
+        "price_epoch",
+        "rated",
+        "priced_epoch",
+        "uncovered",
+        "unmatched",
+        "unreadable",
+        "conflicting",
+        "drawn",
+    ),
     *(shape.name for shape in FORMULA_RESULTS),
 )
 """The relations that are made and that somebody reads."""
@@ -91,8 +100,10 @@ def _rate(engine: Engine, needs: Needs) -> None:
     engine.register("midnight", midnight_relation(engine.rows(_EPOCH_DAYS)))
     for statement in rating_statements(needs):
         engine.run(statement.create)
-    unused = () if needs.formulas.placed else FORMULA_RESULTS
-    for shape in (*unused, *(() if needs.cells else (UNMATCHED,))):
+    unused: tuple[Relation, ...] = () if needs.formulas.placed else FORMULA_RESULTS
+    unused += () if needs.cells else (UNMATCHED,)
+    unused += () if needs.attributes else (NOTHING_UNREADABLE,)
+    for shape in unused:
         make_relation(engine, shape.name, shape, None)
 
 

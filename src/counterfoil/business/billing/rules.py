@@ -8,7 +8,14 @@ from counterfoil.platform.records.unit_of_work import RecordCheck, UnitOfWork
 
 _CALENDAR = ("currency", "time_zone", "cycle_day")
 _CHARGE_TERMS = ("event_minimum", "event_increment", "unit_size", "unit_rounding", "proration")
-_METER_TERMS = ("aggregation", "property", "percentile", "filter", "carried_over")
+_METER_TERMS = (
+    "aggregation",
+    "quantity_attribute",
+    "property",
+    "percentile",
+    "filter",
+    "carried_over",
+)
 
 _BILLED_PROFILES = """
 SELECT DISTINCT account_id AS id FROM invoice WHERE account_id = ANY(:ids)

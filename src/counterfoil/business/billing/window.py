@@ -79,7 +79,8 @@ FROM {served}
 
 # A price that was billed holds for what it was billed for; nothing is taken off.
 _PRICES_AS_BILLED = """
-SELECT DISTINCT i.item_id, b.service_start, b.service_end, b.price_id, b.layer, 0, 0, 0, 0
+SELECT DISTINCT i.item_id, b.service_start, b.service_end, b.price_id, b.layer,
+       CAST(string_split(b.partial_ids, ',') AS BIGINT[]), 0, 0, 0, 0
 FROM due_item i JOIN billed_charge b USING (subscription_charge_id)
 WHERE b.kind = 'usage' AND b.price_id IS NOT NULL
   AND b.service_start >= i.service_start AND b.service_start < i.service_end

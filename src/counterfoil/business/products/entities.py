@@ -19,7 +19,7 @@ AGGREGATIONS = ("sum", "count", "max", "latest", "unique_count", "weighted_sum",
 
 MODELS = (
     *("flat", "per_unit", "graduated", "volume", "package", "stairstep"),
-    *("percentage", "graduated_percentage", "formula"),
+    *("percentage", "graduated_percentage", "dynamic", "formula"),
 )
 """How a price becomes an amount: business.products.tiers says what each allows."""
 
@@ -42,6 +42,11 @@ METER = Entity(
         text("name", required=True),
         text("unit", required=True, help="Unit of an event's quantity, e.g. second."),
         choice("aggregation", AGGREGATIONS, required=True, default="sum"),
+        text(
+            "quantity_attribute",
+            help="Attribute that is the quantity of an event, in place of its own: an amount of "
+            "money for a dynamic price.",
+        ),
         text("property", help="Attribute whose different values unique_count counts."),
         decimal(
             "percentile",

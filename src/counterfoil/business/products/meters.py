@@ -29,6 +29,9 @@ def find_meter_problems(meter: Record, line: int | None = None) -> list[Problem]
         refuse("missing_property", "needs the attribute whose values are counted", "property")
     if aggregation != "unique_count" and meter["property"] is not None:
         refuse("unexpected_property", f"does not belong to a {aggregation}", "property")
+    if aggregation in ("count", "unique_count") and meter["quantity_attribute"] is not None:
+        message = f"does not belong to a {aggregation}, which asks for no quantity"
+        refuse("unexpected_quantity_attribute", message, "quantity_attribute")
     percentile = meter["percentile"]
     if aggregation == "percentile" and percentile is None:
         refuse("missing_percentile", "is required, such as 95", "percentile")

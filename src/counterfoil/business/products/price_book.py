@@ -90,7 +90,7 @@ _BOOK: Rules = dict.fromkeys(
 _PRODUCT: Rules = _rules(PRODUCT, "external_id", "name")
 _METER: Rules = {
     **_rules(METER, "external_id", "name", "unit", "aggregation"),
-    **_rules(METER, "property", "percentile", "carried_over"),
+    **_rules(METER, "quantity_attribute", "property", "percentile", "carried_over"),
     "filter": Rule(kind=Kind.CONDITIONS),
 }
 _RATE_PLAN: Rules = {

@@ -12,6 +12,7 @@ ONE_TIER = {
     "flat": "stairstep",
     "per_unit": "graduated or volume",
     "percentage": "graduated_percentage",
+    "dynamic": "graduated",
 }
 """Models with one tier, and what they are with several."""
 WITHOUT_UNIT_AMOUNT = ("flat", "stairstep")

@@ -6,7 +6,7 @@ once, and events only refer to their combination.
 
 from collections.abc import Sequence
 
-from counterfoil.core.rating.relations import Statement
+from counterfoil.core.rating.relations import QUANTITY, Relation, Statement
 
 
 def json_paths(attribute: str) -> tuple[str, str]:
@@ -30,6 +30,7 @@ HOURS = "#hours"
 
 ATTRIBUTES = """
 SELECT property FROM charge_item WHERE property IS NOT NULL
+UNION SELECT quantity_attribute FROM charge_item WHERE quantity_attribute IS NOT NULL
 UNION SELECT attribute FROM meter_filter
 UNION SELECT attribute FROM cell_condition ORDER BY 1
 """
@@ -41,23 +42,30 @@ SELECT DISTINCT unnest([from_minute, to_minute]) FROM cell_window ORDER BY 1
 """The minutes of the day at which windows of hours begin or end."""
 
 _METER_ATTRIBUTE = f"""
-SELECT DISTINCT meter_id, property AS attribute, false AS looked_at FROM charge_item
+SELECT DISTINCT meter_id, property AS attribute, 'property' AS role FROM charge_item
 WHERE property IS NOT NULL
-UNION SELECT meter_id, attribute, true FROM meter_filter
-UNION SELECT i.meter_id, c.attribute, true
+UNION SELECT meter_id, quantity_attribute, 'quantity' FROM charge_item
+WHERE quantity_attribute IS NOT NULL
+UNION SELECT meter_id, attribute, 'combined' FROM meter_filter
+UNION SELECT i.meter_id, c.attribute, 'combined'
 FROM charge_item i JOIN cell_condition c USING (charge_id)
-UNION SELECT i.meter_id, '{HOURS}', true FROM charge_item i JOIN cell_window w USING (charge_id)
+UNION SELECT i.meter_id, '{HOURS}', 'combined'
+FROM charge_item i JOIN cell_window w USING (charge_id)
 """
 
 _METER_KEY = """
-SELECT meter_id, list(attribute ORDER BY attribute) FILTER (looked_at) AS attributes,
-       list(list_position({names}, attribute) ORDER BY attribute) FILTER (looked_at) AS places,
-       max(list_position({names}, attribute)) FILTER (NOT looked_at) AS property_place
+SELECT meter_id, list(attribute ORDER BY attribute) FILTER (role = 'combined') AS attributes,
+       list(list_position({names}, attribute) ORDER BY attribute) FILTER (role = 'combined')
+           AS places,
+       max(list_position({names}, attribute)) FILTER (role = 'property') AS property_place,
+       max(list_position({names}, attribute)) FILTER (role = 'quantity') AS quantity_place
 FROM meter_attribute GROUP BY meter_id
 """
 
 _EXTRACTED = """
-SELECT u.* EXCLUDE ({dropped}),
+SELECT u.* EXCLUDE ({dropped}) REPLACE (
+           CASE WHEN k.quantity_place IS NULL THEN quantity
+                ELSE try_cast(found[k.quantity_place] AS {quantity}) END AS quantity),
        list_select(found, k.places) AS combined, found[k.property_place] AS property
 FROM (SELECT * EXCLUDE (anywhere), {found} AS found
       FROM (SELECT u.*, json_extract_string(u.attributes, {paths}) AS anywhere
@@ -111,6 +119,26 @@ FROM usage WHERE meter_id NOT IN (SELECT meter_id FROM meter_key)
 """
 
 
+UNREADABLE = Statement(
+    "unreadable",
+    """
+SELECT e.item_id, min(u.event_id) AS event_id, count(*) AS events
+FROM counted_usage u JOIN usage_epoch e
+  ON u.subscription_id = e.subscription_id AND u.meter_id = e.meter_id
+ AND u.time >= e.epoch_at AND u.time < e.end_at
+WHERE u.quantity IS NULL GROUP BY e.item_id
+""",
+)
+"""Makes ``unreadable``: item_id, an event_id and how many events have no number where their meter
+looks for the quantity."""
+
+NOTHING_UNREADABLE = Relation(
+    "unreadable",
+    {"item_id": "BIGINT", "event_id": "VARCHAR", "events": "BIGINT"},
+    "What ``UNREADABLE`` makes, where no attribute is looked at.",
+)
+
+
 def attribute_statements(
     attributes: Sequence[str], pieces: Sequence[int] = (), *, keep: bool = False
 ) -> tuple[Statement, ...]:
@@ -127,6 +155,7 @@ def attribute_statements(
         f"coalesce(anywhere[{2 * n + 1}], anywhere[{2 * n + 2}])" for n in range(len(attributes))
     ]
     extracted = _EXTRACTED.format(
+        quantity=QUANTITY,
         paths=_literals([path for name in attributes for path in json_paths(name)]) + "::VARCHAR[]",
         found="[" + ", ".join([*found, *(("hours",) if pieces else ())]) + "]",
         dropped=", ".join(

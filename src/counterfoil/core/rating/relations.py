@@ -50,6 +50,7 @@ CHARGE_ITEM = Relation(
         "event_increment": QUANTITY,
         "unit_size": "BIGINT",
         "unit_rounding": "VARCHAR",
+        "quantity_attribute": "VARCHAR",
         "property": "VARCHAR",
         "percentile": "DECIMAL(6,3)",
         "carried_over": "BOOLEAN",

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from counterfoil.core.rating.attributes import attribute_statements
+from counterfoil.core.rating.attributes import UNREADABLE, attribute_statements
 from counterfoil.core.rating.cells import MATRIX_TERMS, cell_statements
 from counterfoil.core.rating.charges import rated_charges
 from counterfoil.core.rating.event_amounts import EVENT_AMOUNTS
@@ -94,6 +94,7 @@ def rating_statements(needs: Needs) -> tuple[Statement, ...]:
         *((MATRIX_TERMS,) if needs.cells else ()),
         usage_epoch(anew=anew, cells=needs.cells),
         *attribute_statements(needs.attributes, needs.pieces),
+        *((UNREADABLE,) if needs.attributes else ()),
         *(cell_statements(needs.pieces) if needs.cells else ()),
         *metered(source, anew=anew),
         *events,
