@@ -76,13 +76,16 @@ def every_midnight(engine: Engine) -> pa.Table:
 
 def not_in_spark_sql(engine: Engine) -> Problem | None:
     """What the items on the engine use that is rated by a bill run only; None when nothing."""
-    if engine.rows("SELECT 1 FROM formula WHERE charge_id <> 0 LIMIT 1"):
-        used = "formulas"
-    elif (needs := find_needs(engine)).attributes or needs.pieces:
-        used = "attributes or hours of usage events"
-    else:
+    needs = find_needs(engine)
+    used = {
+        "formulas": engine.rows("SELECT 1 FROM formula WHERE charge_id <> 0 LIMIT 1"),
+        "attributes or hours of usage events": needs.attributes or needs.pieces,
+        "partial prices": needs.partials,
+    }
+    found = [name for name, uses in used.items() if uses]
+    if not found:
         return None
-    message = f"charges use {used}, which are not put into Spark SQL: rate them by a bill run"
+    message = f"{' and '.join(found)} are not put into Spark SQL: rate what is due by a bill run"
     return Problem("not_in_spark_sql", message)
 
 
