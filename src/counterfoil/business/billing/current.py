@@ -115,8 +115,9 @@ WITH item AS (
     FROM due_item WHERE billed_account_id = {{account}}
 ), amount AS (
     SELECT subscription_charge_id, cycle_start, kind, charge_name,
-           any_value(account_name) AS account_name, any_value(site_name) AS site_name,
-           any_value(product_name) AS product_name, any_value(unit) AS unit,
+           any_value(account_id) AS account_id, any_value(account_name) AS account_name,
+           any_value(site_name) AS site_name, any_value(product_name) AS product_name,
+           any_value(unit) AS unit,
            any_value(cycle_end) AS cycle_end, min(service_start) AS service_start,
            max(service_end) AS service_end,
            CASE WHEN count(DISTINCT unit_amount) = 1 AND count(unit_amount) = count(*)
@@ -139,7 +140,7 @@ WITH item AS (
     FROM allowance_item JOIN allowance USING (allowance_id) GROUP BY item_id
 )
 SELECT i.item_id, coalesce(i.subscription_charge_id, c.subscription_charge_id)
-           AS subscription_charge_id, i.account_id,
+           AS subscription_charge_id, coalesce(i.account_id, c.account_id) AS account_id,
        coalesce(i.account_name, c.account_name) AS account_name,
        coalesce(i.site_name, c.site_name) AS site_name,
        coalesce(i.product_name, c.product_name) AS product_name,
@@ -155,7 +156,7 @@ SELECT i.item_id, coalesce(i.subscription_charge_id, c.subscription_charge_id)
        coalesce(p.included_quantity, 0) AS included_quantity,
        coalesce(p.included_in_price, 0) + coalesce(a.capacity, 0) AS included_limit,
        p.reached['from'] AS tier_from, p.reached['up_to'] AS tier_up_to, c.unit_amount,
-       CASE WHEN problems.number = 0 THEN coalesce(c.amount, 0) END AS amount
+       coalesce(c.amount, 0) AS amount
 FROM item i
 FULL JOIN amount c ON c.subscription_charge_id = i.subscription_charge_id
  AND c.cycle_start = i.cycle_start AND c.kind = i.kind
@@ -163,9 +164,6 @@ LEFT JOIN item s ON i.item_id IS NULL
  AND s.subscription_charge_id = c.subscription_charge_id AND s.cycle_start = c.cycle_start
 LEFT JOIN priced p ON p.item_id = i.item_id
 LEFT JOIN allowed a ON a.item_id = i.item_id
-CROSS JOIN (SELECT count(*) AS number FROM problem WHERE account_id = {{account}}) problems
-ORDER BY account_name, site_name NULLS FIRST, product_name, charge_name, cycle_start,
-         subscription_charge_id, kind
 """
 
 _USED = """
@@ -261,7 +259,8 @@ def _compute_part(
             engine, f"SELECT code, message FROM problem WHERE account_id = {account}"
         )
     ]
-    return [{**row, **used.get(row["item_id"], _UNUSED)} for row in charges], problems
+    unknown = {"amount": None} if problems else {}
+    return [{**row, **used.get(row["item_id"], _UNUSED), **unknown} for row in charges], problems
 
 
 def _used(source: EventSource) -> str:

@@ -6,6 +6,7 @@ The less is read, the sooner an account is answered; a bill run reads whole buck
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from counterfoil.business.billing.rating import find_needs
 from counterfoil.business.billing.relations import make_relation
 from counterfoil.business.usage.store import (
     BUCKETS,
@@ -48,10 +49,19 @@ def few_subscriptions(engine: Engine, *relations: str) -> list[int] | None:
 
 
 def keep_usage(engine: Engine, select: str | None) -> str | None:
-    """The same events from a table, so that several statements do not read the files again."""
+    """The same events from a table, so that several statements do not read the files again; what
+    rating does not look at is null."""
     if select is None:
         return None
-    columns = ", ".join(USAGE.columns)
+    needs = find_needs(engine)
+    unread: set[str] = set()
+    if not engine.rows("SELECT 1 FROM formula LIMIT 1"):
+        unread |= set() if needs.by_event or needs.anew else {"source", "event_id"}
+        unread |= set() if needs.attributes else {"attributes"}
+    columns = ", ".join(
+        f"CAST(NULL AS {kind}) AS {name}" if name in unread else name
+        for name, kind in USAGE.columns.items()
+    )
     engine.run(f"CREATE TABLE kept_usage AS SELECT {columns} FROM ({select})")
     return "SELECT * FROM kept_usage"
 
