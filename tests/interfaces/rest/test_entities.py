@@ -49,7 +49,7 @@ ABSENT = {
     # What follows describes usage charges; the one made here is charged once.
     "charge": {"event_minimum", "event_increment", "condition", "quantity_formula"},
     # A percentage has no amount, and a coupon is not for everyone.
-    "discount": {"amount", "code"},
+    "discount": {"amount", "code", "condition", "percent_formula"},
     "discount_target": {"minimum_quantity", "minimum_amount"},
 }
 BESIDE = {"discount_target": {"product_id"}, "entitlement_target": {"product_id"}}

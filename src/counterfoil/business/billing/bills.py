@@ -434,10 +434,16 @@ def load_terms(uow: UnitOfWork, engine: Engine, charges: pa.Table, billed: pa.Ta
 
 
 def make_charged(
-    uow: UnitOfWork, engine: Engine, store: UsageStore, runner: Runner = IN_THIS_PROCESS
+    uow: UnitOfWork,
+    engine: Engine,
+    store: UsageStore,
+    runner: Runner = IN_THIS_PROCESS,
+    *,
+    for_events: bool = False,
 ) -> None:
     """Rate ``charge_item`` and give back ``reversible``: make ``charged``, one row per rated charge
-    to be, and ``problem``, whose accounts are not in it."""
+    to be, and ``problem``, whose accounts are not in it. With ``for_events`` the events stay as
+    they are stored, with where they came from."""
     make_allowances(uow, engine)
     span = midnight_relation(usage_span(engine))
     manifest = visible_segments(uow)
@@ -445,7 +451,9 @@ def make_charged(
 
     def usage_of(buckets: list[int]) -> str | None:
         select = usage_between(manifest, store, span, buckets=buckets, subscriptions=subscriptions)
-        return select if subscriptions is None or runner.splits else keep_usage(engine, select)
+        if subscriptions is None or runner.splits or for_events:
+            return select
+        return keep_usage(engine, select)
 
     rate_on(runner, engine, usage_of)
     engine.run(f"CREATE TABLE problem AS {_NO_PRICE}")

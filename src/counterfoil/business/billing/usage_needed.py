@@ -56,7 +56,8 @@ def keep_usage(engine: Engine, select: str | None) -> str | None:
     needs = find_needs(engine)
     unread: set[str] = set()
     if not engine.rows("SELECT 1 FROM formula LIMIT 1"):
-        unread |= set() if needs.by_event or needs.anew else {"source", "event_id"}
+        named = needs.by_event or needs.anew or needs.attributes
+        unread |= set() if named else {"source", "event_id"}
         unread |= set() if needs.attributes else {"attributes"}
     columns = ", ".join(
         f"CAST(NULL AS {kind}) AS {name}" if name in unread else name

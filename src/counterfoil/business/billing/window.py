@@ -124,4 +124,4 @@ def rate_window(
         engine.run(f"INSERT INTO billed_usage {_PRICES_AS_BILLED}")
     make_reversible(engine)
     make_known_amounts(uow, engine, formulas, anew=True)
-    make_charged(uow, engine, store)
+    make_charged(uow, engine, store, for_events=as_billed)
