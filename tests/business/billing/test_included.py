@@ -90,3 +90,33 @@ def test_each_threshold_is_told_once_in_a_cycle(company: Company, acme: tuple[in
 def test_an_unknown_account_is_refused(company: Company, acme: tuple[int, int]) -> None:
     with pytest.raises(Refused, match="there is no account 'NOBODY'"):
         included_quantities(company.database, company.store, "NOBODY", now=at(15))
+
+
+def test_an_entitlement_needs_usage_that_adds_up(company: Company) -> None:
+    company.open_account("ACME")
+    company.load_prices(
+        "meters: [{id: level, name: Level, unit: seat, aggregation: latest}]\n"
+        "products: [{id: p, name: P}]\n"
+        "rate_plans: [{id: seats, product: p, name: Seats, charges: [{id: seat, name: Seat,"
+        " kind: usage, meter: level, prices: [{currency: USD, model: per_unit, amount: 1}]}]}]"
+    )
+    file, problems = parse_incentives(ENTITLEMENTS.replace("[minute]", "[seat]"), "incentives.yaml")
+    assert problems == []
+    with (
+        pytest.raises(Refused, match="no charge of usage that is summed or counted"),
+        company.database.transaction(now=at(1)) as uow,
+    ):
+        save_incentives(uow, file)
+    with company.database.transaction(now=at(1)) as uow:
+        assert uow.query("SELECT id FROM entitlement") == []
+
+
+def test_an_amount_per_event_needs_usage_that_adds_up(company: Company) -> None:
+    with pytest.raises(Refused, match="summed or counted, event by event"):
+        company.load_prices(
+            "meters: [{id: level, name: Level, unit: seat, aggregation: latest}]\n"
+            "products: [{id: p, name: P}]\n"
+            "rate_plans: [{id: seats, product: p, name: Seats, charges: [{id: seat, name: Seat,"
+            " kind: usage, meter: level, prices:"
+            " [{currency: USD, model: per_unit, amount: 1, event_amount: 2}]}]}]"
+        )

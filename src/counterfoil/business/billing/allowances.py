@@ -40,7 +40,9 @@ WITH RECURSIVE {_NODES}, below AS (
 ), target AS (
     SELECT DISTINCT t.entitlement_id, c.id AS charge_id, c.rate_plan_id
     FROM entitlement_target t
-    JOIN charge c ON c.kind = 'usage' AND (c.id = t.charge_id OR c.rate_plan_id = t.rate_plan_id
+    JOIN charge c ON c.kind = 'usage' AND c.meter_id IN (
+         SELECT id FROM meter WHERE aggregation IN ('sum', 'count') AND NOT carried_over)
+     AND (c.id = t.charge_id OR c.rate_plan_id = t.rate_plan_id
          OR c.rate_plan_id IN (SELECT id FROM rate_plan p WHERE p.product_id = t.product_id))
 )
 SELECT e.id AS entitlement_id, sc.id AS subscription_charge_id, {_OWNER} AS owner_id

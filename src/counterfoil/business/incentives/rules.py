@@ -12,6 +12,7 @@ from counterfoil.business.incentives.terms import (
     find_grant_problems,
     find_target_problems,
 )
+from counterfoil.business.products.queries import read_added_up
 from counterfoil.core.problems import Problem
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import RecordCheck, UnitOfWork
@@ -38,11 +39,27 @@ def _check_discounts(
     return found + check_discount_formulas(uow, rows, old_rows)
 
 
+def check_entitlement_targets(
+    uow: UnitOfWork, rows: list[Record], old_rows: list[Record | None]
+) -> list[Problem]:
+    """What draws on an entitlement is one product, rate plan or charge; a charge of usage that adds
+    up event by event, since what is included is drawn down in their order."""
+    problems = _each(find_drawing_problems)(uow, rows, old_rows)
+    named = [row["charge_id"] for row in rows if row["charge_id"] is not None]
+    fit = read_added_up(uow, named) if named else set()
+    message = "is no charge of usage that is summed or counted, so that events could draw on it"
+    return problems + [
+        Problem("not_for_this_meter", message, "charge_id", line=at if len(rows) > 1 else None)
+        for at, row in enumerate(rows, start=1)
+        if row["charge_id"] is not None and row["charge_id"] not in fit
+    ]
+
+
 CHECKS: dict[str, RecordCheck] = {
     "discount": _check_discounts,
     "discount_target": _each(find_target_problems),
     "commitment": _each(find_commitment_problems),
     "prepaid_grant": _each(find_grant_problems),
     "entitlement": _each(find_entitlement_problems),
-    "entitlement_target": _each(find_drawing_problems),
+    "entitlement_target": check_entitlement_targets,
 }

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import cast
 
 from counterfoil.business.products.cells import Cell, cell_of
+from counterfoil.business.products.meters import POOLED
 from counterfoil.business.products.owners import OWNER_JOINS, OWNER_NAME
 from counterfoil.business.products.tiers import Tier
 from counterfoil.platform.metadata import FieldType, Record
@@ -51,6 +52,17 @@ def read_by_external_id(uow: UnitOfWork, entity: str, names: Iterable[str]) -> d
     table = uow.catalogue.entity(entity).name
     rows = uow.query(f'SELECT * FROM "{table}" WHERE external_id = ANY(:wanted)', wanted=wanted)
     return {str(row["external_id"]): row for row in rows}
+
+
+def read_added_up(uow: UnitOfWork, charge_ids: Iterable[int]) -> set[int]:
+    """Those of the charges whose usage is summed or counted, so that each event adds by itself."""
+    rows = uow.query(
+        "SELECT c.id FROM charge c JOIN meter m ON m.id = c.meter_id"
+        " WHERE c.id = ANY(:charges) AND m.aggregation = ANY(:added) AND NOT m.carried_over",
+        charges=sorted(set(charge_ids)),
+        added=list(POOLED),
+    )
+    return {cast("int", row["id"]) for row in rows}
 
 
 def read_tiers(uow: UnitOfWork, price_ids: Collection[int]) -> TierIds:

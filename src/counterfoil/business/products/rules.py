@@ -31,6 +31,7 @@ from counterfoil.business.products.owners import OWNER_FIELDS, OWNER_OF, OWNERS
 from counterfoil.business.products.partials import find_misfit
 from counterfoil.business.products.queries import (
     TierIds,
+    read_added_up,
     read_cell_numbers,
     read_prices,
     read_tiers,
@@ -121,6 +122,7 @@ def check_prices(
         problems.extend(_find_price_problems(row, _line(rows, place)))
     problems.extend(_find_rivals(uow, rows))
     problems.extend(find_price_formula_problems(uow, rows))
+    problems.extend(_find_event_terms_without_events(uow, rows))
     changed = {
         cast("int", row["id"]): place
         for place, (row, old) in enumerate(zip(rows, old_rows, strict=True))
@@ -310,6 +312,24 @@ def _model_faults(price: Record, tiers: Sequence[Tier]) -> list[TierFault]:
         tiers,
         partial=bool(price["partial"]),
     )
+
+
+def _find_event_terms_without_events(uow: UnitOfWork, rows: list[Record]) -> list[Problem]:
+    """Amounts per event of charges whose events do not add up one by one."""
+    said = {
+        place: [name for name in EVENT_TERMS if row[name]]
+        for place, row in enumerate(rows)
+        if any(row[name] for name in EVENT_TERMS)
+    }
+    if not said:
+        return []
+    fit = read_added_up(uow, [cast("int", rows[place]["charge_id"]) for place in said])
+    message = "is for usage that is summed or counted, event by event"
+    return [
+        Problem("not_for_this_meter", message, names[0], line=_line(rows, place))
+        for place, names in said.items()
+        if rows[place]["charge_id"] not in fit
+    ]
 
 
 def _find_rivals(uow: UnitOfWork, rows: list[Record]) -> list[Problem]:
