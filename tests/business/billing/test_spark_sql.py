@@ -1,18 +1,30 @@
-"""What is due, written for Spark, is rated there to what a bill run comes to."""
+"""What is due, written for Spark. That it is rated there to the same is tested by scenarios."""
 
 from datetime import UTC, date, datetime
-from decimal import Decimal
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from tests.business.billing.conftest import NOW, Company
-from tests.conftest import SparkPlace
 
-from counterfoil.business.billing.bills import compute_bills
 from counterfoil.business.billing.loading import billed_accounts
 from counterfoil.business.billing.spark_sql import SCRIPT, export_rating
+from counterfoil.core.problems import Refused
 
+FILTERED = """
+meters: [{id: toll, name: Toll, unit: minute, filter: {access: [toll]}}]
+rate_plans:
+  - id: filtered
+    product: conferencing
+    name: Filtered
+    charges:
+      - id: toll
+        name: Toll
+        kind: usage
+        meter: toll
+        unit: minute
+        prices: [{currency: USD, model: per_unit, amount: 1}]
+"""
 JAN, FEB = date(2024, 1, 1), date(2024, 2, 1)
 
 
@@ -51,22 +63,8 @@ def test_the_folder_has_what_the_script_reads(due: Company, tmp_path: Path) -> N
     assert "SET spark.sql.decimalOperations.allowPrecisionLoss = false" in script
 
 
-@pytest.mark.slow
-@pytest.mark.xdist_group("spark")
-def test_the_script_comes_to_what_a_bill_run_comes_to(
-    due: Company, spark_place: SparkPlace, tmp_path: Path
-) -> None:
-    export(due, tmp_path / "spark")
-    session = spark_place.session()
-    segments = [str(path) for path in (due.store.folder / "fresh").glob("*.parquet")]
-    session.read.parquet(*segments).createOrReplaceTempView("usage")
-    for statement in (tmp_path / "spark" / SCRIPT).read_text().split(";\n"):
-        if statement.strip():
-            session.sql(statement)
-    got = session.sql("SELECT amount FROM rated ORDER BY amount").collect()
-
-    with due.database.transaction(now=NOW) as uow:
-        bills = compute_bills(uow, due.store, billed_accounts(uow), FEB, usage_seen=0)
-    expected = sorted(bills.rated_charges.column("amount").to_pylist())
-    assert [row["amount"] for row in got] == expected
-    assert sum(expected) == sum(bills.invoices.column("total").to_pylist(), Decimal(0))
+def test_what_spark_sql_cannot_say_is_refused(due: Company, tmp_path: Path) -> None:
+    due.load_prices(FILTERED)
+    due.subscribe("F", "A0", "filtered", JAN)
+    with pytest.raises(Refused, match="attributes or hours of usage events are not"):
+        export(due, tmp_path / "spark")

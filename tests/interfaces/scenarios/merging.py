@@ -1,40 +1,63 @@
-"""Many small ratings as one: the relations of all of them, with ids that do not meet."""
+"""Many small ratings as one, as in a real batch: all their relations, with ids that do not meet."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from tests.interfaces.scenarios.recordings import Rated
 
-from counterfoil.business.billing.buckets import BucketWork, from_stream
-from counterfoil.core.rating.relations import USAGE
-from counterfoil.platform.engine.duck import open_engine
+from counterfoil.business.billing.buckets import BucketWork, from_stream, to_stream
 
 APART = 1_000_000
 
 
+@dataclass(frozen=True)
+class Merged:
+    """A work, and what it must come to: the rows of each result."""
+
+    work: BucketWork
+    expected: dict[str, list[dict[str, object]]]
+
+
+def merge(rated: Sequence[Rated]) -> Merged:
+    """The ratings as one work; none of them may have formulas, which know things by name."""
+    relations: dict[str, list[pa.Table]] = {}
+    expected: dict[str, list[dict[str, object]]] = {}
+    usage = []
+    for number, (work, result) in enumerate(rated):
+        for name, stream in work.relations.items():
+            relations.setdefault(name, []).append(apart(from_stream(stream), number))
+        for name, stream in result.items():
+            expected.setdefault(name, []).extend(apart(from_stream(stream), number).to_pylist())
+        if work.usage is not None:
+            moved = ", ".join(
+                f"{name} + {number * APART} AS {name}" for name in ("subscription_id", "meter_id")
+            )
+            usage.append(f"SELECT * REPLACE ({moved}) FROM ({work.usage})")
+    streams = {name: to_stream(pa.concat_tables(tables)) for name, tables in relations.items()}
+    return Merged(BucketWork(streams, "\nUNION ALL\n".join(usage) or None), expected)
+
+
+def has_formulas(work: BucketWork) -> bool:
+    return from_stream(work.relations["formula"]).num_rows > 0
+
+
 def apart(table: pa.Table, number: int) -> pa.Table:
     """The table with all its ids moved, so that they are those of rating ``number`` alone."""
-    for place, name in enumerate(table.column_names):
-        if name.endswith("_id") and pa.types.is_integer(table.schema.field(name).type):
-            ids = table.column(name)
-            # Zero is nobody's id: it says that there is no owner.
-            moved = pc.if_else(pc.equal(ids, 0), ids, pc.add(ids, number * APART))
-            table = table.set_column(place, name, moved)
+    for place, field in enumerate(table.schema):
+        column = table.column(field.name).combine_chunks()
+        if field.name.endswith("_id") and pa.types.is_integer(field.type):
+            table = table.set_column(place, field.name, _moved(column, number))
+        elif field.name.endswith("_ids"):
+            ids = pa.array(
+                [each and [one + number * APART for one in each] for each in column.to_pylist()],
+                field.type,
+            )
+            table = table.set_column(place, field.name, ids)
     return table
 
 
-def merged(works: Iterable[BucketWork]) -> dict[str, pa.Table]:
-    """All input relations, the usage events among them."""
-    parts: dict[str, list[pa.Table]] = {"usage": []}
-    for number, work in enumerate(works):
-        for name, stream in work.relations.items():
-            parts.setdefault(name, []).append(apart(from_stream(stream), number))
-        if work.usage is not None:
-            parts["usage"].append(apart(usage_of(work), number))
-    return {name: pa.concat_tables(tables) for name, tables in parts.items()}
-
-
-def usage_of(work: BucketWork) -> pa.Table:
-    columns = ", ".join(USAGE.columns)
-    with open_engine(threads=1) as engine:
-        return engine.arrow(f"SELECT {columns} FROM ({work.usage})")
+def _moved(ids: pa.Array, number: int) -> pa.Array:
+    # Zero is nobody's id: it says that there is no owner.
+    return pc.if_else(pc.equal(ids, 0), ids, pc.add(ids, number * APART))

@@ -49,14 +49,19 @@ def export_rating(
 ) -> list[Path]:
     """Write relations and script of what is due by ``billing_date`` of these billed accounts (ids)
     into the folder, which is made; the files."""
-    folder = folder.absolute()
-    folder.mkdir(parents=True, exist_ok=True)
     with open_engine(temp_directory=folder) as engine:
         make_items(uow, engine, store, accounts, billing_date, usage_seen=usage_seen)
         make_allowances(uow, engine)
-        relations = {name: engine.arrow(f"SELECT * FROM {name}") for name in INPUTS}
-        relations[MIDNIGHT.name] = every_midnight(engine)
-        statements = list(rating_in_spark_sql(engine))
+        return write_rating(engine, folder)
+
+
+def write_rating(engine: Engine, folder: Path) -> list[Path]:
+    """Write the relations on the engine and the script into the folder; the files."""
+    folder = folder.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    statements = list(rating_in_spark_sql(engine))
+    relations = {name: engine.arrow(f"SELECT * FROM {name}") for name in INPUTS}
+    relations[MIDNIGHT.name] = every_midnight(engine)
     files = [folder / f"{name}.parquet" for name in relations]
     views = []
     for file, (name, table) in zip(files, relations.items(), strict=True):

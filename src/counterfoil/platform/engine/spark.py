@@ -89,11 +89,15 @@ class SparkTasks:
         if not works:
             return
         context = self.context()
-        fault_of_spark = importlib.import_module("py4j.protocol").Py4JError
+        # The second stands for the first once somebody in this process has used Spark SQL.
+        faults_of_spark = (
+            importlib.import_module("py4j.protocol").Py4JError,
+            importlib.import_module("pyspark.errors").PySparkException,
+        )
         try:
             tasks = context.parallelize(list(works.items()), len(works))
             outcomes = tasks.map(partial(attempt, kernel)).collect()
-        except fault_of_spark as fault:
+        except faults_of_spark as fault:
             thrown = getattr(fault, "java_exception", None)
             raise self._refusal(str(thrown.getMessage() if thrown else fault)) from fault
         for outcome in outcomes:
