@@ -48,7 +48,7 @@ def main(url: str, folder: str, day: str, workers: str, moment: str) -> None:
     if name == "batch":
         progress = after(int(number), lambda _done, _total: None)
     elif name == "saving":
-        commands._save_problems = after(int(number) + 1, commands._save_problems)
+        commands.save_problems = after(int(number) + 1, commands.save_problems)
     elif name == "numbering":
         UnitOfWork.next_numbers = after(int(number), UnitOfWork.next_numbers)  # type: ignore[method-assign]
     commands.run_bills(
