@@ -108,7 +108,7 @@ def test_a_fault_of_the_price_book_is_told_with_its_line_in_the_scenario(run, ro
     assert answer.stderr == (
         f"refused: {path}:13: rate_plans[0].charges[0].prices[0].model: unknown value 'per_seat' "
         "(allowed: flat, per_unit, graduated, volume, package, stairstep, percentage, "
-        "graduated_percentage, formula)\n"
+        "graduated_percentage, dynamic, formula)\n"
     )
 
 
