@@ -577,7 +577,7 @@ def _hash(row: Record) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1200)
 def test_whatever_happens_what_is_due_is_billed_once(server: Settings) -> None:
     run_state_machine_as_test(
         lambda: BillRuns(server),
