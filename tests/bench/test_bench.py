@@ -36,7 +36,7 @@ def test_every_key_of_the_report_is_measured(data_folder: Path, tmp_path: Path) 
     output = tmp_path / "build" / "bench.json"
 
     # Without Spark, of which two clusters would have to be started.
-    most = "rate,bill,http,file,pdf"
+    most = "rate,bill,current,http,file,pdf"
     done = run_bench(output, "--only", most, "--folder", str(data_folder))
 
     assert done.returncode == 0, done.stderr

@@ -4,6 +4,7 @@ Several scenarios make one batch, as the accounts of a real one: what one of the
 change another.
 """
 
+from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 
@@ -80,7 +81,8 @@ def is_put_into_spark_sql(work: BucketWork) -> bool:
 
 def check(batch: Merged, got: dict[str, list[dict[str, object]]]) -> None:
     for name, rows in got.items():
-        assert comparable(rows) == comparable(batch.expected[name]), name
+        made, expected = Counter(comparable(rows)), Counter(comparable(batch.expected[name]))
+        assert (name, made - expected, expected - made) == (name, Counter(), Counter())
 
 
 def comparable(rows: list[dict[str, object]]) -> list[str]:

@@ -19,6 +19,8 @@ from counterfoil.business.billing.rating import INPUTS, RESULTS, find_needs
 from counterfoil.business.billing.relations import midnight_relation
 from counterfoil.business.usage.store import UsageStore
 from counterfoil.core.problems import Problem, Refused
+from counterfoil.core.rating.attributes import NOTHING_UNREADABLE
+from counterfoil.core.rating.cells import UNMATCHED
 from counterfoil.core.rating.relations import MIDNIGHT, USAGE
 from counterfoil.core.rating.statements import price_statements, rating_statements
 from counterfoil.platform.engine.duck import Engine, open_engine
@@ -27,7 +29,8 @@ from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 SCRIPT = "rating.sql"
 
-MADE = tuple(name for name in RESULTS if name not in {shape.name for shape in FORMULA_RESULTS})
+_NEVER_MADE = {shape.name for shape in (*FORMULA_RESULTS, UNMATCHED, NOTHING_UNREADABLE)}
+MADE = tuple(name for name in RESULTS if name not in _NEVER_MADE)
 """The tables that the script makes and that somebody reads."""
 
 _DAYS = """

@@ -27,8 +27,8 @@ _INCLUDED = f"""CAST(least(p.quantity_after, r.included_quantity)
 _PRICED_EPOCH = f"""
 SELECT p.item_id, p.epoch_no, p.events, p.quantity_before,
        CAST(p.quantity_after - p.quantity_before AS {QUANTITY}) AS quantity,
-       {_INCLUDED} AS included_quantity, c.gross, c.list_gross, c.unit_amounts, c.has_flat,
-       c.unit_amount, c.steps, false AS again
+       {_INCLUDED} AS included_quantity, c.gross, nullif(c.list_gross, c.gross) AS list_gross,
+       c.unit_amounts, c.has_flat, c.unit_amount, c.steps, false AS again
 FROM position p JOIN priced c USING (position_id)
 JOIN price_epoch e USING (item_id, epoch_no)
 JOIN price r ON r.price_id = e.price_id

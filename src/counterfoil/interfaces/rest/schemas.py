@@ -27,6 +27,8 @@ EXAMPLES_BY_NAME: dict[str, object] = {
     "email": "billing@acme.example",
     "brand_color": "#1f4e79",
     "unit": "minute",
+    "from_time": "08:00",
+    "to_time": "18:00",
     "url": "https://crm.acme.example/hooks",
     "event_types": ["invoice.finalized"],
     "secret": "whsec_bW9yZSB0aGFuIHR3ZW50eS1mb3VyIHJhbmRvbSBieXRlcw==",
