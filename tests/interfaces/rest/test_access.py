@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from counterfoil.interfaces.rest.authentication import AdminToken, load_admin_token
+from counterfoil.interfaces.http.authentication import AdminToken, load_admin_token
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,8 @@ from counterfoil.business.automation.delivering import Courier, prune_events
 from counterfoil.business.usage.compaction import compact_if_due
 from counterfoil.business.usage.watching import UsageWatcher, watch_usage
 from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.http.authentication import AdminToken, load_admin_token
 from counterfoil.interfaces.rest.app import build_app
-from counterfoil.interfaces.rest.authentication import AdminToken, load_admin_token
 from counterfoil.interfaces.rest.exchange import API
 from counterfoil.interfaces.worker.background import Paced, Task, in_background
 

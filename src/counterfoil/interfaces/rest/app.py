@@ -5,7 +5,7 @@ they may hold and how they are described follows from the catalogue, not from fu
 """
 
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from http import HTTPStatus
@@ -22,6 +22,11 @@ from starlette.routing import BaseRoute, Route
 from counterfoil.bootstrap import Organisation
 from counterfoil.business.usage.gathering import Gatherer
 from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.http.asgi import read_call, read_upload, remove_upload, response_of
+from counterfoil.interfaces.http.authentication import AdminToken, TokenGate
+from counterfoil.interfaces.http.doors import FAULT, Door, Doors
+from counterfoil.interfaces.http.notation import json_answer
+from counterfoil.interfaces.http.problem_answers import problem_answer, refusal_answer
 from counterfoil.interfaces.rest import (
     bills,
     corrections,
@@ -34,8 +39,6 @@ from counterfoil.interfaces.rest import (
     subscriptions,
     usage,
 )
-from counterfoil.interfaces.rest.asgi import read_call, read_upload, remove_upload, response_of
-from counterfoil.interfaces.rest.authentication import AdminToken, TokenGate
 from counterfoil.interfaces.rest.exchange import (
     API,
     MEGABYTE,
@@ -46,9 +49,7 @@ from counterfoil.interfaces.rest.exchange import (
     Handler,
 )
 from counterfoil.interfaces.rest.idempotency import in_transaction, reading
-from counterfoil.interfaces.rest.notation import json_answer
 from counterfoil.interfaces.rest.openapi import describe_api
-from counterfoil.interfaces.rest.problem_answers import problem_answer, refusal_answer
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *price_books.ENDPOINTS,
@@ -75,8 +76,13 @@ log = logging.getLogger(__name__)
 RequestHandler = Callable[[Request], Coroutine[None, None, Response]]
 
 
-def build_app(organisation: Organisation, token: AdminToken | str) -> FastAPI:
-    """The application of an open organisation, answering only requests with that token."""
+def build_app(
+    organisation: Organisation, token: AdminToken | str, doors: Sequence[Door] = ()
+) -> FastAPI:
+    """The application of an open organisation, answering only requests with that token.
+
+    ``doors`` are interfaces beside this one, each with paths and a gate of its own.
+    """
     admin = AdminToken.of(token) if isinstance(token, str) else token
     gatherer = Gatherer(organisation.database, organisation.usage_store, organisation.clock)
     desk = Desk(organisation, gatherer)
@@ -95,7 +101,10 @@ def build_app(organisation: Organisation, token: AdminToken | str) -> FastAPI:
     ]
     return FastAPI(
         routes=routes,
-        middleware=[Middleware(TokenGate, token=admin)],
+        middleware=[
+            Middleware(Doors, doors=doors, desk=desk, limiter=limiter),
+            Middleware(TokenGate, token=admin),
+        ],
         exception_handlers={HTTPException: http_problem, Exception: unexpected_problem},
         openapi_url=None,
         docs_url=None,
@@ -215,5 +224,4 @@ async def http_problem(request: Request, error: Exception) -> Response:
 async def unexpected_problem(request: Request, error: Exception) -> Response:
     """A fault of the program: told without its inside; the log has it."""
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    problem = Problem("internal_error", "something failed here; the log of the server has details")
-    return response_of(problem_answer([problem], 500, request.url.path))
+    return response_of(problem_answer([FAULT], 500, request.url.path))

@@ -13,10 +13,10 @@ from counterfoil.business.documents.export import invoice_csv, invoice_json
 from counterfoil.business.documents.pdf import render_pdf
 from counterfoil.business.documents.queries import document_name, read_document
 from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.http.notation import json_answer
 from counterfoil.interfaces.rest.bodies import body_schema, command_body, whole_numbers
 from counterfoil.interfaces.rest.exchange import JSON, Answer, Call, Desk, Endpoint, Parameter
 from counterfoil.interfaces.rest.idempotency import once, reading
-from counterfoil.interfaces.rest.notation import json_answer
 from counterfoil.interfaces.rest.records import record_id
 from counterfoil.interfaces.rest.schemas import Schema
 from counterfoil.platform.metadata import Entity, Field, FieldType, Record

@@ -5,10 +5,10 @@ from typing import cast
 
 from counterfoil.business.usage.corrections import Correction, correct_usage
 from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.http.notation import json_answer
 from counterfoil.interfaces.rest.bodies import checked_rows, rows_schema
 from counterfoil.interfaces.rest.exchange import JSON, MEGABYTE, Answer, Call, Desk, Endpoint
 from counterfoil.interfaces.rest.idempotency import once
-from counterfoil.interfaces.rest.notation import json_answer
 from counterfoil.platform.metadata import Entity, Field, FieldType
 
 CORRECTION = Entity(

@@ -7,10 +7,10 @@ from counterfoil.business.billing.balances import read_balances, read_movements,
 from counterfoil.business.incentives.commands import redeem_coupon, save_incentives
 from counterfoil.business.incentives.notation import parse_incentives
 from counterfoil.core.problems import Refused
+from counterfoil.interfaces.http.notation import json_answer
 from counterfoil.interfaces.rest.bodies import body_schema, command_body
 from counterfoil.interfaces.rest.exchange import JSON, Answer, Call, Endpoint
 from counterfoil.interfaces.rest.idempotency import in_transaction, reading
-from counterfoil.interfaces.rest.notation import json_answer
 from counterfoil.interfaces.rest.price_books import YAML, price_book_text
 from counterfoil.platform.metadata import Entity, Field, FieldType
 from counterfoil.platform.records.unit_of_work import UnitOfWork

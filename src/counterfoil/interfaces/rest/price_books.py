@@ -7,9 +7,9 @@ from counterfoil.business.billing.price_explanation import PriceQuestion, explai
 from counterfoil.business.products.commands import save_price_book
 from counterfoil.business.products.price_book import parse_price_book
 from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.http.notation import decode_json, json_answer
 from counterfoil.interfaces.rest.exchange import JSON, Answer, Call, Endpoint, Parameter
 from counterfoil.interfaces.rest.idempotency import in_transaction, reading
-from counterfoil.interfaces.rest.notation import decode_json, json_answer
 from counterfoil.platform.metadata import Field, FieldType
 from counterfoil.platform.metadata.validation import read_value
 from counterfoil.platform.records.unit_of_work import UnitOfWork

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from urllib.parse import urlencode
 
 from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.http.notation import decode_json, json_answer
 from counterfoil.interfaces.rest.exchange import API, Answer, Call
 from counterfoil.interfaces.rest.list_queries import parse_list_query
-from counterfoil.interfaces.rest.notation import decode_json, json_answer
 from counterfoil.interfaces.rest.openapi import BULK_LIMIT
 from counterfoil.interfaces.rest.schemas import collection_name
 from counterfoil.platform.metadata import Catalogue, Entity, Record

@@ -7,10 +7,10 @@ from counterfoil.business.billing.rerating import rerate_bills
 from counterfoil.business.billing.window import window_between
 from counterfoil.business.subscriptions.invoicing import billed_account
 from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.http.notation import json_answer
 from counterfoil.interfaces.rest.bodies import body_schema, command_body
 from counterfoil.interfaces.rest.exchange import JSON, Answer, Call, Desk, Endpoint
 from counterfoil.interfaces.rest.idempotency import once
-from counterfoil.interfaces.rest.notation import json_answer
 from counterfoil.platform.metadata import Entity, Field, FieldType
 
 RERATING = Entity(

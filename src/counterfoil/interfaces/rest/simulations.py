@@ -5,8 +5,8 @@ from counterfoil.business.billing.window import window_between
 from counterfoil.business.products.price_book import parse_price_book
 from counterfoil.business.subscriptions.invoicing import billed_account
 from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.http.notation import json_answer
 from counterfoil.interfaces.rest.exchange import JSON, Answer, Call, Desk, Endpoint, Parameter
-from counterfoil.interfaces.rest.notation import json_answer
 from counterfoil.interfaces.rest.price_books import EXAMPLE, YAML, price_book_text
 
 MOST_ACCOUNTS = 5_000

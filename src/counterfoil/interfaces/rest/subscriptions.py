@@ -12,6 +12,7 @@ from counterfoil.business.subscriptions.commands import (
     change_quantity,
 )
 from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.http.notation import json_answer
 from counterfoil.interfaces.rest.bodies import (
     body_schema,
     checked_rows,
@@ -20,7 +21,6 @@ from counterfoil.interfaces.rest.bodies import (
 )
 from counterfoil.interfaces.rest.exchange import JSON, Answer, Call, Endpoint
 from counterfoil.interfaces.rest.idempotency import in_transaction
-from counterfoil.interfaces.rest.notation import json_answer
 from counterfoil.interfaces.rest.records import record_answer, record_id
 from counterfoil.interfaces.rest.schemas import Schema
 from counterfoil.platform.metadata import Entity, Field, FieldType, Record

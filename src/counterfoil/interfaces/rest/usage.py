@@ -8,6 +8,7 @@ import msgspec
 
 from counterfoil.business.usage.commands import dismiss_rejected, import_file, rerun_rejected
 from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.http.notation import decode_json, json_answer
 from counterfoil.interfaces.rest.bodies import body_schema, command_body, whole_numbers
 from counterfoil.interfaces.rest.exchange import (
     JSON,
@@ -19,7 +20,6 @@ from counterfoil.interfaces.rest.exchange import (
     Parameter,
 )
 from counterfoil.interfaces.rest.idempotency import once, repeatable
-from counterfoil.interfaces.rest.notation import decode_json, json_answer
 from counterfoil.interfaces.rest.schemas import Schema
 from counterfoil.platform.metadata import Entity, Field, FieldType, Record
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from counterfoil.core.problems import Problem
-from counterfoil.interfaces.rest.asgi import send_answer
-from counterfoil.interfaces.rest.problem_answers import problem_answer
+from counterfoil.interfaces.http.asgi import send_answer
+from counterfoil.interfaces.http.problem_answers import problem_answer
 
 DIGEST_FILE = "admin-token.sha256"
 OPEN_PATHS = frozenset({"/healthz"})

@@ -6,7 +6,7 @@ from http import HTTPStatus
 import msgspec
 
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.interfaces.rest.exchange import PROBLEM_JSON, Answer
+from counterfoil.interfaces.http.exchange import PROBLEM_JSON, Answer
 
 MOST_ERRORS = 1000
 """More errors than this are counted in ``detail`` but not listed one by one."""

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import Send
 
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.interfaces.rest.exchange import MEGABYTE, Answer, Call
+from counterfoil.interfaces.http.exchange import MEGABYTE, Answer, Call
 
 SECURITY_HEADERS = {
     "cache-control": "no-store",

@@ -11,7 +11,7 @@ from decimal import Decimal
 import msgspec
 
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.interfaces.rest.exchange import Answer
+from counterfoil.interfaces.http.exchange import Answer
 from counterfoil.platform.records.exact_json import plain
 
 MOST_DIGITS = 100

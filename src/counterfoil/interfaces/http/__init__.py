@@ -1,0 +1,1 @@
+"""What the interfaces over HTTP share: calls and answers as values, exact JSON, who asks."""

@@ -1,0 +1,1 @@
+"""SOAP 1.1 at ``/soap``: every entity of the catalogue, described by two WSDLs."""
