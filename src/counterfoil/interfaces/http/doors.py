@@ -73,6 +73,6 @@ class Doors:
             return door.handler(self.desk, call)
         except Refused:
             raise
-        except Exception as error:
+        except Exception:
             log.exception("%s %s failed", call.method, call.path)
             return door.told(Refused(FAULT, status=HTTPStatus.INTERNAL_SERVER_ERROR))

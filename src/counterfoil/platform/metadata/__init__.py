@@ -1,10 +1,13 @@
 """Entities and fields as values: declared once, everything else follows from them."""
 
+from counterfoil.platform.metadata.access import FULL_ACCESS, Access
 from counterfoil.platform.metadata.catalogue import Catalogue, build_catalogue
 from counterfoil.platform.metadata.entity import Entity, Field, FieldType, Record
 from counterfoil.platform.metadata.validation import check_values
 
 __all__ = [
+    "FULL_ACCESS",
+    "Access",
     "Catalogue",
     "Entity",
     "Field",

@@ -47,13 +47,17 @@ class _UnfitError(Exception):
 class RecordChecker:
     """The checks of one entity, prepared once and then applied to many rows.
 
-    ``by_command`` lets computed fields through: commands write them, people do not.
+    ``by_command`` lets computed fields through: commands write them, people do not. ``seen`` is
+    the entity as the writer sees it: of other fields no problem tells.
     """
 
-    def __init__(self, entity: Entity, *, by_command: bool = False) -> None:
+    def __init__(
+        self, entity: Entity, *, by_command: bool = False, seen: Entity | None = None
+    ) -> None:
         self._entity = entity
         self._by_command = by_command
         self._fields = {field.name: field for field in entity.fields}
+        self._seen = {field.name: field for field in (seen or entity).fields}
         self._coerce = {field.name: bound(_COERCIONS[field.type], field) for field in entity.fields}
 
     def check(
@@ -63,7 +67,7 @@ class RecordChecker:
         clean: Record = {} if partial else dict.fromkeys(self._fields)
         problems: list[Problem] = []
         for name, value in values.items():
-            field = self._fields.get(name)
+            field = self._seen.get(name)
             if field is None or (field.computed and not self._by_command):
                 problems.append(self._unwelcome(name, line))
             elif partial and field.immutable:
@@ -82,9 +86,11 @@ class RecordChecker:
         return clean, problems
 
     def _unwelcome(self, name: str, line: int | None) -> Problem:
-        if name in self._fields or name in _HEADER_NAMES:
+        if name in _HEADER_NAMES or (name in self._seen and self._fields[name].computed):
             return Problem("computed_field", "is computed and cannot be set", name, line=line)
-        settable = tuple(field.name for field in self._entity.fields if not field.computed)
+        if name in self._seen:
+            return Problem("not_granted", "your roles do not let you set it", name, line=line)
+        settable = tuple(name for name, field in self._seen.items() if not field.computed)
         message = f"{self._entity.name} has no such field"
         return Problem("unknown_field", message, name, allowed=settable, line=line)
 
@@ -99,8 +105,13 @@ class RecordChecker:
                 continue
             if partial and (field.immutable or name not in values):
                 continue
-            if values.get(name, field.default) in (None, ""):
+            if values.get(name, field.default) not in (None, ""):
+                continue
+            if name in self._seen and not self._seen[name].computed:
                 problems.append(Problem("required", "is required", name, line=line))
+            elif name not in values:
+                message = f"a new {self._entity.name} needs more than your roles let you set"
+                problems.append(Problem("not_granted", message, line=line))
         return problems
 
 

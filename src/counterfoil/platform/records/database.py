@@ -10,7 +10,7 @@ from psycopg.types.json import set_json_loads
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from counterfoil.platform.metadata import Catalogue
+from counterfoil.platform.metadata import FULL_ACCESS, Access, Catalogue
 from counterfoil.platform.records.exact_json import decode_json, encode_json
 from counterfoil.platform.records.schema import build_tables
 from counterfoil.platform.records.unit_of_work import RecordCheck, UnitOfWork
@@ -33,32 +33,43 @@ class Database:
 
     @contextmanager
     def transaction(
-        self, *, now: datetime, source: str = "cli", actor: str = "admin"
+        self,
+        *,
+        now: datetime,
+        source: str = "cli",
+        actor: str = "admin",
+        access: Access = FULL_ACCESS,
     ) -> Iterator[UnitOfWork]:
         """A unit of work that is committed at the end, or rolled back by an exception.
 
+        ``access`` is what the actor may do; the command line, jobs and commands may do all.
         ``now`` must be aware: it stands in everything the unit of work writes. When the caller
         has ignored an error of the database, nothing can be committed: RuntimeError.
         """
-        with self._begun(now, source, actor, rehearsal=False) as unit_of_work:
+        with self._begun(now, source, actor, access, rehearsal=False) as unit_of_work:
             yield unit_of_work
 
     @contextmanager
     def rehearsal(
-        self, *, now: datetime, source: str = "cli", actor: str = "admin"
+        self,
+        *,
+        now: datetime,
+        source: str = "cli",
+        actor: str = "admin",
+        access: Access = FULL_ACCESS,
     ) -> Iterator[UnitOfWork]:
         """A unit of work that is rolled back at the end: what would be if it were committed.
 
         All of it sees the database as it was at the first statement, plus its own writes. Ids that
         it takes from sequences are lost; numbers of documents are not.
         """
-        with self._begun(now, source, actor, rehearsal=True) as unit_of_work:
-            unit_of_work.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        with self._begun(now, source, actor, access, rehearsal=True) as unit_of_work:
+            unit_of_work.unrestricted().execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             yield unit_of_work
 
     @contextmanager
     def _begun(
-        self, now: datetime, source: str, actor: str, *, rehearsal: bool
+        self, now: datetime, source: str, actor: str, access: Access, *, rehearsal: bool
     ) -> Iterator[UnitOfWork]:
         if now.utcoffset() is None:
             raise ValueError("now must be an aware instant")
@@ -72,6 +83,7 @@ class Database:
                 source=source,
                 actor=actor,
                 rehearsal=rehearsal,
+                access=access,
             )
             if rehearsal:
                 transaction.rollback()

@@ -73,13 +73,17 @@ def plan_listing(
     sort: Sequence[str],
     cursor: str | None,
     limit: int,
+    rows: Sequence[ColumnElement[bool]] = (),
 ) -> Listing:
-    """The statement for one page; refuses (422) with all problems at once."""
+    """The statement for one page; refuses (422) with all problems at once.
+
+    ``entity`` is the one that the reader sees, ``rows`` are conditions of his row filter.
+    """
     problems: list[Problem] = []
-    conditions: list[ColumnElement[bool]] = []
+    conditions: list[ColumnElement[bool]] = list(rows)
     for condition in filters:
         try:
-            conditions.append(_condition(entity, table, condition))
+            conditions.append(field_condition(entity, table, condition))
         except Refused as refused:
             problems.extend(refused.problems)
     keys = _sort_keys(entity, sort, problems)
@@ -123,7 +127,8 @@ def _sort_keys(
     return tuple(keys)
 
 
-def _condition(entity: Entity, table: Table, condition: Filter) -> ColumnElement[bool]:
+def field_condition(entity: Entity, table: Table, condition: Filter) -> ColumnElement[bool]:
+    """One filter as SQL; refuses (422) unknown fields and operators, and unfit values."""
     field = entity.field(condition.field)
     if field is None or field.secret:
         known = tuple(known.name for known in entity.readable)

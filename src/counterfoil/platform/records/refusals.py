@@ -18,30 +18,33 @@ _COPY_PLACE = re.compile(r"^COPY [^,]+, line (?P<line>\d+)(?:, column (?P<column
 
 
 @contextmanager
-def refusing(catalogue: Catalogue) -> Iterator[None]:
-    """Raise Refused in place of the database's error when the values are at fault."""
+def refusing(catalogue: Catalogue, seen: Catalogue | None = None) -> Iterator[None]:
+    """Raise Refused in place of the database's error when the values are at fault.
+
+    Of fields and entities that are not in ``seen``, the writer's catalogue, nothing is told.
+    """
     try:
         yield
     except DBAPIError as error:
-        refused = _refusal(catalogue, error.orig)
+        refused = _refusal(catalogue, seen or catalogue, error.orig)
         if refused is None:
             raise
         raise refused from error
     except psycopg.Error as error:
-        refused = _refusal(catalogue, error)
+        refused = _refusal(catalogue, seen or catalogue, error)
         if refused is None:
             raise
         raise refused from error
 
 
-def _refusal(catalogue: Catalogue, error: object) -> Refused | None:
+def _refusal(catalogue: Catalogue, seen: Catalogue, error: object) -> Refused | None:
     if not isinstance(error, (errors.IntegrityError, errors.DataError)):
         return None
     entity = catalogue.entities.get(error.diag.table_name or "")
     if isinstance(error, errors.UniqueViolation):
-        return Refused(_not_unique(entity, error), status=409)
+        return Refused(_not_unique(entity, seen, error), status=409)
     if isinstance(error, errors.ForeignKeyViolation):
-        return _broken_reference(error)
+        return _broken_reference(catalogue, seen, error)
     if isinstance(error, errors.NotNullViolation):
         return Refused(Problem("required", "is required", error.diag.column_name or ""))
     if isinstance(error, errors.CheckViolation):
@@ -58,11 +61,13 @@ def _key(error: errors.IntegrityError) -> tuple[str, str]:
     return (match["fields"], match["values"]) if match else ("", "")
 
 
-def _not_unique(entity: Entity | None, error: errors.IntegrityError) -> Problem:
+def _not_unique(entity: Entity | None, seen: Catalogue, error: errors.IntegrityError) -> Problem:
     fields, values = _key(error)
     noun = _noun(entity, error.diag.table_name)
     if not fields and entity is not None:
         fields = _fields_of(entity, error.diag.constraint_name or "")
+    if entity is not None and not _are_seen(seen, entity, fields):
+        return Problem("not_unique", f"another {noun} is like this one already")
     return Problem("not_unique", f"another {noun} has {fields} {values} already", fields)
 
 
@@ -72,11 +77,23 @@ def _fields_of(entity: Entity, constraint: str) -> str:
     return ", ".join(named.get(constraint, ()))
 
 
-def _broken_reference(error: errors.ForeignKeyViolation) -> Refused:
+def _are_seen(seen: Catalogue, entity: Entity, fields: str) -> bool:
+    """Whether all fields of a key may be told."""
+    visible = seen.entities.get(entity.name)
+    names = {field.name for field in visible.readable} if visible else set()
+    return all(name.strip(' "') in names for name in fields.split(","))
+
+
+def _broken_reference(
+    catalogue: Catalogue, seen: Catalogue, error: errors.ForeignKeyViolation
+) -> Refused:
     fields, values = _key(error)
     referenced = _REFERENCED_FROM.search(error.diag.message_detail or "")
     if referenced:
-        message = f"is still in use by records of {_noun(None, referenced['table'])}"
+        table = referenced["table"]
+        told = table in seen.entities or table not in catalogue.entities
+        noun = _noun(None, table) if told else "another kind"
+        message = f"is still in use by records of {noun}"
         return Refused(Problem("still_referenced", message, fields), status=409)
     return Refused(Problem("unknown_reference", f"there is no record with id {values}", fields))
 

@@ -7,10 +7,22 @@ from typing import cast
 
 import psycopg
 import pyarrow as pa
-from sqlalchemy import Connection, MetaData, Table, insert, select, text
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Connection,
+    MetaData,
+    Table,
+    any_,
+    insert,
+    literal,
+    select,
+    text,
+)
 
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.platform.metadata import Catalogue, Entity, Record
+from counterfoil.platform.metadata import FULL_ACCESS, Access, Catalogue, Entity, Record
+from counterfoil.platform.metadata.access import Operation
 from counterfoil.platform.metadata.validation import BIGINT_MAX
 from counterfoil.platform.records.arrow_copy import (
     copy_table,
@@ -19,6 +31,7 @@ from counterfoil.platform.records.arrow_copy import (
     records_to_arrow,
 )
 from counterfoil.platform.records.exact_json import encode_json
+from counterfoil.platform.records.guarding import Guard
 from counterfoil.platform.records.pages import Filter, Page, plan_listing, shown_columns
 from counterfoil.platform.records.refusals import refusing
 from counterfoil.platform.records.writing import (
@@ -76,6 +89,9 @@ class UnitOfWork:
     ``now`` is the instant of everything written, ``source`` and ``actor`` stand in the history.
     In a ``rehearsal`` nothing is committed in the end.
     Writes either happen as a whole or raise Refused and change nothing.
+
+    ``access`` says what the actor may do. ``catalogue`` is what he sees: an unreadable field or an
+    entity without a grant is not in it, and a record outside the row filter is not there.
     """
 
     def __init__(
@@ -89,15 +105,43 @@ class UnitOfWork:
         source: str,
         actor: str,
         rehearsal: bool = False,
+        access: Access = FULL_ACCESS,
     ) -> None:
         self.now = now.astimezone(UTC)
         self.rehearsal = rehearsal
         self.source = source
         self.actor = actor
-        self.catalogue = catalogue
+        self.access = access
+        self._guard = Guard(connection, access, catalogue, tables)
+        self.catalogue = self._guard.seen
+        self._whole = catalogue
         self._connection = connection
         self._tables = tables
         self._checks = checks
+
+    def unrestricted(self) -> "UnitOfWork":
+        """The same transaction with every right: for rules and commands on the actor's behalf."""
+        if self.access.unrestricted:
+            return self
+        return UnitOfWork(
+            self._connection,
+            self._whole,
+            self._tables,
+            self._checks,
+            now=self.now,
+            source=self.source,
+            actor=self.actor,
+            rehearsal=self.rehearsal,
+        )
+
+    def row_conditions(
+        self, entity: str, operation: Operation = "read"
+    ) -> list[ColumnElement[bool]]:
+        """What a record has to meet so that the actor may do this with it; empty for all.
+
+        Every statement that reads an entity's table for the actor has these in its WHERE.
+        """
+        return self._guard.conditions(entity, operation)
 
     # -- writing -----------------------------------------------------------------------------
 
@@ -120,8 +164,11 @@ class UnitOfWork:
     def _create(
         self, entity: str, rows: Sequence[Record], *, by_command: bool, numbered: bool
     ) -> Ids:
-        declared = self.catalogue.entity(entity)
-        records, problems = check_new_rows(declared, rows, by_command=by_command, numbered=numbered)
+        declared, seen = self._guard.demand(entity, "create", by_command=by_command)
+        records, problems = check_new_rows(
+            declared, rows, by_command=by_command, numbered=numbered, seen=seen
+        )
+        problems += self._guard.unseen_references(seen, rows)
         if problems:
             raise Refused(problems)
         if not records:
@@ -133,11 +180,12 @@ class UnitOfWork:
             for record_id, record in zip(ids, records, strict=True)
         ]
         self._run_check(entity, records, [None] * len(records))
-        with refusing(self.catalogue):
-            copy_table(self._driver, entity, records_to_arrow(declared, records))
-        if declared.history:
-            changes = [(record, changed_fields(declared, None, record)) for record in records]
-            self._write_history(declared, changes, "create")
+        with self._guard.within_rows(seen, ids, "create"):
+            with refusing(self._whole, self.catalogue):
+                copy_table(self._driver, entity, records_to_arrow(declared, records))
+            if declared.history:
+                changes = [(record, changed_fields(declared, None, record)) for record in records]
+                self._write_history(declared, changes, "create")
         return ids
 
     def update(
@@ -154,7 +202,8 @@ class UnitOfWork:
         Refused: 404 unknown id, 409 when ``expected_version`` is not the row's version, 422 with
         all problems of the changes.
         """
-        old = self._locked_rows(self.catalogue.entity(entity), [record_id])[0]
+        self._guard.demand(entity, "update", by_command=by_command)
+        old = self._locked_rows(self.catalogue.entity(entity), [record_id], "update")[0]
         if expected_version is not None and old["row_version"] != expected_version:
             message = f"has changed meanwhile: its version is {old['row_version']}"
             raise Refused(Problem("version_conflict", message, "row_version"), status=409)
@@ -174,14 +223,18 @@ class UnitOfWork:
         ids = [record_id for record_id, _ in changes]
         if len(set(ids)) != len(ids):
             raise ValueError("a record is changed twice in one update_many")
-        old_rows = self._locked_rows(self.catalogue.entity(entity), ids)
+        self._guard.demand(entity, "update", by_command=by_command)
+        old_rows = self._locked_rows(self.catalogue.entity(entity), ids, "update")
         self._update(entity, old_rows, [change for _, change in changes], by_command=by_command)
 
     def _update(
         self, entity: str, old_rows: Records, changes: Records, *, by_command: bool
     ) -> None:
-        declared = self.catalogue.entity(entity)
-        new_rows, problems = merge_changes(declared, old_rows, changes, by_command=by_command)
+        declared, seen = self._guard.demand(entity, "update", by_command=by_command)
+        new_rows, problems = merge_changes(
+            declared, old_rows, changes, by_command=by_command, seen=seen
+        )
+        problems += self._guard.unseen_references(seen, changes)
         if problems:
             raise Refused(problems)
         self._run_check(entity, new_rows, list(old_rows))
@@ -197,28 +250,35 @@ class UnitOfWork:
         names = sorted({name for _, fields in differing for name in fields})
         columns = ("id", "updated_at", "row_version", *names)
         rows = [{name: record[name] for name in columns} for record, _ in differing]
-        self.execute(update_statement(declared, names), rows=encode_json(rows))
-        if declared.history:
-            self._write_history(declared, differing, "update")
+        with self._guard.within_rows(seen, [record["id"] for record, _ in differing], "update"):
+            self._execute(update_statement(declared, names), rows=encode_json(rows))
+            if declared.history:
+                self._write_history(declared, differing, "update")
 
-    def _locked_rows(self, entity: Entity, ids: Sequence[int]) -> Records:
-        """The records of the ids in that order, locked against other writers."""
+    def _locked_rows(self, entity: Entity, ids: Sequence[int], operation: Operation) -> Records:
+        """The records of the ids in that order, locked against other writers.
+
+        Refused: 404 what the actor does not see, 403 what he may only read.
+        """
         table = self._table(entity.name)
         statement = (
-            select(table).where(table.c.id.in_(_possible(ids))).order_by(table.c.id)
+            select(table)
+            .where(table.c.id.in_(_possible(ids)), *self.row_conditions(entity.name))
+            .order_by(table.c.id)
         ).with_for_update()
         rows = [dict(row) for row in self._connection.execute(statement).mappings()]
         found: dict[int, Record] = {cast("int", row["id"]): row for row in rows}
         missing = [record_id for record_id in ids if record_id not in found]
         if missing:
             raise _unknown_records(entity, missing)
+        self._guard.demand_rows(entity, ids, operation)
         return [found[record_id] for record_id in ids]
 
     def _run_check(self, entity: str, records: Records, old_rows: OldRows) -> None:
         check = self._checks.get(entity)
-        problems = check(self, records, old_rows) if check else []
+        problems = check(self.unrestricted(), records, old_rows) if check else []
         if problems:
-            raise Refused(problems)
+            raise Refused(self._guard.told(problems, entity, [*records, *old_rows]))
 
     def _write_history(
         self,
@@ -243,7 +303,9 @@ class UnitOfWork:
         declared = self.catalogue.entity(entity)
         table = self._table(entity)
         columns = shown_columns(declared, table)
-        statement = select(*columns).where(table.c.id.in_(_possible([record_id])))
+        statement = select(*columns).where(
+            table.c.id.in_(_possible([record_id])), *self.row_conditions(entity)
+        )
         row = self._connection.execute(statement).mappings().first()
         if row is None:
             raise _unknown_records(declared, [record_id])
@@ -258,7 +320,8 @@ class UnitOfWork:
             else Filter(name, "eq", value=value)
             for name, value in equals.items()
         ]
-        listing = plan_listing(declared, self._table(entity), filters, ("id",), None, 1)
+        rows = self.row_conditions(entity)
+        listing = plan_listing(declared, self._table(entity), filters, ("id",), None, 1, rows)
         row = self._connection.execute(listing.statement).mappings().first()
         return None if row is None else dict(row)
 
@@ -274,11 +337,11 @@ class UnitOfWork:
         wanted = list(dict.fromkeys(values))
         if not wanted:
             return {}
-        rows = self._connection.execute(
-            text(f'SELECT "{field}", id FROM "{table.name}" WHERE "{field}" = ANY(:wanted)'),
-            {"wanted": wanted},
+        column = table.c[field]
+        statement = select(column, table.c.id).where(
+            column == any_(literal(wanted, ARRAY(column.type))), *self.row_conditions(entity)
         )
-        return {row[0]: row[1] for row in rows}
+        return {row[0]: row[1] for row in self._connection.execute(statement)}
 
     def list(
         self,
@@ -296,22 +359,45 @@ class UnitOfWork:
         Refuses unknown fields, operators and unreadable values, naming the allowed ones.
         """
         declared = self.catalogue.entity(entity)
-        listing = plan_listing(declared, self._table(entity), filters, sort, cursor, limit)
+        listing = plan_listing(
+            declared,
+            self._table(entity),
+            filters,
+            sort,
+            cursor,
+            limit,
+            self.row_conditions(entity),
+        )
         rows = self._connection.execute(listing.statement).mappings()
         return listing.page([dict(row) for row in rows])
 
     def query(self, sql: str, **parameters: object) -> Records:
-        """The rows of a SELECT with ``:name`` parameters, column name to value."""
-        with refusing(self.catalogue):
-            rows = self._connection.execute(text(sql), parameters).mappings()
-            return [dict(row) for row in rows]
+        """The rows of a SELECT with ``:name`` parameters, column name to value.
+
+        This and the other ways of SQL know no access: they take ``unrestricted()``.
+        """
+        self._refuse_sql()
+        return self._query(sql, **parameters)
 
     def execute(self, sql: str, **parameters: object) -> int:
         """Run a statement with ``:name`` parameters; the number of rows it changed.
 
         Neither checks nor history apply: for drafts and the bookkeeping of commands.
         """
-        with refusing(self.catalogue):
+        self._refuse_sql()
+        return self._execute(sql, **parameters)
+
+    def _refuse_sql(self) -> None:
+        if not self.access.unrestricted:
+            raise RuntimeError("SQL of a room's own knows no access; ask unrestricted()")
+
+    def _query(self, sql: str, **parameters: object) -> Records:
+        with refusing(self._whole):
+            rows = self._connection.execute(text(sql), parameters).mappings()
+            return [dict(row) for row in rows]
+
+    def _execute(self, sql: str, **parameters: object) -> int:
+        with refusing(self._whole, self.catalogue):
             return self._connection.execute(text(sql), parameters).rowcount
 
     # -- bulk --------------------------------------------------------------------------------
@@ -322,7 +408,8 @@ class UnitOfWork:
         numeric(p,s) arrives as decimal128(p,s), timestamptz as timestamp('us', 'UTC'), jsonb as
         text. Refuses columns without a declared type, such as a sum: cast them in the SELECT.
         """
-        with refusing(self.catalogue):
+        self._refuse_sql()
+        with refusing(self._whole):
             return read_table(self._driver, self._with_literals(sql, parameters))
 
     def copy_in(self, entity: str, table: pa.Table) -> int:
@@ -332,8 +419,9 @@ class UnitOfWork:
         history: for bulk results of computations. Absent header columns are filled in.
         """
         header: Record = {"created_at": self.now, "updated_at": self.now, "row_version": 1}
-        fitted = fitted_table(self.catalogue.entity(entity), table, header)
-        with refusing(self.catalogue):
+        self._refuse_sql()
+        fitted = fitted_table(self._whole.entity(entity), table, header)
+        with refusing(self._whole):
             return copy_table(self._driver, entity, fitted)
 
     def allocate_ids(self, entity: str, count: int) -> Ids:
@@ -358,7 +446,7 @@ class UnitOfWork:
         """
         if count < 1:
             raise ValueError(f"count must be at least 1, not {count}")
-        rows = self.query(
+        rows = self._query(
             "INSERT INTO number_series (name, next_number) VALUES (:series, 1 + :count)"
             " ON CONFLICT (name) DO UPDATE"
             " SET next_number = number_series.next_number + :count"
@@ -370,7 +458,7 @@ class UnitOfWork:
 
     def lock(self, name: str) -> bool:
         """Take a named lock until the transaction ends; False when another one holds it."""
-        rows = self.query(
+        rows = self._query(
             "SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0)) AS taken", name=name
         )
         return bool(rows[0]["taken"])
@@ -381,8 +469,10 @@ class UnitOfWork:
         A second request with the key waits here until the first has ended. Refused (422) when
         the key was used for a request with another fingerprint.
         """
-        self.query("SELECT pg_advisory_xact_lock(hashtextextended(:name, 1))", name=f"answer {key}")
-        rows = self.query(
+        self._query(
+            "SELECT pg_advisory_xact_lock(hashtextextended(:name, 1))", name=f"answer {key}"
+        )
+        rows = self._query(
             "SELECT fingerprint, status, body FROM idempotent_answer WHERE key = :key", key=key
         )
         if not rows:

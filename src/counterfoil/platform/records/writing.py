@@ -26,10 +26,18 @@ _SQL_TYPES: dict[FieldType, str] = {
 
 
 def check_new_rows(
-    entity: Entity, rows: Sequence[Record], *, by_command: bool, numbered: bool
+    entity: Entity,
+    rows: Sequence[Record],
+    *,
+    by_command: bool,
+    numbered: bool,
+    seen: Entity | None = None,
 ) -> tuple[list[Record], list[Problem]]:
-    """The typed values of all new rows; with ``numbered`` problems tell the row, from 1."""
-    checker = RecordChecker(entity, by_command=by_command)
+    """The typed values of all new rows; with ``numbered`` problems tell the row, from 1.
+
+    ``seen`` is the entity as the writer sees it.
+    """
+    checker = RecordChecker(entity, by_command=by_command, seen=seen)
     records: list[Record] = []
     problems: list[Problem] = []
     for position, row in enumerate(rows, start=1):
@@ -40,10 +48,15 @@ def check_new_rows(
 
 
 def merge_changes(
-    entity: Entity, old_rows: Sequence[Record], changes: Sequence[Record], *, by_command: bool
+    entity: Entity,
+    old_rows: Sequence[Record],
+    changes: Sequence[Record],
+    *,
+    by_command: bool,
+    seen: Entity | None = None,
 ) -> tuple[list[Record], list[Problem]]:
     """The full new rows: the old ones with their checked changes."""
-    checker = RecordChecker(entity, by_command=by_command)
+    checker = RecordChecker(entity, by_command=by_command, seen=seen)
     merged: list[Record] = []
     problems: list[Problem] = []
     for position, (old, change) in enumerate(zip(old_rows, changes, strict=True), start=1):
