@@ -79,8 +79,9 @@ def database(organisation: Organisation) -> Database:
 class SparkPlace:
     """Where Spark can be used: one application at a time, on a cluster that tests may damage."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, folder: Path) -> None:
         self.cluster = cluster
+        self.folder = folder
         self._words = ""
         self._open = ExitStack()
 
@@ -97,7 +98,10 @@ class SparkPlace:
         """A session for Spark SQL, in one Java machine."""
         runner = self.local()
         assert isinstance(runner, SparkTasks)
-        return importlib.import_module("pyspark.sql").SparkSession(runner.context())
+        warehouse = {"spark.sql.warehouse.dir": str(self.folder / "warehouse")}
+        return importlib.import_module("pyspark.sql").SparkSession(
+            runner.context(), options=warehouse
+        )
 
     def close(self) -> None:
         self._open.close()
@@ -129,12 +133,11 @@ def spark_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkPlace
     if missing is not None:
         pytest.skip(missing.message)
     folder = tmp_path_factory.mktemp("spark")
-    defaults = f"{_SPARK_DEFAULTS}spark.sql.warehouse.dir  {folder}/warehouse\n"
-    (folder / "spark-defaults.conf").write_text(defaults)
+    (folder / "spark-defaults.conf").write_text(_SPARK_DEFAULTS)
     with pytest.MonkeyPatch.context() as environment, spark_cluster(2) as cluster:
         environment.setenv("SPARK_CONF_DIR", str(folder))
         # Kernels of the tests are found where the tests are.
         environment.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
-        place = SparkPlace(cluster)
+        place = SparkPlace(cluster, folder)
         yield place
         place.close()

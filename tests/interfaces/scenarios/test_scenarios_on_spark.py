@@ -86,12 +86,19 @@ def check(batch: Merged, got: dict[str, list[dict[str, object]]]) -> None:
 
 
 def comparable(rows: list[dict[str, object]]) -> list[str]:
-    """Rows in an order of their own. A whole number is one, whatever its type; terms laid over
-    others have a number that is nobody's."""
+    """Rows in an order of their own; terms laid over others have a number that is nobody's."""
     return sorted(
-        str({name: whole(row[name]) for name in sorted(row) if name != "terms_id"}) for row in rows
+        str({name: plain(row[name]) for name in sorted(row) if name != "terms_id"}) for row in rows
     )
 
 
-def whole(value: object) -> object:
+def plain(value: object) -> object:
+    """A whole number is one, whatever its type; a step names its cell only beside prices that have
+    cells."""
+    if isinstance(value, list):
+        return [plain(each) for each in value]
+    if isinstance(value, dict):
+        return {
+            name: plain(each) for name, each in value.items() if name != "cell" or each is not None
+        }
     return int(value) if isinstance(value, Decimal) and value.as_tuple().exponent == 0 else value

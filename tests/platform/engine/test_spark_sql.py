@@ -40,6 +40,14 @@ def told(select: str) -> str:
             "list_sort(list(name) FILTER (size > 0))",
             "NULLIF(ARRAY_SORT(COLLECT_LIST(usage.name) FILTER(WHERE usage.size > 0)), ARRAY())",
         ),
+        (
+            "list_sort(list(struct_pack(size := size)))",
+            (
+                "NULLIF( TRANSFORM( ARRAY_SORT( TRANSFORM( COLLECT_LIST(STRUCT(usage.size AS "
+                "size)), one -> STRUCT(one.size IS NULL AS last, one AS kept) ) ), two -> "
+                "two.kept ), ARRAY() )"
+            ),
+        ),
         ("list(name)", "NULLIF(COLLECT_LIST(usage.name), ARRAY())"),
         ("row_number() OVER ()", "ROW_NUMBER() OVER (ORDER BY 1)"),
         ("sum(size) OVER w - size", "SUM(usage.size) OVER (PARTITION BY usage.name) - usage.size"),

@@ -10,6 +10,7 @@ rewrites what the two engines compute differently:
   CAST(decimal AS BIGINT)   rounded as DuckDB does, where Spark would cut off
   date - date        a number of days, not an interval
   list(x)            null, not empty, when there is nothing
+  list_sort(structs)         a null in the first field sorts last
   UNION BY NAME      by place
   epoch_us, timezone         of an instant, which SETTINGS put in UTC
   WINDOW w AS        written out: Spark knows no ``OVER (w ROWS …)``, and reads ``OVER w - x``
@@ -42,6 +43,10 @@ _DATE = exp.DataType.Type.DATE
 _OF_A_LIST = (exp.Filter, exp.ArraySort)
 _WHOLE = frozenset(exp.DataType.SIGNED_INTEGER_TYPES) - {exp.DataType.Type.INT128}
 _HUGE = exp.DataType.build("DECIMAL(38, 0)")
+_NULLS_LAST = """
+TRANSFORM(ARRAY_SORT(TRANSFORM(unsorted, one -> STRUCT(first_field IS NULL AS last, one AS kept))),
+          two -> two.kept)
+"""
 # Leaves a quotient 28 digits before the point: (38,0) / (20,0) has type (38,10).
 _DIVISOR = exp.DataType.build("DECIMAL(20, 0)")
 
@@ -196,4 +201,18 @@ def _null_when_empty(node: exp.Expr) -> exp.Expr:
         inner = inner.this
     if not isinstance(inner, exp.ArrayAgg) or isinstance(node.parent, _OF_A_LIST):
         return node
-    return exp.Nullif(this=node.copy(), expression=exp.Array())
+    made = _sorted_as_here(node) if isinstance(node, exp.ArraySort) else node.copy()
+    return exp.Nullif(this=made, expression=exp.Array())
+
+
+def _sorted_as_here(node: exp.ArraySort) -> exp.Expr:
+    """Structs whose first field is null come last; Spark would put them first."""
+    struct = node.find(exp.Struct)
+    if struct is None:
+        return node.copy()
+    first = exp.column(struct.expressions[0].this.copy(), table="one")
+    sorting = parse_one(_NULLS_LAST, read="spark")
+    for place, put in (("unsorted", node.this), ("first_field", first)):
+        for column in [each for each in sorting.find_all(exp.Column) if each.name == place]:
+            column.replace(put.copy())
+    return sorting
