@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.rest.exchange import Answer, Call, Desk, Handler
-from counterfoil.platform.records.unit_of_work import Answer as RememberedAnswer
+from counterfoil.platform.records.statements import Answer as RememberedAnswer
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 LONGEST_KEY = 200

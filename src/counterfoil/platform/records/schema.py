@@ -131,7 +131,9 @@ def _system_tables(tables: MetaData) -> None:
         Column("row_version", BigInteger, nullable=False),
         Column("changes", JSONB, nullable=False),
         PrimaryKeyConstraint("id", name="pk_record_change"),
-        CheckConstraint("action IN ('create', 'update')", name="ck_record_change_action"),
+        CheckConstraint(
+            "action IN ('create', 'update', 'delete', 'undelete')", name="ck_record_change_action"
+        ),
         Index("ix_record_change_entity_record_id", "entity", "record_id"),
     )
     Table(

@@ -1,39 +1,45 @@
 """The unit of work: everything one command reads and writes, in one transaction."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from contextlib import nullcontext
+from datetime import datetime
 from typing import cast
 
-import psycopg
 import pyarrow as pa
-from sqlalchemy import (
-    ARRAY,
-    ColumnElement,
-    Connection,
-    MetaData,
-    Table,
-    any_,
-    insert,
-    literal,
-    select,
-    text,
-)
+from sqlalchemy import ARRAY, ColumnElement, Connection, MetaData, any_, literal, select
 
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata import FULL_ACCESS, Access, Catalogue, Entity, Record
 from counterfoil.platform.metadata.access import Operation
-from counterfoil.platform.metadata.validation import BIGINT_MAX
 from counterfoil.platform.records.arrow_copy import (
     copy_table,
     fitted_table,
-    read_table,
     records_to_arrow,
+)
+from counterfoil.platform.records.deleting import (
+    LAST_CHANGES,
+    Doomed,
+    deleted_fields,
+    deleted_with,
+    find_references,
+    not_deleted,
+    referrers,
+    refuse_undeletable,
+    restored_rows,
 )
 from counterfoil.platform.records.exact_json import encode_json
 from counterfoil.platform.records.guarding import Guard
-from counterfoil.platform.records.pages import Filter, Page, plan_listing, shown_columns
+from counterfoil.platform.records.locating import locate_refusal
+from counterfoil.platform.records.reading import Reading, possible_ids, unknown_records
 from counterfoil.platform.records.refusals import refusing
+from counterfoil.platform.records.statements import Ids, Records
+from counterfoil.platform.records.upserting import (
+    Upserted,
+    describe_upserts,
+    key_field,
+    read_keys,
+    settle_rows,
+)
 from counterfoil.platform.records.writing import (
     changed_fields,
     check_new_rows,
@@ -42,11 +48,9 @@ from counterfoil.platform.records.writing import (
     write_history,
 )
 
-# The class has a method named list, so its signatures use these names.
-Ids = list[int]
-Records = list[Record]
 OldRows = list[Record | None]
 Change = tuple[Record, dict[str, list[object]]]
+Upserts = list[Upserted]
 
 RecordCheck = Callable[["UnitOfWork", list[Record], list[Record | None]], list[Problem]]
 """A room's own rules for an entity, for many rows at once.
@@ -75,15 +79,7 @@ def _both(first: RecordCheck, second: RecordCheck) -> RecordCheck:
     return check
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An answer given before to a request with the same idempotency key."""
-
-    status: int
-    body: str
-
-
-class UnitOfWork:
+class UnitOfWork(Reading):
     """Records read and written in one transaction; made by ``Database.transaction``.
 
     ``now`` is the instant of everything written, ``source`` and ``actor`` stand in the history.
@@ -107,16 +103,11 @@ class UnitOfWork:
         rehearsal: bool = False,
         access: Access = FULL_ACCESS,
     ) -> None:
-        self.now = now.astimezone(UTC)
+        guard = Guard(connection, access, catalogue, tables)
+        super().__init__(connection, guard, tables, now=now)
         self.rehearsal = rehearsal
         self.source = source
         self.actor = actor
-        self.access = access
-        self._guard = Guard(connection, access, catalogue, tables)
-        self.catalogue = self._guard.seen
-        self._whole = catalogue
-        self._connection = connection
-        self._tables = tables
         self._checks = checks
 
     def unrestricted(self) -> "UnitOfWork":
@@ -133,15 +124,6 @@ class UnitOfWork:
             actor=self.actor,
             rehearsal=self.rehearsal,
         )
-
-    def row_conditions(
-        self, entity: str, operation: Operation = "read"
-    ) -> list[ColumnElement[bool]]:
-        """What a record has to meet so that the actor may do this with it; empty for all.
-
-        Every statement that reads an entity's table for the actor has these in its WHERE.
-        """
-        return self._guard.conditions(entity, operation)
 
     # -- writing -----------------------------------------------------------------------------
 
@@ -173,20 +155,43 @@ class UnitOfWork:
             raise Refused(problems)
         if not records:
             return []
+        records = self._with_header(entity, records)
+        self._run_check(entity, records, [None] * len(records))
+        self._insert(declared, seen, records, range(1, len(records) + 1))
+        return [cast("int", record["id"]) for record in records]
+
+    def _with_header(self, entity: str, records: Records) -> Records:
         ids = self.allocate_ids(entity, len(records))
         header: Record = {"created_at": self.now, "updated_at": self.now, "row_version": 1}
-        records = [
+        return [
             {"id": record_id, **header, **record}
             for record_id, record in zip(ids, records, strict=True)
         ]
-        self._run_check(entity, records, [None] * len(records))
-        with self._guard.within_rows(seen, ids, "create"):
-            with refusing(self._whole, self.catalogue):
-                copy_table(self._driver, entity, records_to_arrow(declared, records))
-            if declared.history:
-                changes = [(record, changed_fields(declared, None, record)) for record in records]
-                self._write_history(declared, changes, "create")
-        return ids
+
+    def _insert(
+        self, declared: Entity, seen: Entity, records: Records, lines: Sequence[int]
+    ) -> None:
+        with self._guard.within_rows(seen, [record["id"] for record in records], "create"):
+            self._copy(declared, seen, records, lines, "create")
+
+    def _copy(
+        self,
+        declared: Entity,
+        seen: Entity,
+        records: Records,
+        lines: Sequence[int],
+        action: str,
+    ) -> None:
+        """COPY checked records with their history; of many, a problem tells the line."""
+        try:
+            several = self.savepoint() if len(records) > 1 else nullcontext()
+            with several, refusing(self._whole, self.catalogue):
+                copy_table(self._driver, declared.name, records_to_arrow(declared, records))
+        except Refused as refused:
+            raise locate_refusal(self.unrestricted(), seen, records, lines, refused) from refused
+        if declared.history or action != "create":
+            changes = [(record, changed_fields(declared, None, record)) for record in records]
+            self._write_history(declared, changes, action)
 
     def update(
         self,
@@ -204,9 +209,8 @@ class UnitOfWork:
         """
         self._guard.demand(entity, "update", by_command=by_command)
         old = self._locked_rows(self.catalogue.entity(entity), [record_id], "update")[0]
-        if expected_version is not None and old["row_version"] != expected_version:
-            message = f"has changed meanwhile: its version is {old['row_version']}"
-            raise Refused(Problem("version_conflict", message, "row_version"), status=409)
+        if expected_version is not None:
+            refuse_other_versions([old], {record_id: expected_version})
         self._update(entity, [old], [changes], by_command=by_command)
         return self.get(entity, record_id)
 
@@ -215,21 +219,29 @@ class UnitOfWork:
         entity: str,
         changes: Sequence[tuple[int, Record]],
         *,
+        expected_versions: Mapping[int, int] | None = None,
         by_command: bool = False,
-    ) -> None:
-        """Change many records, all or none, with one UPDATE; each id at most once."""
+    ) -> set[int]:
+        """Change many records, all or none, with one UPDATE; each id at most once.
+
+        Answers the ids of those that differ now. Refused (409) when a record is not of its
+        expected version.
+        """
         if not changes:
-            return
+            return set()
         ids = [record_id for record_id, _ in changes]
         if len(set(ids)) != len(ids):
             raise ValueError("a record is changed twice in one update_many")
         self._guard.demand(entity, "update", by_command=by_command)
         old_rows = self._locked_rows(self.catalogue.entity(entity), ids, "update")
-        self._update(entity, old_rows, [change for _, change in changes], by_command=by_command)
+        refuse_other_versions(old_rows, expected_versions or {})
+        return self._update(
+            entity, old_rows, [change for _, change in changes], by_command=by_command
+        )
 
     def _update(
         self, entity: str, old_rows: Records, changes: Records, *, by_command: bool
-    ) -> None:
+    ) -> set[int]:
         declared, seen = self._guard.demand(entity, "update", by_command=by_command)
         new_rows, problems = merge_changes(
             declared, old_rows, changes, by_command=by_command, seen=seen
@@ -238,6 +250,17 @@ class UnitOfWork:
         if problems:
             raise Refused(problems)
         self._run_check(entity, new_rows, list(old_rows))
+        return self._change(declared, seen, old_rows, new_rows, range(1, len(new_rows) + 1))
+
+    def _change(
+        self,
+        declared: Entity,
+        seen: Entity,
+        old_rows: Records,
+        new_rows: Records,
+        lines: Sequence[int],
+    ) -> set[int]:
+        """One UPDATE of the checked rows that differ, with their history; the ids of those."""
         differing: list[Change] = []
         for old, new in zip(old_rows, new_rows, strict=True):
             fields = changed_fields(declared, old, new)
@@ -246,33 +269,212 @@ class UnitOfWork:
                 new["row_version"] = cast("int", old["row_version"]) + 1
                 differing.append((new, fields))
         if not differing:
-            return
+            return set()
         names = sorted({name for _, fields in differing for name in fields})
         columns = ("id", "updated_at", "row_version", *names)
         rows = [{name: record[name] for name in columns} for record, _ in differing]
-        with self._guard.within_rows(seen, [record["id"] for record, _ in differing], "update"):
-            self._execute(update_statement(declared, names), rows=encode_json(rows))
+        ids = [cast("int", record["id"]) for record, _ in differing]
+        with self._guard.within_rows(seen, ids, "update"):
+            try:
+                with self.savepoint() if len(new_rows) > 1 else nullcontext():
+                    self._execute(update_statement(declared, names), rows=encode_json(rows))
+            except Refused as refused:
+                raise locate_refusal(
+                    self.unrestricted(), seen, new_rows, lines, refused
+                ) from refused
             if declared.history:
                 self._write_history(declared, differing, "update")
+        return set(ids)
+
+    def upsert_many(
+        self, entity: str, field: str, rows: Sequence[Record], *, by_command: bool = False
+    ) -> Upserts:
+        """Create the records whose ``field`` no record has yet and change the others; all or none.
+
+        ``field`` is a unique field; every row has it, no two rows the same value. Fields that
+        never change may stand in the row of an existing record as they are. One query finds, one
+        COPY creates, one UPDATE changes, and rows that differ in nothing write nothing. Another
+        one that creates the same records at the same time is waited for, and what it made is then
+        changed.
+        """
+        seen = self.catalogue.entity(entity)
+        key = key_field(seen, field)
+        keys, problems = read_keys(key, rows)
+        if problems:
+            raise Refused(problems)
+        while rows:
+            visible = self.row_conditions(entity)
+            found = {row[key.name]: row for row in self._locked(entity, key.name, keys, visible)}
+            try:
+                with self.savepoint():
+                    old_rows = [found.get(one) for one in keys]
+                    return self._upsert(seen, key.name, rows, old_rows, by_command=by_command)
+            except Refused as refused:
+                conflict = any(problem.code == "not_unique" for problem in refused.problems)
+                if not conflict or self.ids_by(entity, key.name, keys).keys() <= found.keys():
+                    raise
+        return []
+
+    def _upsert(
+        self,
+        seen: Entity,
+        key: str,
+        rows: Sequence[Record],
+        old_rows: OldRows,
+        *,
+        by_command: bool,
+    ) -> Upserts:
+        declared = self._demand_upsert(seen, old_rows, by_command=by_command)
+        settled, problems = settle_rows(declared, seen, rows, old_rows, by_command=by_command)
+        problems += self._guard.unseen_references(seen, rows)
+        if problems:
+            raise Refused(problems)
+        fresh = [new for new, old in zip(settled, old_rows, strict=True) if old is None]
+        made = iter(self._with_header(seen.name, fresh))
+        new_rows = [
+            next(made) if old is None else new for new, old in zip(settled, old_rows, strict=True)
+        ]
+        self._run_check(seen.name, new_rows, old_rows)
+        numbered = list(zip(new_rows, old_rows, range(1, len(rows) + 1), strict=True))
+        # In the order of the keys, so that two that create the same ones never wait in a circle.
+        created = sorted(
+            ((new, line) for new, old, line in numbered if old is None),
+            key=lambda one: str(one[0][key]),
+        )
+        if created:
+            lines = [line for _, line in created]
+            self._insert(declared, seen, [new for new, _ in created], lines)
+        kept = [(new, old, line) for new, old, line in numbered if old is not None]
+        changed = self._change(
+            declared,
+            seen,
+            [old for _, old, _ in kept],
+            [new for new, _, _ in kept],
+            [line for _, _, line in kept],
+        )
+        return describe_upserts(new_rows, old_rows, changed)
+
+    def _demand_upsert(self, seen: Entity, old_rows: OldRows, *, by_command: bool) -> Entity:
+        declared = self._whole.entity(seen.name)
+        if None in old_rows:
+            self._guard.demand(seen.name, "create", by_command=by_command)
+        known = [cast("int", row["id"]) for row in old_rows if row is not None]
+        if known:
+            self._guard.demand(seen.name, "update", by_command=by_command)
+            self._guard.demand_rows(seen, known, "update")
+        return declared
+
+    # -- deleting ----------------------------------------------------------------------------
+
+    def delete_many(
+        self,
+        entity: str,
+        ids: Sequence[int],
+        *,
+        expected_versions: Mapping[int, int] | None = None,
+    ) -> None:
+        """Delete records that nothing refers to, all or none; their details go with them.
+
+        The history keeps all their values. Refused: 404 unknown ids, 405 records that commands
+        make, 409 other versions than expected, or with the names of what still refers to them.
+        """
+        declared, seen = self._guard.demand(entity, "delete")
+        refuse_undeletable(declared)
+        asked = list(dict.fromkeys(ids))
+        rows = self._locked_rows(seen, asked, "delete")
+        refuse_other_versions(rows, expected_versions or {})
+        doomed: Doomed = [(declared, rows)]
+        found = {(entity, record_id) for record_id in asked}
+        for owner, owners in doomed:
+            for referrer in referrers(self._whole, owner.name) if owners else ():
+                if referrer.details:
+                    name, field = referrer.entity.name, referrer.field.name
+                    details = [
+                        row
+                        for row in self._locked(name, field, [row["id"] for row in owners])
+                        if (name, row["id"]) not in found
+                    ]
+                    found |= {(name, row["id"]) for row in details}
+                    doomed.append((referrer.entity, details))
+        problems = find_references(self.unrestricted(), self._whole, self.catalogue, doomed, asked)
+        if problems:
+            raise Refused(problems, status=409)
+        for one, gone in reversed(doomed):
+            if gone:
+                self._delete(one, gone)
+
+    def _delete(self, entity: Entity, rows: Records) -> None:
+        ids = [row["id"] for row in rows]
+        self._execute(f'DELETE FROM "{entity.name}" WHERE id = ANY(:ids)', ids=ids)
+        changes = [
+            (row | {"row_version": row["row_version"] + 1}, deleted_fields(entity, row))
+            for row in rows
+        ]
+        self._write_history(entity, changes, "delete")
+
+    def undelete_many(self, entity: str, ids: Sequence[int]) -> None:
+        """Put deleted records back as they were, under the same ids, with their details.
+
+        For who may delete them. Refused: 404 ids that were not deleted, 409 or 422 when they no
+        longer fit to the rest.
+        """
+        declared, seen = self._guard.demand(entity, "delete")
+        asked = list(dict.fromkeys(ids))
+        last = self._query(LAST_CHANGES, entity=entity, ids=possible_ids(asked))
+        gone = {row["record_id"]: row for row in last if row["action"] == "delete"}
+        missing = [record_id for record_id in asked if record_id not in gone]
+        if missing:
+            raise not_deleted(declared, missing)
+        with self.savepoint():
+            self._restore(declared, [gone[record_id] for record_id in asked])
+            visible = self._locked(entity, "id", asked, self.row_conditions(entity))
+            if len(visible) < len(asked):
+                shown = {row["id"] for row in visible}
+                raise not_deleted(seen, [one for one in asked if one not in shown])
+            self._guard.demand_rows(seen, asked, "delete")
+
+    def _restore(self, entity: Entity, changes: Records) -> None:
+        rows, problems = restored_rows(entity, changes, now=self.now)
+        if problems:
+            raise Refused(problems)
+        if not rows:
+            return
+        self._run_check(entity.name, rows, [None] * len(rows))
+        self._copy(entity, entity, rows, range(1, len(rows) + 1), "undelete")
+        moments = list({change["at"] for change in changes})
+        owners = [row["id"] for row in rows]
+        for referrer in referrers(self._whole, entity.name):
+            if referrer.details:
+                parts = self._query(deleted_with(referrer), moments=moments, owners=owners)
+                ids = [part["record_id"] for part in parts]
+                last = self._query(LAST_CHANGES, entity=referrer.entity.name, ids=ids)
+                self._restore(referrer.entity, [one for one in last if one["action"] == "delete"])
 
     def _locked_rows(self, entity: Entity, ids: Sequence[int], operation: Operation) -> Records:
         """The records of the ids in that order, locked against other writers.
 
         Refused: 404 what the actor does not see, 403 what he may only read.
         """
-        table = self._table(entity.name)
-        statement = (
-            select(table)
-            .where(table.c.id.in_(_possible(ids)), *self.row_conditions(entity.name))
-            .order_by(table.c.id)
-        ).with_for_update()
-        rows = [dict(row) for row in self._connection.execute(statement).mappings()]
+        rows = self._locked(entity.name, "id", possible_ids(ids), self.row_conditions(entity.name))
         found: dict[int, Record] = {cast("int", row["id"]): row for row in rows}
-        missing = [record_id for record_id in ids if record_id not in found]
-        if missing:
-            raise _unknown_records(entity, missing)
+        if len(found) < len(set(ids)):
+            raise unknown_records(entity, ids, found)
         self._guard.demand_rows(entity, ids, operation)
         return [found[record_id] for record_id in ids]
+
+    def _locked(
+        self,
+        entity: str,
+        field: str,
+        values: Iterable[object],
+        conditions: Sequence[ColumnElement[bool]] = (),
+    ) -> Records:
+        """The records whose field has one of the values, by id, locked against other writers."""
+        table = self._tables.tables[entity]
+        wanted = any_(literal(list(values), ARRAY(table.c[field].type)))
+        statement = select(table).where(table.c[field] == wanted, *conditions).order_by(table.c.id)
+        rows = self._connection.execute(statement.with_for_update()).mappings()
+        return [dict(row) for row in rows]
 
     def _run_check(self, entity: str, records: Records, old_rows: OldRows) -> None:
         check = self._checks.get(entity)
@@ -296,121 +498,7 @@ class UnitOfWork:
             action=action,
         )
 
-    # -- reading -----------------------------------------------------------------------------
-
-    def get(self, entity: str, record_id: int) -> Record:
-        """The record of that id, without its secrets; refuses (404) an unknown one."""
-        declared = self.catalogue.entity(entity)
-        table = self._table(entity)
-        columns = shown_columns(declared, table)
-        statement = select(*columns).where(
-            table.c.id.in_(_possible([record_id])), *self.row_conditions(entity)
-        )
-        row = self._connection.execute(statement).mappings().first()
-        if row is None:
-            raise _unknown_records(declared, [record_id])
-        return dict(row)
-
-    def find(self, entity: str, **equals: object) -> Record | None:
-        """The first record, by id, whose fields have these values; None finds an empty field."""
-        declared = self.catalogue.entity(entity)
-        filters = [
-            Filter(name, "is_null", value=True)
-            if value is None
-            else Filter(name, "eq", value=value)
-            for name, value in equals.items()
-        ]
-        rows = self.row_conditions(entity)
-        listing = plan_listing(declared, self._table(entity), filters, ("id",), None, 1, rows)
-        row = self._connection.execute(listing.statement).mappings().first()
-        return None if row is None else dict(row)
-
-    def ids_by(self, entity: str, field: str, values: Iterable[object]) -> dict[object, int]:
-        """Value of a unique field to the id of its record, for those that exist; one query."""
-        table = self._table(entity)
-        declared = self.catalogue.entity(entity)
-        if field not in (known.name for known in declared.readable):
-            known = tuple(known.name for known in declared.readable)
-            raise Refused(
-                Problem("unknown_field", f"{entity} has no such field", field, allowed=known)
-            )
-        wanted = list(dict.fromkeys(values))
-        if not wanted:
-            return {}
-        column = table.c[field]
-        statement = select(column, table.c.id).where(
-            column == any_(literal(wanted, ARRAY(column.type))), *self.row_conditions(entity)
-        )
-        return {row[0]: row[1] for row in self._connection.execute(statement)}
-
-    def list(
-        self,
-        entity: str,
-        *,
-        filters: Sequence[Filter] = (),
-        sort: Sequence[str] = ("id",),
-        cursor: str | None = None,
-        limit: int = 50,
-    ) -> Page:
-        """One keyset page of the records all filters let through.
-
-        ``sort`` names fields, ``-name`` descends; empty values come last, and first when
-        descending. ``cursor`` is the next_cursor of the page before, for the same sort order.
-        Refuses unknown fields, operators and unreadable values, naming the allowed ones.
-        """
-        declared = self.catalogue.entity(entity)
-        listing = plan_listing(
-            declared,
-            self._table(entity),
-            filters,
-            sort,
-            cursor,
-            limit,
-            self.row_conditions(entity),
-        )
-        rows = self._connection.execute(listing.statement).mappings()
-        return listing.page([dict(row) for row in rows])
-
-    def query(self, sql: str, **parameters: object) -> Records:
-        """The rows of a SELECT with ``:name`` parameters, column name to value.
-
-        This and the other ways of SQL know no access: they take ``unrestricted()``.
-        """
-        self._refuse_sql()
-        return self._query(sql, **parameters)
-
-    def execute(self, sql: str, **parameters: object) -> int:
-        """Run a statement with ``:name`` parameters; the number of rows it changed.
-
-        Neither checks nor history apply: for drafts and the bookkeeping of commands.
-        """
-        self._refuse_sql()
-        return self._execute(sql, **parameters)
-
-    def _refuse_sql(self) -> None:
-        if not self.access.unrestricted:
-            raise RuntimeError("SQL of a room's own knows no access; ask unrestricted()")
-
-    def _query(self, sql: str, **parameters: object) -> Records:
-        with refusing(self._whole):
-            rows = self._connection.execute(text(sql), parameters).mappings()
-            return [dict(row) for row in rows]
-
-    def _execute(self, sql: str, **parameters: object) -> int:
-        with refusing(self._whole, self.catalogue):
-            return self._connection.execute(text(sql), parameters).rowcount
-
     # -- bulk --------------------------------------------------------------------------------
-
-    def read_arrow(self, sql: str, **parameters: object) -> pa.Table:
-        """The rows of a SELECT with ``:name`` parameters as an Arrow table.
-
-        numeric(p,s) arrives as decimal128(p,s), timestamptz as timestamp('us', 'UTC'), jsonb as
-        text. Refuses columns without a declared type, such as a sum: cast them in the SELECT.
-        """
-        self._refuse_sql()
-        with refusing(self._whole):
-            return read_table(self._driver, self._with_literals(sql, parameters))
 
     def copy_in(self, entity: str, table: pa.Table) -> int:
         """COPY a table's columns, by name, into an entity; the number of rows.
@@ -424,95 +512,18 @@ class UnitOfWork:
         with refusing(self._whole):
             return copy_table(self._driver, entity, fitted)
 
-    def allocate_ids(self, entity: str, count: int) -> Ids:
-        """Fresh ids from the entity's sequence, in one query; unused ones are lost."""
-        table = self._table(entity)
-        rows = self._connection.execute(
-            text(
-                "SELECT nextval(CAST(:sequence AS regclass))"
-                " FROM generate_series(1, CAST(:count AS bigint))"
-            ),
-            {"sequence": f'"{table.name}_id_seq"', "count": count},
-        )
-        return [row[0] for row in rows.all()]
 
-    # -- numbers, locks and remembered answers -----------------------------------------------
-
-    def next_numbers(self, series: str, count: int) -> int:
-        """The first of ``count`` consecutive numbers of a series, which begins with 1.
-
-        The series stays locked until the transaction ends, and a rollback gives the numbers
-        back: so they have no gap.
-        """
-        if count < 1:
-            raise ValueError(f"count must be at least 1, not {count}")
-        rows = self._query(
-            "INSERT INTO number_series (name, next_number) VALUES (:series, 1 + :count)"
-            " ON CONFLICT (name) DO UPDATE"
-            " SET next_number = number_series.next_number + :count"
-            " RETURNING next_number - :count AS first",
-            series=series,
-            count=count,
-        )
-        return cast("int", rows[0]["first"])
-
-    def lock(self, name: str) -> bool:
-        """Take a named lock until the transaction ends; False when another one holds it."""
-        rows = self._query(
-            "SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0)) AS taken", name=name
-        )
-        return bool(rows[0]["taken"])
-
-    def remembered_answer(self, key: str, fingerprint: str) -> Answer | None:
-        """The answer stored for an idempotency key, or None when the request is new.
-
-        A second request with the key waits here until the first has ended. Refused (422) when
-        the key was used for a request with another fingerprint.
-        """
-        self._query(
-            "SELECT pg_advisory_xact_lock(hashtextextended(:name, 1))", name=f"answer {key}"
-        )
-        rows = self._query(
-            "SELECT fingerprint, status, body FROM idempotent_answer WHERE key = :key", key=key
-        )
-        if not rows:
-            return None
-        if rows[0]["fingerprint"] != fingerprint:
-            message = "was used for another request"
-            raise Refused(Problem("idempotency_key_reused", message, "Idempotency-Key"))
-        return Answer(cast("int", rows[0]["status"]), cast("str", rows[0]["body"]))
-
-    def remember_answer(self, key: str, fingerprint: str, status: int, body: str) -> None:
-        """Store the answer of a request, in the transaction of what it changed."""
-        self._connection.execute(
-            insert(self._tables.tables["idempotent_answer"]).values(
-                key=key, fingerprint=fingerprint, status=status, body=body, created_at=self.now
-            )
-        )
-
-    # -- the connection ----------------------------------------------------------------------
-
-    @property
-    def _driver(self) -> psycopg.Connection[object]:
-        return cast("psycopg.Connection[object]", self._connection.connection.driver_connection)
-
-    def _table(self, entity: str) -> Table:
-        self.catalogue.entity(entity)
-        return self._tables.tables[entity]
-
-    def _with_literals(self, sql: str, parameters: Mapping[str, object]) -> str:
-        """COPY takes no parameters, so the driver writes them into the statement, quoted."""
-        compiled = text(sql).bindparams(**parameters).compile(self._connection)
-        return psycopg.ClientCursor(self._driver).mogrify(str(compiled), compiled.params)
-
-
-def _possible(ids: Sequence[int]) -> Ids:
-    return [record_id for record_id in ids if 0 < record_id <= BIGINT_MAX]
-
-
-def _unknown_records(entity: Entity, ids: Sequence[int]) -> Refused:
-    noun = entity.label or entity.name.replace("_", " ")
+def refuse_other_versions(rows: Sequence[Record], expected: Mapping[int, int]) -> None:
+    """Refuse (409) records that are no longer of the version that was expected of them."""
     problems = [
-        Problem("unknown_record", f"there is no {noun} {record_id}", "id") for record_id in ids
+        Problem(
+            "version_conflict",
+            f"has changed meanwhile: its version is {row['row_version']}",
+            "row_version",
+            line=line if len(rows) > 1 else None,
+        )
+        for line, row in enumerate(rows, start=1)
+        if expected.get(row["id"], row["row_version"]) != row["row_version"]
     ]
-    return Refused(problems, status=404)
+    if problems:
+        raise Refused(problems, status=409)

@@ -183,7 +183,7 @@ CREATE TABLE record_change (
     row_version BIGINT NOT NULL,
     changes JSONB NOT NULL,
     CONSTRAINT pk_record_change PRIMARY KEY (id),
-    CONSTRAINT ck_record_change_action CHECK (action IN ('create', 'update'))
+    CONSTRAINT ck_record_change_action CHECK (action IN ('create', 'update', 'delete', 'undelete'))
 );
 
 CREATE INDEX ix_record_change_entity_record_id ON record_change (entity, record_id);

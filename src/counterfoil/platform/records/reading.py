@@ -1,0 +1,119 @@
+"""Reading records: one, the first that fits, a page of those that fit; all within the access."""
+
+from collections.abc import Container, Iterable, Sequence
+
+from sqlalchemy import ARRAY, ColumnElement, any_, literal, select
+
+from counterfoil.core.problems import Problem, Refused
+from counterfoil.platform.metadata import Entity, Record
+from counterfoil.platform.metadata.access import Operation
+from counterfoil.platform.metadata.validation import BIGINT_MAX
+from counterfoil.platform.records.pages import Filter, Page, plan_listing, shown_columns
+from counterfoil.platform.records.statements import Ids, Statements
+
+
+class Reading(Statements):
+    """What a unit of work reads of records."""
+
+    def row_conditions(
+        self, entity: str, operation: Operation = "read"
+    ) -> list[ColumnElement[bool]]:
+        """What a record has to meet so that the actor may do this with it; empty for all.
+
+        Every statement that reads an entity's table for the actor has these in its WHERE.
+        """
+        return self._guard.conditions(entity, operation)
+
+    def get(self, entity: str, record_id: int) -> Record:
+        """The record of that id, without its secrets; refuses (404) an unknown one."""
+        declared = self.catalogue.entity(entity)
+        table = self._table(entity)
+        columns = shown_columns(declared, table)
+        statement = select(*columns).where(
+            table.c.id.in_(possible_ids([record_id])), *self.row_conditions(entity)
+        )
+        row = self._connection.execute(statement).mappings().first()
+        if row is None:
+            raise unknown_records(declared, [record_id], ())
+        return dict(row)
+
+    def find(self, entity: str, **equals: object) -> Record | None:
+        """The first record, by id, whose fields have these values; None finds an empty field."""
+        declared = self.catalogue.entity(entity)
+        filters = [
+            Filter(name, "is_null", value=True)
+            if value is None
+            else Filter(name, "eq", value=value)
+            for name, value in equals.items()
+        ]
+        rows = self.row_conditions(entity)
+        listing = plan_listing(declared, self._table(entity), filters, ("id",), None, 1, rows)
+        row = self._connection.execute(listing.statement).mappings().first()
+        return None if row is None else dict(row)
+
+    def ids_by(self, entity: str, field: str, values: Iterable[object]) -> dict[object, int]:
+        """Value of a unique field to the id of its record, for those that exist; one query."""
+        table = self._table(entity)
+        declared = self.catalogue.entity(entity)
+        if field not in (known.name for known in declared.readable):
+            known = tuple(known.name for known in declared.readable)
+            raise Refused(
+                Problem("unknown_field", f"{entity} has no such field", field, allowed=known)
+            )
+        wanted = list(dict.fromkeys(values))
+        if not wanted:
+            return {}
+        column = table.c[field]
+        statement = select(column, table.c.id).where(
+            column == any_(literal(wanted, ARRAY(column.type))), *self.row_conditions(entity)
+        )
+        return {row[0]: row[1] for row in self._connection.execute(statement)}
+
+    def list(
+        self,
+        entity: str,
+        *,
+        filters: Sequence[Filter] = (),
+        sort: Sequence[str] = ("id",),
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Page:
+        """One keyset page of the records all filters let through.
+
+        ``sort`` names fields, ``-name`` descends; empty values come last, and first when
+        descending. ``cursor`` is the next_cursor of the page before, for the same sort order.
+        Refuses unknown fields, operators and unreadable values, naming the allowed ones.
+        """
+        declared = self.catalogue.entity(entity)
+        listing = plan_listing(
+            declared,
+            self._table(entity),
+            filters,
+            sort,
+            cursor,
+            limit,
+            self.row_conditions(entity),
+        )
+        rows = self._connection.execute(listing.statement).mappings()
+        return listing.page([dict(row) for row in rows])
+
+
+def possible_ids(ids: Sequence[int]) -> Ids:
+    """The ids that a record can have at all; others would not fit into the column."""
+    return [record_id for record_id in ids if 0 < record_id <= BIGINT_MAX]
+
+
+def unknown_records(entity: Entity, ids: Sequence[int], known: Container[int]) -> Refused:
+    """The refusal (404) of the ids that are not known; of many, a problem tells the line."""
+    noun = entity.label or entity.name.replace("_", " ")
+    problems = [
+        Problem(
+            "unknown_record",
+            f"there is no {noun} {record_id}",
+            "id",
+            line=line if len(ids) > 1 else None,
+        )
+        for line, record_id in enumerate(ids, start=1)
+        if record_id not in known
+    ]
+    return Refused(problems, status=404)

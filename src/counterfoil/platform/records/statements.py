@@ -1,0 +1,171 @@
+"""Statements in one transaction: queries, changes, Arrow in and out, numbers, locks and answers."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import cast
+
+import psycopg
+import pyarrow as pa
+from sqlalchemy import Connection, MetaData, Table, insert, text
+
+from counterfoil.core.problems import Problem, Refused
+from counterfoil.platform.metadata import Record
+from counterfoil.platform.records.arrow_copy import read_table
+from counterfoil.platform.records.guarding import Guard
+from counterfoil.platform.records.refusals import refusing
+
+# The class that follows from this one has a method named list, so signatures use these names.
+Ids = list[int]
+Records = list[Record]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer given before to a request with the same idempotency key."""
+
+    status: int
+    body: str
+
+
+class Statements:
+    """What a unit of work does with SQL of its rooms, and what the database keeps for it.
+
+    ``now`` is the instant of everything written, ``catalogue`` what the actor sees.
+    """
+
+    def __init__(
+        self, connection: Connection, guard: Guard, tables: MetaData, *, now: datetime
+    ) -> None:
+        self.now = now.astimezone(UTC)
+        self.access = guard.access
+        self.catalogue = guard.seen
+        self._guard = guard
+        self._whole = guard.whole
+        self._connection = connection
+        self._tables = tables
+
+    def query(self, sql: str, **parameters: object) -> Records:
+        """The rows of a SELECT with ``:name`` parameters, column name to value.
+
+        This and the other ways of SQL know no access: they take ``unrestricted()``.
+        """
+        self._refuse_sql()
+        return self._query(sql, **parameters)
+
+    def execute(self, sql: str, **parameters: object) -> int:
+        """Run a statement with ``:name`` parameters; the number of rows it changed.
+
+        Neither checks nor history apply: for drafts and the bookkeeping of commands.
+        """
+        self._refuse_sql()
+        return self._execute(sql, **parameters)
+
+    def _refuse_sql(self) -> None:
+        if not self.access.unrestricted:
+            raise RuntimeError("SQL of a room's own knows no access; ask unrestricted()")
+
+    def _query(self, sql: str, **parameters: object) -> Records:
+        with refusing(self._whole):
+            rows = self._connection.execute(text(sql), parameters).mappings()
+            return [dict(row) for row in rows]
+
+    def _execute(self, sql: str, **parameters: object) -> int:
+        with refusing(self._whole, self.catalogue):
+            return self._connection.execute(text(sql), parameters).rowcount
+
+    def read_arrow(self, sql: str, **parameters: object) -> pa.Table:
+        """The rows of a SELECT with ``:name`` parameters as an Arrow table.
+
+        numeric(p,s) arrives as decimal128(p,s), timestamptz as timestamp('us', 'UTC'), jsonb as
+        text. Refuses columns without a declared type, such as a sum: cast them in the SELECT.
+        """
+        self._refuse_sql()
+        with refusing(self._whole):
+            return read_table(self._driver, self._with_literals(sql, parameters))
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """What is written within is undone by an exception, and what was before it stays."""
+        with self._connection.begin_nested():
+            yield
+
+    def allocate_ids(self, entity: str, count: int) -> Ids:
+        """Fresh ids from the entity's sequence, in one query; unused ones are lost."""
+        table = self._table(entity)
+        rows = self._connection.execute(
+            text(
+                "SELECT nextval(CAST(:sequence AS regclass))"
+                " FROM generate_series(1, CAST(:count AS bigint))"
+            ),
+            {"sequence": f'"{table.name}_id_seq"', "count": count},
+        )
+        return [row[0] for row in rows.all()]
+
+    # -- numbers, locks and remembered answers -----------------------------------------------
+
+    def next_numbers(self, series: str, count: int) -> int:
+        """The first of ``count`` consecutive numbers of a series, which begins with 1.
+
+        The series stays locked until the transaction ends, and a rollback gives the numbers
+        back: so they have no gap.
+        """
+        if count < 1:
+            raise ValueError(f"count must be at least 1, not {count}")
+        rows = self._query(
+            "INSERT INTO number_series (name, next_number) VALUES (:series, 1 + :count)"
+            " ON CONFLICT (name) DO UPDATE"
+            " SET next_number = number_series.next_number + :count"
+            " RETURNING next_number - :count AS first",
+            series=series,
+            count=count,
+        )
+        return cast("int", rows[0]["first"])
+
+    def lock(self, name: str) -> bool:
+        """Take a named lock until the transaction ends; False when another one holds it."""
+        rows = self._query(
+            "SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0)) AS taken", name=name
+        )
+        return bool(rows[0]["taken"])
+
+    def remembered_answer(self, key: str, fingerprint: str) -> Answer | None:
+        """The answer stored for an idempotency key, or None when the request is new.
+
+        A second request with the key waits here until the first has ended. Refused (422) when
+        the key was used for a request with another fingerprint.
+        """
+        self._query(
+            "SELECT pg_advisory_xact_lock(hashtextextended(:name, 1))", name=f"answer {key}"
+        )
+        rows = self._query(
+            "SELECT fingerprint, status, body FROM idempotent_answer WHERE key = :key", key=key
+        )
+        if not rows:
+            return None
+        if rows[0]["fingerprint"] != fingerprint:
+            message = "was used for another request"
+            raise Refused(Problem("idempotency_key_reused", message, "Idempotency-Key"))
+        return Answer(cast("int", rows[0]["status"]), cast("str", rows[0]["body"]))
+
+    def remember_answer(self, key: str, fingerprint: str, status: int, body: str) -> None:
+        """Store the answer of a request, in the transaction of what it changed."""
+        self._connection.execute(
+            insert(self._tables.tables["idempotent_answer"]).values(
+                key=key, fingerprint=fingerprint, status=status, body=body, created_at=self.now
+            )
+        )
+
+    @property
+    def _driver(self) -> psycopg.Connection[object]:
+        return cast("psycopg.Connection[object]", self._connection.connection.driver_connection)
+
+    def _table(self, entity: str) -> Table:
+        self.catalogue.entity(entity)
+        return self._tables.tables[entity]
+
+    def _with_literals(self, sql: str, parameters: Mapping[str, object]) -> str:
+        """COPY takes no parameters, so the driver writes them into the statement, quoted."""
+        compiled = text(sql).bindparams(**parameters).compile(self._connection)
+        return psycopg.ClientCursor(self._driver).mogrify(str(compiled), compiled.params)
