@@ -94,10 +94,10 @@ def test_what_is_no_id_is_not_found(api: httpx.Client, path: str) -> None:
     problem(api.get(path), 404)
 
 
-def test_there_is_no_delete(api: httpx.Client) -> None:
-    refused = api.delete("/accounts/1")
+def test_a_record_is_not_put(api: httpx.Client) -> None:
+    refused = api.put("/accounts/1")
     problem(refused, 405)
-    assert set(refused.headers["allow"].split(", ")) == {"GET", "HEAD", "PATCH"}
+    assert set(refused.headers["allow"].split(", ")) == {"GET", "HEAD", "PATCH", "DELETE"}
 
 
 def test_immutable_and_computed_fields_do_not_change(

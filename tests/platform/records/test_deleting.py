@@ -84,8 +84,10 @@ def test_what_is_referred_to_stays_and_the_refusal_names_who_refers(customers: D
         (
             "still_referenced",
             2,
-            "customer TOP is still referred to by 4 customers (SUB-1, SUB-2, SUB-3, …)"
-            " in parent_id",
+            (
+                "customer TOP is still referred to by 4 customers (SUB-1, SUB-2, SUB-3, …)"
+                " in parent_id"
+            ),
         )
     ]
     assert len(history(customers)) == 6

@@ -123,10 +123,14 @@ def entity_routes(desk: Desk, limiter: CapacityLimiter) -> list[Route]:
     }
     create = in_transaction(partial(records.create_records, commands=commands))
     update = in_transaction(partial(records.update_record, commands=commands))
+    delete = in_transaction(partial(records.delete_record, commands=commands))
     read, listing = reading(records.read_record), reading(records.list_records)
     generic: tuple[tuple[str, dict[str, Handler]], ...] = (
         ("/{collection}", {"GET": listing, "HEAD": listing, "POST": create}),
-        ("/{collection}/{id}", {"GET": read, "HEAD": read, "PATCH": update}),
+        (
+            "/{collection}/{id}",
+            {"GET": read, "HEAD": read, "PATCH": update, "DELETE": delete},
+        ),
     )
     return [
         Route(

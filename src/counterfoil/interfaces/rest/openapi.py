@@ -146,6 +146,14 @@ def entity_paths(entity: Entity) -> dict[str, dict[str, object]]:
             {"200": record},
             body={JSON: {"schema": ref(f"{name}Update")}},
         )
+        one["delete"] = operation(
+            tag,
+            f"delete_{entity.name}",
+            f"Delete one {words(entity)}",
+            (RECORD_ID, if_match, IDEMPOTENCY_KEY),
+            {"204": {"description": "Deleted; the history keeps what it was."}},
+            description="Refused (409) with the names of what still refers to it.",
+        )
     path = f"{API}/{tag}"
     return {path: collection, f"{path}/{{id}}": one}
 

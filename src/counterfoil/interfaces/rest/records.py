@@ -1,7 +1,8 @@
-"""The generic endpoints of every declared entity: list, read, create, change."""
+"""The generic endpoints of every declared entity: list, read, create, change, delete."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from urllib.parse import urlencode
 
 from counterfoil.core.problems import Problem, Refused
@@ -75,10 +76,27 @@ def update_record(uow: UnitOfWork, call: Call, commands: Mapping[str, str]) -> A
         raise Refused(Problem("wrong_type", "has to be a whole number", "row_version"))
     matched = version_to_match(call)
     expected = stated if matched is None else matched
-    try:
+    with precondition(matched):
         return record_answer(uow.update(entity.name, key, body, expected_version=expected))
+
+
+def delete_record(uow: UnitOfWork, call: Call, commands: Mapping[str, str]) -> Answer:
+    """Delete the record, unless something refers to it or it is not of the version meant."""
+    entity = writable_entity(uow.catalogue, call, commands)
+    key, matched = record_id(call), version_to_match(call)
+    with precondition(matched):
+        expected = None if matched is None else {key: matched}
+        uow.delete_many(entity.name, [key], expected_versions=expected)
+    return Answer(204)
+
+
+@contextmanager
+def precondition(version: int | None) -> Iterator[None]:
+    """Tell another version than that of ``If-Match`` as a failed precondition (412)."""
+    try:
+        yield
     except Refused as refused:
-        if matched is not None and refused.problems[0].code == "version_conflict":
+        if version is not None and refused.problems[0].code == "version_conflict":
             raise Refused(refused.problems, status=412) from refused
         raise
 
