@@ -7,6 +7,8 @@ import pytest
 from tests.business.billing.conftest import NOW, Company
 
 from counterfoil.business.billing.explanation import explain_line
+from counterfoil.business.usage.compaction import compact
+from counterfoil.business.usage.corrections import Correction, correct_usage
 
 JAN, FEB, MAR = date(2024, 1, 1), date(2024, 2, 1), date(2024, 3, 1)
 
@@ -59,15 +61,35 @@ def test_events_add_up_on_both_sides_of_a_price_change(
             assert amount == told
 
 
-@pytest.mark.xfail(reason="which events a charge had seen is not stored", strict=True)
-def test_events_that_come_later_are_not_in_the_explanation_of_what_was_billed_before(
-    company: Company,
+POOLED = (
+    "products: [{id: p, name: P}]\n"
+    "meters: [{id: seconds, name: S, unit: second}]\n"
+    "rate_plans: [{id: pooled, product: p, name: N, charges: [{id: c, name: C, kind: usage, "
+    "meter: seconds, pooled_over: account, prices: [{currency: USD, model: graduated, "
+    "tiers: [{up_to: 600, amount: 2}, {amount: 1}]}]}]}]"
+)
+
+
+@pytest.mark.parametrize("compacted", [False, True])
+@pytest.mark.parametrize("plan", ["minutes", "pooled"])
+def test_what_comes_later_is_not_in_the_explanation_of_what_was_billed_before(
+    company: Company, plan: str, *, compacted: bool
 ) -> None:
+    company.load_prices(POOLED)
     company.open_account("ACME")
-    subscription = company.subscribe("M", "ACME", "minutes", JAN)
-    company.use(subscription, ("a", at(3), "660"))
+    subscription = company.subscribe("M", "ACME", plan, JAN)
+    company.use(subscription, ("a", at(3), "660"), ("b", at(4), "60"))
     company.bill(FEB)
     before = explained(company)
+
     company.use(subscription, ("late", at(2), "180"))
+    with company.database.transaction(now=NOW) as uow:
+        correct_usage(uow, company.store, [Correction("bridge", "b", Decimal(120))])
+    if compacted:
+        compact(company.database, company.store, now=NOW)
     company.bill(MAR)
-    assert explained(company)[:1] == before
+
+    after = explained(company)
+    assert after[:1] == before
+    assert len(after) == 2
+    assert after[1][0] != 0

@@ -48,7 +48,8 @@ from counterfoil.platform.records.unit_of_work import UnitOfWork
 class Bills:
     """What some accounts are billed; nothing is stored yet.
 
-    ``invoices``: invoice_no, account_id, kind, currency, invoice_date, due_date, total, snapshot.
+    ``invoices``: invoice_no, account_id, kind, currency, invoice_date, due_date, total,
+    usage_segment_seen, snapshot.
     ``rated_charges``: charge_no, invoice_no and the fields of the entity rated_charge;
     applies_to_no is the charge_no that applies_to_id stands for.
     ``lines``: charge_no, invoice_no, position and the fields of the entity invoice_line.
@@ -243,7 +244,9 @@ SELECT row_number() OVER (ORDER BY c.billed_account_id) AS invoice_no,
        CASE WHEN sum(c.amount) < 0 THEN 'credit_note' ELSE 'invoice' END AS kind,
        any_value(p.currency) AS currency, DATE '{billing_date}' AS invoice_date,
        DATE '{billing_date}' + CAST(any_value(p.terms_days) AS INTEGER) AS due_date,
-       CAST(sum(c.amount) AS DECIMAL(20,4)) AS total, any_value(p.snapshot) AS snapshot
+       CAST(sum(c.amount) AS DECIMAL(20,4)) AS total,
+       (SELECT newest_segment FROM usage_read) AS usage_segment_seen,
+       any_value(p.snapshot) AS snapshot
 FROM numbered c JOIN profile p USING (billed_account_id)
 GROUP BY c.billed_account_id
 """
@@ -440,13 +443,18 @@ def make_charged(
     runner: Runner = IN_THIS_PROCESS,
     *,
     for_events: bool = False,
+    as_of: int | None = None,
 ) -> None:
     """Rate ``charge_item`` and give back ``reversible``: make ``charged``, one row per rated charge
     to be, and ``problem``, whose accounts are not in it. With ``for_events`` the events stay as
-    they are stored, with where they came from."""
+    they are stored, with where they came from. ``as_of`` is the newest usage segment that counts,
+    when not all do."""
     make_allowances(uow, engine)
     span = midnight_relation(usage_span(engine))
-    manifest = visible_segments(uow)
+    manifest = visible_segments(uow, as_of=as_of)
+    engine.run(
+        f"CREATE TABLE usage_read AS SELECT CAST({manifest.newest} AS BIGINT) AS newest_segment"
+    )
     subscriptions = few_subscriptions(engine, "charge_item")
 
     def usage_of(buckets: list[int]) -> str | None:

@@ -106,6 +106,11 @@ INVOICE = Entity(
         date("due_date", required=True),
         instant("finalized_at"),
         decimal("total", 20, 4, required=True, help="Sum of the lines, in the invoice's currency."),
+        integer(
+            "usage_segment_seen",
+            required=True,
+            help="Number of the newest usage segment that its amounts take into account.",
+        ),
         document(
             "snapshot",
             required=True,

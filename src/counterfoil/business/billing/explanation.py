@@ -65,7 +65,7 @@ SELECT c.id AS charge_id, c.name, c.kind, c.unit, c.unit_size, c.event_minimum,
        c.event_increment, c.meter_id, m.external_id AS meter, m.unit AS meter_unit,
        coalesce(m.aggregation, 'sum') AS aggregation, s.id AS subscription_id,
        s.external_id AS subscription, s.account_id, a.external_id AS account, s.site_id,
-       s.contact_id, s.contract_id, c.pooled_over, i.account_id AS billed_account_id,
+       s.contact_id, s.contract_id, c.pooled_over,
        {PRICED_BY_EVENT} AS priced_by_event,
        (SELECT sum(b.amount) FROM rated_charge b
         WHERE b.subscription_charge_id = r.subscription_charge_id
@@ -76,7 +76,6 @@ JOIN account a ON a.id = s.account_id
 JOIN charge c ON c.id = sc.charge_id
 LEFT JOIN meter m ON m.id = c.meter_id
 JOIN rated_charge r ON r.subscription_charge_id = sc.id
-JOIN invoice i ON i.id = r.invoice_id
 WHERE r.id = :rated_charge
 """
 
@@ -108,7 +107,9 @@ def explain_line(
     listed: list[Record] = []
     if rated["kind"] == "usage":
         if by_event:
-            itemised = pooled_events(uow, store, rated, facts["billed_account_id"])
+            itemised = pooled_events(
+                uow, store, rated, uow.get("invoice", int(rated["invoice_id"]))
+            )
         else:
             itemised = itemise_usage(uow, store, [rated["id"]]).drop_columns(["rated_charge_id"])
         listed = itemised.slice(0, events).to_pylist()

@@ -51,7 +51,7 @@ SELECT r.id AS item_id, sc.charge_id AS rated_charge_of, sc.charge_id,
             ELSE greatest(r.cycle_start, sc.start_date) END AS counted_from,
        greatest(r.cycle_start, sc.start_date) AS first_day, r.cycle_start, r.cycle_end,
        r.service_start, r.service_end, p.time_zone, a.root_id,
-       coalesce(st.time_zone, p.time_zone) AS usage_zone
+       coalesce(st.time_zone, p.time_zone) AS usage_zone, i.usage_segment_seen
 FROM (SELECT *, part > 0 AND adjustment_id IS NULL AS late FROM rated_charge) r
 JOIN subscription_charge sc ON sc.id = r.subscription_charge_id
 JOIN subscription s ON s.id = sc.subscription_id
@@ -110,7 +110,8 @@ FROM price_tier WHERE price_id = ANY(:ids)
 
 
 def itemise_usage(uow: UnitOfWork, store: UsageStore, rated_charges: Sequence[int]) -> pa.Table:
-    """Every usage event of these rated charges (ids), priced one by one; all of them at once.
+    """Every usage event of these rated charges (ids), priced one by one; all that took the same
+    usage into account at once.
 
     Columns: rated_charge_id, source, event_id, time TIMESTAMP (UTC), batch_id, line, attributes,
     quantity DECIMAL(38,15) in meter units, billed_quantity DECIMAL(38,15) in priced units,
@@ -127,23 +128,30 @@ def itemise_usage(uow: UnitOfWork, store: UsageStore, rated_charges: Sequence[in
     stored = StoredFormulas(uow, rated_charges)
     anew.update(stored.rated_charges)
     is_anew = pc.is_in(charges.column("item_id"), value_set=pa.array(sorted(anew), pa.int64()))
-    plain = _itemise(uow, store, charges.filter(pc.invert(is_anew)), None)
-    if not anew:
-        return plain
-    whole = _itemise(uow, store, charges.filter(is_anew), stored)
-    return pa.concat_tables([plain, whole.cast(plain.schema)])
+    plain, whole = charges.filter(pc.invert(is_anew)), charges.filter(is_anew)
+    parts = [_itemise(uow, store, part, None) for part in _by_usage_seen(plain)]
+    parts += [_itemise(uow, store, part, stored) for part in _by_usage_seen(whole) if part.num_rows]
+    return pa.concat_tables([part.cast(parts[0].schema) for part in parts])
+
+
+def _by_usage_seen(charges: pa.Table) -> list[pa.Table]:
+    """The charges apart by the usage they took into account; one part when there are none."""
+    column = charges.column("usage_segment_seen")
+    seen = column.unique().to_pylist()
+    return [charges.filter(pc.equal(column, segment)) for segment in seen] or [charges]
 
 
 def _itemise(
     uow: UnitOfWork, store: UsageStore, charges: pa.Table, whole: StoredFormulas | None
 ) -> pa.Table:
-    """The events of charges that are all read as a ``whole``, with the formulas they were priced
-    with, or none."""
+    """The events of charges that took the same usage into account and are all read as a ``whole``,
+    with the formulas they were priced with, or none."""
+    seen = charges.column("usage_segment_seen")
     rows = charges.select([*_DAYS, "time_zone", "root_id"]).to_pylist()
     midnights = midnight_relation({(row["time_zone"], row[day]) for row in rows for day in _DAYS})
     buckets = sorted({row["root_id"] % BUCKETS for row in rows})
     select = usage_between(
-        visible_segments(uow),
+        visible_segments(uow, as_of=seen[0].as_py() if charges.num_rows else 0),
         store,
         midnights,
         buckets=buckets,

@@ -40,11 +40,11 @@ ORDER BY l.event_no
 
 
 def pooled_events(
-    uow: UnitOfWork, store: UsageStore, rated_charge: Record, account: int
+    uow: UnitOfWork, store: UsageStore, rated_charge: Record, invoice: Record
 ) -> pa.Table:
     """Every usage event of the cycle of a rated charge that goes by event.
 
-    ``account`` is the id of the account that was billed. Columns: source, event_id, time TIMESTAMP
+    ``invoice`` is the one it was billed with. Columns: source, event_id, time TIMESTAMP
     (UTC), batch_id, line, attributes, quantity DECIMAL(38,15) in meter units, billed_quantity
     DECIMAL(38,15) in priced units, exact_amount and list_amount, in order of time.
     """
@@ -58,11 +58,12 @@ def pooled_events(
             uow,
             engine,
             store,
-            [account],
+            [invoice["account_id"]],
             Window(start, end),
             today=end + timedelta(days=1),
             items=item,
             as_billed=True,
+            as_of=invoice["usage_segment_seen"],
         )
         look_at_level(engine, rated_charge["subscription_charge_id"])
         source = EventSource(attributes=bool(find_needs(engine).attributes))

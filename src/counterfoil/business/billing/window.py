@@ -97,11 +97,13 @@ def rate_window(
     today: date,
     items: str,
     as_billed: bool = False,
+    as_of: int | None = None,
 ) -> None:
     """Make ``charged`` and ``problem`` (see bills.make_charged) of the window's cycles.
 
     Of the billed ``accounts``; only cycles that would be due ``today``, and of these the ``items``
-    this condition lets through; with ``as_billed`` at the prices that usage was billed at.
+    this condition lets through; with ``as_billed`` at the prices that usage was billed at, and
+    ``as_of`` the newest usage segment that counts.
     ``charge`` and ``billed_charge`` hold what they were made from and what has been billed of it.
     """
     until = min(window.end, today)
@@ -124,4 +126,4 @@ def rate_window(
         engine.run(f"INSERT INTO billed_usage {_PRICES_AS_BILLED}")
     make_reversible(engine)
     make_known_amounts(uow, engine, formulas, anew=True)
-    make_charged(uow, engine, store, for_events=as_billed)
+    make_charged(uow, engine, store, for_events=as_billed, as_of=as_of)

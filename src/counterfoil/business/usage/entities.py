@@ -45,6 +45,9 @@ USAGE_BATCH = Entity(
         integer("accepted", required=True, default=0),
         integer("duplicate", required=True, default=0),
         integer("rejected", required=True, default=0),
+        integer(
+            "first_segment", indexed=True, help="Number of the first usage segment it came in as."
+        ),
     ),
 )
 

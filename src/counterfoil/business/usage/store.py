@@ -9,7 +9,7 @@ import os
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -135,7 +135,15 @@ class UsageStore:
             )
         _sync_folder(self.folder / state)
         uow.copy_in("usage_segment", pa.Table.from_pylist(rows, schema=_MANIFEST))
+        if batch_id is not None:
+            uow.execute(_FIRST_SEGMENT, batch=batch_id, segment=ids[0])
         return ids
+
+
+# Segments are numbered in the order in which they become visible, batches are not.
+_FIRST_SEGMENT = """
+UPDATE usage_batch SET first_segment = :segment WHERE id = :batch AND first_segment IS NULL
+"""
 
 
 class SegmentWriter:
@@ -228,6 +236,8 @@ def usage_relation(
     chosen = f"time >= {timestamp(from_time)} AND time < {timestamp(to_time)}"
     if subscriptions is not None:
         chosen += f" AND {subscriptions_among(subscriptions)}"
+    if manifest.batches is not None:
+        chosen += f" AND {manifest.batches}"
     wanted = [
         row
         for row in manifest.compacted
@@ -290,26 +300,60 @@ def later_duplicates(
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The segments that count, by id; ``withdrawn`` name events that no longer do."""
+    """The segments that count, by id; ``withdrawn`` name events that no longer do.
+
+    ``batches`` is a condition on the batches whose events count; None when all do.
+    """
 
     fresh: list[Record]
     compacted: list[Record]
     withdrawn: list[Record]
+    batches: str | None = None
+
+    @property
+    def newest(self) -> int:
+        """The number of the newest segment; 0 when there is none."""
+        last = (rows[-1]["id"] for rows in (self.fresh, self.compacted, self.withdrawn) if rows)
+        return max(last, default=0)
 
 
-def visible_segments(uow: UnitOfWork) -> Manifest:
-    """The manifest as this unit of work sees it, in one query."""
+def visible_segments(uow: UnitOfWork, *, as_of: int | None = None) -> Manifest:
+    """The manifest as this unit of work sees it, in one query.
+
+    With ``as_of`` only events count that had come, and withdrawals, when that segment was the
+    newest: compaction moves events into later segments, but they keep their batch.
+    """
     rows = uow.query(
         "SELECT id, path, state, bucket, month, events, min_time, max_time, first_only "
         "FROM usage_segment "
         "WHERE state IN ('fresh', 'compacted', 'withdrawn') ORDER BY id"
     )
-    return Manifest(
-        *(
-            [row for row in rows if row["state"] == state]
-            for state in ("fresh", "compacted", "withdrawn")
-        )
+    fresh, compacted, withdrawn = (
+        [row for row in rows if row["state"] == state]
+        for state in ("fresh", "compacted", "withdrawn")
     )
+    manifest = Manifest(fresh, compacted, withdrawn)
+    if as_of is None:
+        return manifest
+    last, later = _batches_until(uow, as_of)
+    return replace(
+        manifest,
+        withdrawn=[row for row in manifest.withdrawn if row["id"] <= as_of],
+        batches=f"batch_id <= {last} AND batch_id NOT IN ({', '.join(map(str, (0, *later)))})",
+    )
+
+
+_BATCHES_UNTIL = """
+SELECT (SELECT coalesce(max(id), 0) FROM usage_batch WHERE first_segment <= :segment) AS last,
+       ARRAY(SELECT id FROM usage_batch WHERE first_segment > :segment
+             AND id < (SELECT max(id) FROM usage_batch WHERE first_segment <= :segment)) AS later
+"""
+
+
+def _batches_until(uow: UnitOfWork, segment: int) -> tuple[int, list[int]]:
+    """The last batch that had come with that segment, and those before it that came later."""
+    row = uow.query(_BATCHES_UNTIL, segment=segment)[0]
+    return int(row["last"]), [int(batch) for batch in row["later"]]
 
 
 def _first_ones(
