@@ -36,6 +36,8 @@ from counterfoil.business.usage.watching import UsageWatcher
 from counterfoil.platform.engine.choice import open_runner, read_runner
 from counterfoil.platform.engine.runner import IN_THIS_PROCESS, Runner
 from counterfoil.platform.metadata import Catalogue, build_catalogue
+from counterfoil.platform.metadata.customer_entities import ENTITIES as CUSTOMER
+from counterfoil.platform.model.entities import ENTITIES as MODEL
 from counterfoil.platform.outbox.emitting import EventType
 from counterfoil.platform.outbox.entities import ENTITIES as OUTBOX
 from counterfoil.platform.records.database import Database
@@ -50,6 +52,8 @@ from counterfoil.platform.records.unit_of_work import RecordCheck, merge_checks
 
 CATALOGUE: Catalogue = build_catalogue(
     (
+        *CUSTOMER,
+        *MODEL,
         *OUTBOX,
         *ACCOUNTS,
         *PRODUCTS,

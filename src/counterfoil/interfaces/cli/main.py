@@ -14,6 +14,7 @@ from counterfoil.interfaces.cli import (
     demo,
     incentives,
     invoices,
+    model,
     organisation,
     outbox,
     prices,
@@ -91,6 +92,7 @@ def counterfoil(
 app.command()(organisation.init)
 app.command()(organisation.status)
 app.add_typer(records.app, name="records")
+app.add_typer(model.app, name="model")
 app.add_typer(accounts.app, name="accounts")
 app.add_typer(prices.app, name="prices")
 app.add_typer(prices.app, name="price", hidden=True)

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from counterfoil.bootstrap import CATALOGUE
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.cli.organisation import AsJson, opened_records
 from counterfoil.interfaces.cli.output import print_properties, print_table
@@ -33,9 +32,11 @@ Values = Annotated[list[str], typer.Argument(help="field=value …")]
 @app.command()
 def entities(as_json: AsJson = False) -> None:
     """What kinds of records there are."""
+    with opened_records() as uow:
+        declared = uow.catalogue.entities.values()
     rows = [
         (entity.name, "commands only" if entity.created_by_command else "yes", entity.help)
-        for entity in CATALOGUE.entities.values()
+        for entity in declared
     ]
     print_table("Entities", ("entity", "writable", "what_it_is"), rows, as_json=as_json)
 
@@ -43,6 +44,8 @@ def entities(as_json: AsJson = False) -> None:
 @app.command()
 def fields(entity: EntityName, as_json: AsJson = False) -> None:
     """The fields of an entity: type, whether a value is needed, allowed values."""
+    with opened_records() as uow:
+        declared = uow.catalogue.entity(entity)
     rows = [
         (
             field.name,
@@ -51,7 +54,7 @@ def fields(entity: EntityName, as_json: AsJson = False) -> None:
             ", ".join(field.choices) or field.target,
             field.help,
         )
-        for field in CATALOGUE.entity(entity).fields
+        for field in declared.fields
         if not field.computed
     ]
     columns = ("field", "type", "required", "allowed", "help")
@@ -70,8 +73,8 @@ def list_command(
 
     Example: counterfoil records list site --where account=ACME
     """
-    declared = CATALOGUE.entity(entity)
     with opened_records() as uow:
+        declared = uow.catalogue.entity(entity)
         wanted = _values(uow, declared, where or [])
         page = uow.list(
             entity,
@@ -89,7 +92,7 @@ def list_command(
 def show(entity: EntityName, record: Which, as_json: AsJson = False) -> None:
     """One record."""
     with opened_records() as uow:
-        found = uow.get(entity, _record_id(uow, CATALOGUE.entity(entity), record))
+        found = uow.get(entity, _record_id(uow, uow.catalogue.entity(entity), record))
     print_properties(entity, found, as_json=as_json)
 
 
@@ -99,8 +102,10 @@ def create(entity: EntityName, values: Values, as_json: AsJson = False) -> None:
 
     Example: counterfoil records create site external_id=HQ account=ACME name=HQ country=US
     """
-    declared = _writable(entity)
     with opened_records() as uow:
+        declared = uow.catalogue.entity(entity)
+        if declared.created_by_command:
+            raise _made_by_command(entity)
         made = uow.create(entity, _values(uow, declared, values))
     print_properties(f"Created {entity}", made, as_json=as_json)
 
@@ -111,18 +116,18 @@ def update(entity: EntityName, record: Which, values: Values, as_json: AsJson = 
 
     Example: counterfoil records update seller 1 logo_svg=@logo.svg
     """
-    declared = _writable(entity)
     with opened_records() as uow:
-        record_id = _record_id(uow, declared, record)
-        changed = uow.update(entity, record_id, _values(uow, declared, values))
+        declared = uow.catalogue.entity(entity)
+        wanted = _values(uow, declared, values)
+        custom = {field.name for field in declared.changeable}
+        if declared.created_by_command and (not custom or wanted.keys() - custom):
+            raise _made_by_command(entity)
+        changed = uow.update(entity, _record_id(uow, declared, record), wanted)
     print_properties(f"Changed {entity}", changed, as_json=as_json)
 
 
-def _writable(entity: str) -> Entity:
-    declared = CATALOGUE.entity(entity)
-    if declared.created_by_command:
-        raise Refused(Problem("made_by_command", f"{entity} records are made by commands only"))
-    return declared
+def _made_by_command(entity: str) -> Refused:
+    return Refused(Problem("made_by_command", f"{entity} records are made by commands only"))
 
 
 def _values(uow: UnitOfWork, entity: Entity, pairs: Sequence[str]) -> Record:
@@ -154,6 +159,8 @@ def _value(field: Field | None, text: str) -> object:
         return text == "true"
     if kind is FieldType.DOCUMENT:
         return decode_json(text)
+    if kind is FieldType.MULTI_CHOICE:
+        return [word for word in text.split(",") if word]
     whole = kind in (FieldType.INTEGER, FieldType.REFERENCE)
     return int(text) if whole and text.removeprefix("-").isdecimal() else text
 

@@ -7,7 +7,8 @@ they may hold and how they are described follows from the catalogue, not from fu
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import lru_cache, partial
+from hashlib import sha256
 from http import HTTPStatus
 
 import msgspec
@@ -32,6 +33,7 @@ from counterfoil.interfaces.rest import (
     corrections,
     deliveries,
     incentives,
+    model,
     price_books,
     records,
     reratings,
@@ -50,6 +52,8 @@ from counterfoil.interfaces.rest.exchange import (
 )
 from counterfoil.interfaces.rest.idempotency import in_transaction, reading
 from counterfoil.interfaces.rest.openapi import describe_api
+from counterfoil.platform.metadata import Catalogue
+from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *price_books.ENDPOINTS,
@@ -61,6 +65,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *reratings.ENDPOINTS,
     *simulations.ENDPOINTS,
     *deliveries.ENDPOINTS,
+    *model.ENDPOINTS,
 )
 
 ENTITY_BODY_LIMIT = 32 * MEGABYTE
@@ -93,7 +98,7 @@ def build_app(
         yield
         await to_thread.run_sync(gatherer.close)
 
-    endpoints = (*ENDPOINTS, openapi_endpoint(organisation))
+    endpoints = (*ENDPOINTS, openapi_endpoint())
     routes: list[BaseRoute] = [
         Route("/healthz", healthz, methods=["GET"]),
         *(endpoint_route(one, desk, patient if one.patient else limiter) for one in endpoints),
@@ -147,15 +152,34 @@ def by_method(handlers: Mapping[str, Handler]) -> Handler:
     return lambda desk, call: handlers[call.method](desk, call)
 
 
-def openapi_endpoint(organisation: Organisation) -> Endpoint:
+def openapi_endpoint() -> Endpoint:
     """Where the description of all this is."""
-    document = msgspec.json.encode(describe_api(organisation.database.catalogue, ENDPOINTS))
+    documents = OpenApiDocuments()
     return Endpoint(
         method="GET",
         path="/openapi.json",
-        handler=lambda _desk, _call: Answer(200, document),
+        handler=reading(documents.answer),
         summary="The OpenAPI description",
     )
+
+
+class OpenApiDocuments:
+    """The descriptions of the catalogues that were asked for last, each made once."""
+
+    def __init__(self) -> None:
+        self._describe = lru_cache(maxsize=8)(self._described)
+
+    @staticmethod
+    def _described(catalogue: Catalogue) -> tuple[bytes, str]:
+        document = msgspec.json.encode(describe_api(catalogue, ENDPOINTS))
+        return document, f'"{sha256(document).hexdigest()[:20]}"'
+
+    def answer(self, uow: UnitOfWork, call: Call) -> Answer:
+        """The description, or 304 when the caller has it already."""
+        document, tag = self._describe(uow.catalogue)
+        if call.headers.get("if-none-match") == tag:
+            return Answer(HTTPStatus.NOT_MODIFIED, headers={"etag": tag})
+        return Answer(HTTPStatus.OK, document, headers={"etag": tag})
 
 
 def endpoint_route(endpoint: Endpoint, desk: Desk, limiter: CapacityLimiter) -> Route:

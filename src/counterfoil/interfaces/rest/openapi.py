@@ -106,6 +106,7 @@ def entity_schemas(entity: Entity) -> dict[str, object]:
     schemas: dict[str, object] = {name: read_schema(entity), f"{name}Page": page_schema(entity)}
     if not entity.created_by_command:
         schemas[f"{name}Create"] = create_schema(entity)
+    if entity.changeable:
         schemas[f"{name}Update"] = update_schema(entity)
     return schemas
 
@@ -137,6 +138,7 @@ def entity_paths(entity: Entity) -> dict[str, dict[str, object]]:
     }
     if not entity.created_by_command:
         collection["post"] = create_operation(entity, record)
+    if entity.changeable:
         if_match = Parameter(name="If-Match", place="header", help="Refused (412) when changed.")
         one["patch"] = operation(
             tag,

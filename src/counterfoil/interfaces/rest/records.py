@@ -68,7 +68,7 @@ def update_record(uow: UnitOfWork, call: Call, commands: Mapping[str, str]) -> A
     The version is named by ``If-Match`` (412 when it differs) or by ``row_version`` in the body
     (409).
     """
-    entity = writable_entity(uow.catalogue, call, commands)
+    entity = changeable_entity(uow.catalogue, call, commands)
     body = json_object(call)
     key = record_id(call)
     stated = body.pop("row_version", None)
@@ -104,6 +104,16 @@ def precondition(version: int | None) -> Iterator[None]:
 def entity_asked_for(catalogue: Catalogue, call: Call) -> Entity:
     """The entity whose collection stands in the path, with hyphens or underscores."""
     return catalogue.by_plural(call.variables["collection"].replace("-", "_"))
+
+
+def changeable_entity(catalogue: Catalogue, call: Call, commands: Mapping[str, str]) -> Entity:
+    """The entity in the path; of records made by a command only custom fields can be changed."""
+    entity = entity_asked_for(catalogue, call)
+    if entity.created_by_command:
+        custom = {field.name for field in entity.changeable}
+        if not custom or json_object(call).keys() - {*custom, "row_version"}:
+            return writable_entity(catalogue, call, commands)
+    return entity
 
 
 def writable_entity(catalogue: Catalogue, call: Call, commands: Mapping[str, str]) -> Entity:

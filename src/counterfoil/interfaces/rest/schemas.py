@@ -16,6 +16,7 @@ BASE_SCHEMAS: dict[FieldType, Schema] = {
     FieldType.CHOICE: {"type": "string"},
     FieldType.REFERENCE: {"type": "integer", "format": "int64", "minimum": 1},
     FieldType.DOCUMENT: {"type": ["object", "array"]},
+    FieldType.MULTI_CHOICE: {"type": "array", "uniqueItems": True},
 }
 
 EXAMPLES_BY_NAME: dict[str, object] = {
@@ -65,14 +66,16 @@ def field_schema(field: Field, *, writing: bool = False) -> Schema:
     schema = dict(BASE_SCHEMAS[field.type])
     if field.type is FieldType.CHOICE:
         schema["enum"] = list(field.choices)
-    if field.type is FieldType.TEXT:
+    if field.type is FieldType.MULTI_CHOICE:
+        schema["items"] = {"type": "string", "enum": list(field.choices)}
+    if field.type is FieldType.TEXT and field.stored:
         schema["maxLength"] = field.max_length
     if field.type is FieldType.INTEGER:
         bounds = {"minimum": field.minimum, "maximum": field.maximum}
         schema |= {name: bound for name, bound in bounds.items() if bound is not None}
     if field.type is FieldType.DECIMAL and writing:
         schema["type"] = ["string", "number"]
-    if not field.required:
+    if field.custom or not field.required:
         kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
         schema["type"] = [*kinds, "null"]
         if "enum" in schema:
@@ -103,6 +106,10 @@ def description(field: Field) -> str:
             f"Exact decimal of {field.precision} digits, {field.scale} after the point; answered "
             "as text."
         )
+    if field.formula:
+        parts.append(f"Computed when read: {field.formula}")
+    if field.currency_field:
+        parts.append(f"An amount in {field.currency_field}.")
     if field.unique:
         parts.append("Unique.")
     if field.immutable:
@@ -116,6 +123,8 @@ def example_value(field: Field) -> object:
         return field.choices[0]
     if field.type in {FieldType.INTEGER, FieldType.DECIMAL} and field.default is not None:
         return default_value(field)
+    if field.type is FieldType.MULTI_CHOICE:
+        return list(field.choices[:1])
     if field.type is FieldType.DOCUMENT:
         return EXAMPLES_BY_NAME.get(field.name, {})
     if field.type is FieldType.TEXT:
@@ -149,8 +158,7 @@ def create_schema(entity: Entity) -> Schema:
 
 def update_schema(entity: Entity) -> Schema:
     """What a PATCH takes: any of the fields that may change."""
-    fields = tuple(field for field in writable_fields(entity) if not field.immutable)
-    properties = {field.name: field_schema(field, writing=True) for field in fields}
+    properties = {field.name: field_schema(field, writing=True) for field in entity.changeable}
     for schema in properties.values():
         schema.pop("default", None)
     return {

@@ -2,6 +2,12 @@
 
 from counterfoil.platform.metadata.access import FULL_ACCESS, Access
 from counterfoil.platform.metadata.catalogue import Catalogue, build_catalogue
+from counterfoil.platform.metadata.customer import (
+    CustomEntity,
+    CustomerModel,
+    CustomField,
+    FieldKind,
+)
 from counterfoil.platform.metadata.entity import Entity, Field, FieldType, Record
 from counterfoil.platform.metadata.validation import check_values
 
@@ -9,8 +15,12 @@ __all__ = [
     "FULL_ACCESS",
     "Access",
     "Catalogue",
+    "CustomEntity",
+    "CustomField",
+    "CustomerModel",
     "Entity",
     "Field",
+    "FieldKind",
     "FieldType",
     "Record",
     "build_catalogue",

@@ -1,20 +1,35 @@
 """The catalogue: all entities of an organisation as one immutable value."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
 
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.platform.metadata.entity import Entity, FieldType
+from counterfoil.platform.metadata.customer import (
+    CustomerModel,
+    CustomField,
+    entity_of,
+    fields_of,
+)
+from counterfoil.platform.metadata.customer_checks import find_entity_problems, find_field_problems
+from counterfoil.platform.metadata.entity import CUSTOM, Entity, Field, FieldType
+from counterfoil.platform.metadata.formula_fields import find_formula_problem
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Catalogue:
     """Entities by name, in the order of declaration (targets of references come first).
 
-    A catalogue equals only itself, so that what follows from it can be kept for it.
+    ``declared`` is the system's part, ``customer`` what was added to it in this ``version``;
+    ``problems`` tell which of that was left out and why. A catalogue equals only itself, so that
+    what follows from it can be kept for it.
     """
 
     entities: dict[str, Entity]
+    declared: tuple[Entity, ...] = ()
+    customer: CustomerModel = dataclass_field(default_factory=CustomerModel)
+    version: int = 0
+    problems: tuple[Problem, ...] = ()
 
     def entity(self, name: str) -> Entity:
         """The entity of that name; refuses (404) an unknown one."""
@@ -37,17 +52,43 @@ class Catalogue:
         )
 
 
-def build_catalogue(declared: Iterable[Entity]) -> Catalogue:
-    """Merge the declarations of all rooms; refuses double names and references to nowhere.
+def build_catalogue(
+    declared: Iterable[Entity], customer: CustomerModel | None = None, version: int = 0
+) -> Catalogue:
+    """Merge the declarations of all rooms with what the customer has added.
 
-    What customers add at run time (``x_`` fields and entities) will be merged here as well.
+    Refuses double names and references to nowhere in the declarations. What is wrong with the
+    customer's part is left out and stands in the problems of the catalogue: an organisation with
+    one bad field is still served.
     """
+    system = tuple(declared)
+    entities = _declared(system)
+    model = customer or CustomerModel()
+    problems: list[Problem] = []
+    wrong: set[str] = set()
+    for faulty, problem in find_entity_problems(model, entities):
+        problems.append(problem)
+        wrong.add(faulty.name)
+    for custom in model.entities:
+        if not custom.retired and custom.name not in wrong:
+            entities[custom.name] = entity_of(custom)
+    _add_fields(entities, model, problems)
+    return Catalogue(entities, system, model, version, tuple(problems))
+
+
+def _declared(system: Iterable[Entity]) -> dict[str, Entity]:
     entities: dict[str, Entity] = {}
     problems: list[Problem] = []
-    for entity in declared:
+    for entity in system:
         if entity.name in entities:
             problems.append(Problem("double_entity", f"{entity.name} is declared twice"))
         entities[entity.name] = entity
+        names = (entity.name, entity.plural, *(field.name for field in entity.fields))
+        problems += [
+            Problem("reserved_name", "x_ belongs to the customer", name)
+            for name in names
+            if name.startswith(CUSTOM)
+        ]
         for field in entity.fields:
             if field.type is FieldType.REFERENCE and field.target not in entities:
                 problems.append(
@@ -55,8 +96,43 @@ def build_catalogue(declared: Iterable[Entity]) -> Catalogue:
                 )
             if field.type is FieldType.CHOICE and not field.choices:
                 problems.append(Problem("no_choices", "has no choices", field.name))
-            if field.name.startswith("x_"):
-                problems.append(Problem("reserved_name", "x_ belongs to the customer", field.name))
     if problems:
         raise Refused(problems)
-    return Catalogue(entities)
+    return entities
+
+
+def _add_fields(entities: dict[str, Entity], model: CustomerModel, problems: list[Problem]) -> None:
+    """Put the customer's fields into the entities; formulas last, for they read the others."""
+    wrong: set[tuple[str, str]] = set()
+    for faulty, problem in find_field_problems(model, entities):
+        problems.append(problem)
+        wrong.add((faulty.entity, faulty.name))
+    right = [
+        custom
+        for custom in model.fields
+        if not custom.retired
+        and custom.entity in entities
+        and (custom.entity, custom.name) not in wrong
+    ]
+    added: dict[str, list[Field]] = {}
+    for custom in right:
+        if not custom.formula:
+            added.setdefault(custom.entity, []).extend(fields_of(custom))
+    for name, fields in added.items():
+        entities[name] = replace(entities[name], fields=(*entities[name].fields, *fields))
+    _add_formulas(entities, [custom for custom in right if custom.formula], problems)
+
+
+def _add_formulas(
+    entities: dict[str, Entity], formulas: list[CustomField], problems: list[Problem]
+) -> None:
+    """Formulas read what is stored: so their order does not matter, and there is no circle."""
+    added: dict[str, list[Field]] = {}
+    for custom in formulas:
+        (field,) = fields_of(custom)
+        found = find_formula_problem(field, entities[custom.entity], entities)
+        problems += found
+        if not found:
+            added.setdefault(custom.entity, []).append(field)
+    for name, fields in added.items():
+        entities[name] = replace(entities[name], fields=(*entities[name].fields, *fields))

@@ -11,6 +11,9 @@ from typing import Any
 Record = dict[str, Any]
 """A row of an entity: field name to value (int, str, Decimal, bool, date, aware UTC datetime)."""
 
+CUSTOM = "x_"
+"""How every name begins that a customer adds, and no name of the system does."""
+
 
 class FieldType(StrEnum):
     """The kinds of value a field may hold, and how PostgreSQL keeps them."""
@@ -24,6 +27,7 @@ class FieldType(StrEnum):
     CHOICE = "choice"  # text with a check constraint
     REFERENCE = "reference"  # bigint with a foreign key to the target entity's id
     DOCUMENT = "document"  # jsonb; dict or list of plain values
+    MULTI_CHOICE = "multi_choice"  # text[]; list of distinct words in the order of the choices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +37,12 @@ class Field:
     ``target`` names the entity a reference points to, ``choices`` the values of a choice.
     ``required`` means not null. ``immutable`` fields are set on create and never change;
     ``computed`` fields are written by commands only and refused from outside.
-    ``on_delete`` of a reference is ``restrict`` or ``cascade``. ``secret`` fields can be set and
-    never be read again: no record, list, history or message shows their values.
+    ``on_delete`` of a reference is ``restrict``, ``set_null`` or ``cascade``. ``secret`` fields can
+    be set and never be read again: no record, list, history or message shows their values.
+
+    ``currency_field`` names the field with the currency of an amount; both have a value or neither.
+    ``formula`` makes a field that is computed when it is read and kept nowhere; its ``type`` is
+    that of the value. ``on_invoice`` asks for the field to be told on invoices.
     """
 
     name: str
@@ -56,6 +64,19 @@ class Field:
     maximum: int | None = None
     max_length: int = 255
     default: object = None
+    currency_field: str = ""
+    formula: str = ""
+    on_invoice: bool = False
+
+    @property
+    def custom(self) -> bool:
+        """Whether the customer added it; see :data:`CUSTOM`."""
+        return self.name.startswith(CUSTOM)
+
+    @property
+    def stored(self) -> bool:
+        """Whether there is a column for it."""
+        return not self.formula
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +104,29 @@ class Entity:
     def field(self, name: str) -> Field | None:
         """The declared field of that name, header fields included, or None."""
         return next((field for field in (*HEADER, *self.fields) if field.name == name), None)
+
+    @property
+    def custom(self) -> bool:
+        """Whether the customer added it."""
+        return self.name.startswith(CUSTOM)
+
+    @property
+    def stored(self) -> tuple[Field, ...]:
+        """The declared fields that have a column: all but those computed when read."""
+        return tuple(field for field in self.fields if field.stored)
+
+    @property
+    def changeable(self) -> tuple[Field, ...]:
+        """The fields that a change from outside may set.
+
+        Records made by commands are theirs, but for what the customer added to them.
+        """
+        return tuple(
+            field
+            for field in self.fields
+            if not (field.computed or field.immutable)
+            and (field.custom or not self.created_by_command)
+        )
 
     @property
     def readable(self) -> tuple[Field, ...]:

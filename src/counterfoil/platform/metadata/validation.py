@@ -30,6 +30,7 @@ TYPE_WORDS = {
     FieldType.CHOICE: "a text",
     FieldType.REFERENCE: "the id of a record",
     FieldType.DOCUMENT: "an object or a list",
+    FieldType.MULTI_CHOICE: "a list of texts",
 }
 """What a value of each type looks like, in words for a person."""
 
@@ -56,9 +57,10 @@ class RecordChecker:
     ) -> None:
         self._entity = entity
         self._by_command = by_command
-        self._fields = {field.name: field for field in entity.fields}
+        self._declared = {field.name: field for field in entity.fields}
+        self._fields = {field.name: field for field in entity.stored}
         self._seen = {field.name: field for field in (seen or entity).fields}
-        self._coerce = {field.name: bound(_COERCIONS[field.type], field) for field in entity.fields}
+        self._coerce = {field.name: bound(_COERCIONS[field.type], field) for field in entity.stored}
 
     def check(
         self, values: Record, *, partial: bool = False, line: int | None = None
@@ -86,7 +88,7 @@ class RecordChecker:
         return clean, problems
 
     def _unwelcome(self, name: str, line: int | None) -> Problem:
-        if name in _HEADER_NAMES or (name in self._seen and self._fields[name].computed):
+        if name in _HEADER_NAMES or (name in self._seen and self._declared[name].computed):
             return Problem("computed_field", "is computed and cannot be set", name, line=line)
         if name in self._seen:
             return Problem("not_granted", "your roles do not let you set it", name, line=line)
@@ -142,6 +144,8 @@ def read_value(field: Field, value: object) -> object:
             value = int(value)
         elif field.type is FieldType.BOOLEAN and value in ("true", "false"):
             value = value == "true"
+        elif field.type is FieldType.MULTI_CHOICE:
+            value = [word for word in value.split(",") if word]
     try:
         if field.type is FieldType.TEXT:
             return _clean_text(value)
@@ -177,6 +181,15 @@ def _choice(field: Field, value: object) -> str:
     if not isinstance(value, str) or value not in field.choices:
         raise _UnfitError("unknown_choice", f"{value!r} is not allowed", field.choices)
     return value
+
+
+def _multi_choice(field: Field, value: object) -> list[str] | None:
+    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+        raise _wrong_type(field)
+    for word in value:
+        _choice(field, word)
+    # Nothing chosen is no value; the order of the words says nothing.
+    return [word for word in field.choices if word in value] or None
 
 
 def _within(field: Field, value: Decimal | int) -> None:
@@ -283,4 +296,5 @@ _COERCIONS: dict[FieldType, Callable[[Field, object], object]] = {
     FieldType.CHOICE: _choice,
     FieldType.REFERENCE: _integer,
     FieldType.DOCUMENT: _document,
+    FieldType.MULTI_CHOICE: _multi_choice,
 }

@@ -29,6 +29,7 @@ _ARROW_OF_OID: dict[int, pa.DataType] = {
     23: pa.int64(),
     25: pa.string(),
     114: pa.string(),
+    1009: pa.string(),
     1042: pa.string(),
     1043: pa.string(),
     1082: pa.date32(),
@@ -47,11 +48,15 @@ _ARROW_OF_TYPE: dict[FieldType, pa.DataType] = {
     FieldType.CHOICE: pa.string(),
     FieldType.REFERENCE: pa.int64(),
     FieldType.DOCUMENT: pa.string(),
+    FieldType.MULTI_CHOICE: pa.string(),
 }
 
 
 def arrow_type(field: Field) -> pa.DataType:
-    """The Arrow type in which a field's values travel; documents travel as JSON text."""
+    """The Arrow type in which a field's values travel.
+
+    Documents travel as JSON text, lists of words as PostgreSQL writes arrays.
+    """
     if field.type is FieldType.DECIMAL:
         return pa.decimal128(field.precision, field.scale)
     return _ARROW_OF_TYPE[field.type]
@@ -121,14 +126,21 @@ def _described(connection: psycopg.Connection[object], statement: str) -> pa.Sch
 
 def records_to_arrow(entity: Entity, records: Sequence[Record]) -> pa.Table:
     """Checked records with header and all declared fields, as one table."""
-    fields = (*HEADER, *entity.fields)
+    fields = (*HEADER, *entity.stored)
     arrays = []
     for field in fields:
         values: Iterable[object] = (record[field.name] for record in records)
         if field.type is FieldType.DOCUMENT:
             values = (None if value is None else encode_json(value) for value in values)
+        elif field.type is FieldType.MULTI_CHOICE:
+            values = (None if value is None else _array_text(value) for value in values)
         arrays.append(pa.array(list(values), arrow_type(field)))
     return pa.Table.from_arrays(arrays, names=[field.name for field in fields])
+
+
+def _array_text(words: object) -> str:
+    """``{"one","two"}``: an array as PostgreSQL reads it, which is JSON but for the brackets."""
+    return "{" + encode_json(words)[1:-1] + "}"
 
 
 def fitted_table(entity: Entity, table: pa.Table, header: Record) -> pa.Table:
@@ -142,8 +154,8 @@ def fitted_table(entity: Entity, table: pa.Table, header: Record) -> pa.Table:
     names: list[str] = []
     for name in table.column_names:
         field = entity.field(name)
-        if field is None:
-            known = tuple(known.name for known in (*HEADER, *entity.fields))
+        if field is None or not field.stored:
+            known = tuple(known.name for known in (*HEADER, *entity.stored))
             problems.append(
                 Problem("unknown_field", f"{entity.name} has no such field", name, allowed=known)
             )

@@ -12,24 +12,29 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from counterfoil.platform.metadata import FULL_ACCESS, Access, Catalogue
 from counterfoil.platform.records.exact_json import decode_json, encode_json
-from counterfoil.platform.records.schema import build_tables
+from counterfoil.platform.records.living_catalogue import LivingCatalogue
 from counterfoil.platform.records.unit_of_work import RecordCheck, UnitOfWork
 
 
 class Database:
     """One organisation's database; hands out transactions, from any thread.
 
-    ``url`` is a SQLAlchemy URL for psycopg, ``checks`` the rooms' own rules by entity.
+    ``url`` is a SQLAlchemy URL for psycopg, ``catalogue`` the program's own part of the catalogue,
+    ``checks`` the rooms' own rules by entity.
     """
 
     def __init__(
         self, url: str, catalogue: Catalogue, checks: Mapping[str, RecordCheck] | None = None
     ) -> None:
         self.url = url
-        self.catalogue = catalogue
+        self._living = LivingCatalogue(catalogue)
         self._checks = checks or {}
-        self._tables = build_tables(catalogue)
         self._engine = build_engine(url)
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The newest catalogue seen here; what holds in a transaction is the unit of work's."""
+        return self._living.catalogue
 
     @contextmanager
     def transaction(
@@ -64,7 +69,6 @@ class Database:
         it takes from sequences are lost; numbers of documents are not.
         """
         with self._begun(now, source, actor, access, rehearsal=True) as unit_of_work:
-            unit_of_work.unrestricted().execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             yield unit_of_work
 
     @contextmanager
@@ -74,10 +78,13 @@ class Database:
         if now.utcoffset() is None:
             raise ValueError("now must be an aware instant")
         with self._engine.connect() as connection, connection.begin() as transaction:
+            if rehearsal:
+                connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            snapshot = self._living.at(connection)
             yield UnitOfWork(
                 connection,
-                self.catalogue,
-                self._tables,
+                snapshot.catalogue,
+                snapshot.tables,
                 self._checks,
                 now=now,
                 source=source,
@@ -92,6 +99,11 @@ class Database:
             if driver is not None and driver.info.transaction_status == TransactionStatus.INERROR:
                 # PostgreSQL would answer a COMMIT with a silent ROLLBACK.
                 raise RuntimeError("an error within this transaction was ignored")
+
+    def run_alone(self, sql: str) -> None:
+        """Run a statement that PostgreSQL wants outside of a transaction, such as an index."""
+        with self._engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql(sql)
 
     def close(self) -> None:
         """Close all connections that are not in use."""

@@ -27,7 +27,8 @@ class Filter:
     """A condition on one field.
 
     ``op`` is one of OPERATORS. ``in`` takes a list, or text with commas; ``contains`` looks into
-    texts, whatever the case; ``is_null`` takes true or false. Other values may be text, too.
+    texts, whatever the case. Of a choice of several words ``contains`` asks for all that are named
+    and ``in`` for any of them. ``is_null`` takes true or false. Other values may be text, too.
     """
 
     field: str
@@ -105,7 +106,10 @@ def plan_listing(
 
 def shown_columns(entity: Entity, table: Table) -> list[Column[Any]]:
     """The columns of a record that leaves this room: secrets stay."""
-    return [table.c[field.name] for field in entity.readable]
+    return [table.c[field.name] for field in entity.readable if field.stored]
+
+
+_UNSORTED = (FieldType.DOCUMENT, FieldType.MULTI_CHOICE)
 
 
 def _sort_keys(
@@ -115,10 +119,8 @@ def _sort_keys(
     for word in (*sort, "id"):
         name = word.removeprefix("-")
         field = entity.field(name)
-        if field is None or field.secret or field.type is FieldType.DOCUMENT:
-            allowed = tuple(
-                known.name for known in entity.readable if known.type is not FieldType.DOCUMENT
-            )
+        if field is None or field.secret or field.type in _UNSORTED:
+            allowed = tuple(known.name for known in entity.readable if known.type not in _UNSORTED)
             problems.append(
                 Problem("unknown_field", f"cannot sort by {name}", "sort", allowed=allowed)
             )
@@ -154,6 +156,8 @@ def field_condition(entity: Entity, table: Table, condition: Filter) -> ColumnEl
 def _operators(field: Field) -> tuple[str, ...]:
     if field.type is FieldType.DOCUMENT:
         return ("is_null",)
+    if field.type is FieldType.MULTI_CHOICE:
+        return ("eq", "ne", "in", "contains", "is_null")
     if field.type in (FieldType.TEXT, FieldType.CHOICE):
         return OPERATORS
     return tuple(op for op in OPERATORS if op != "contains")
@@ -172,12 +176,16 @@ def _is_null(column: Column[object], _field: Field, value: object) -> ColumnElem
 
 def _in(column: Column[object], field: Field, value: object) -> ColumnElement[bool]:
     values = value.split(",") if isinstance(value, str) else value
+    if field.type is FieldType.MULTI_CHOICE:
+        return column.bool_op("&&")(_bound(column, field, values))
     if not isinstance(values, (list, tuple, set, frozenset)):
         raise TypeError("in takes a list of values")
     return column.in_([read_value(field, item) for item in values])
 
 
-def _contains(column: Column[object], _field: Field, value: object) -> ColumnElement[bool]:
+def _contains(column: Column[object], field: Field, value: object) -> ColumnElement[bool]:
+    if field.type is FieldType.MULTI_CHOICE:
+        return column.bool_op("@>")(_bound(column, field, value))
     if not isinstance(value, str) or "\x00" in value:
         raise TypeError("contains takes a text")
     return column.icontains(value, autoescape=True)

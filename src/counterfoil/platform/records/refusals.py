@@ -10,11 +10,15 @@ from sqlalchemy.exc import DBAPIError
 
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata import Catalogue, Entity
-from counterfoil.platform.records.schema import short_name
+from counterfoil.platform.records.schema import hashed_name, short_name
 
 _KEY = re.compile(r"^Key \((?P<fields>.*?)\)=\((?P<values>.*)\) ", re.DOTALL)
 _REFERENCED_FROM = re.compile(r'is still referenced from table "(?P<table>.+)"')
 _COPY_PLACE = re.compile(r"^COPY [^,]+, line (?P<line>\d+)(?:, column (?P<column>\w+))?")
+
+
+BUSY = "busy"
+"""The code of what could not be locked in the time it was given."""
 
 
 @contextmanager
@@ -38,6 +42,9 @@ def refusing(catalogue: Catalogue, seen: Catalogue | None = None) -> Iterator[No
 
 
 def _refusal(catalogue: Catalogue, seen: Catalogue, error: object) -> Refused | None:
+    if isinstance(error, (errors.LockNotAvailable, errors.QueryCanceled)):
+        message = "others are working with it and would have had to wait; try again"
+        return Refused(Problem(BUSY, message), status=503)
     if not isinstance(error, (errors.IntegrityError, errors.DataError)):
         return None
     entity = catalogue.entities.get(error.diag.table_name or "")
@@ -74,6 +81,7 @@ def _not_unique(entity: Entity | None, seen: Catalogue, error: errors.IntegrityE
 def _fields_of(entity: Entity, constraint: str) -> str:
     keys = [(field.name,) for field in entity.fields if field.unique] + list(entity.unique)
     named = {short_name(f"uq_{entity.name}", key): key for key in keys}
+    named |= {hashed_name("uq", entity.name, key[0]): key for key in keys if len(key) == 1}
     return ", ".join(named.get(constraint, ()))
 
 
@@ -99,8 +107,11 @@ def _broken_reference(
 
 
 def _not_allowed(entity: Entity | None, error: errors.CheckViolation) -> Problem:
-    name = (error.diag.constraint_name or "").removeprefix(f"ck_{error.diag.table_name}_")
-    field = entity.field(name) if entity else None
+    constraint = error.diag.constraint_name or ""
+    name = constraint.removeprefix(f"ck_{error.diag.table_name}_")
+    fields = entity.stored if entity else ()
+    table = str(error.diag.table_name)
+    field = next((one for one in fields if hashed_name("ck", table, one.name) == constraint), None)
     if field is None:
         return Problem("wrong_value", error.diag.message_primary or "is not allowed", name)
     if field.choices:

@@ -4,6 +4,7 @@ Every name of a constraint or index follows from the declaration, so that an err
 database can be told in the declaration's words and a migration can find what it changes.
 """
 
+import hashlib
 from functools import lru_cache
 from typing import Any
 
@@ -24,8 +25,9 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
@@ -62,6 +64,7 @@ _TYPES: dict[FieldType, TypeEngine[Any]] = {
     FieldType.CHOICE: Text(),
     FieldType.REFERENCE: BigInteger(),
     FieldType.DOCUMENT: JSONB(),
+    FieldType.MULTI_CHOICE: ARRAY(Text()),
 }
 
 
@@ -72,10 +75,12 @@ def _entity_table(tables: MetaData, entity: Entity) -> Table:
         *(Column(field.name, column_type(field), nullable=False) for field in HEADER[1:]),
         PrimaryKeyConstraint("id", name=f"pk_{name}"),
     ]
-    for field in entity.fields:
+    for field in entity.stored:
         items.append(_column(name, field))
         items.extend(_checks(name, field))
-        if field.unique:
+        if field.custom:
+            items.extend(_custom_index(name, field))
+        elif field.unique:
             items.append(UniqueConstraint(field.name, name=f"uq_{name}_{field.name}"))
         elif field.indexed:
             items.append(Index(f"ix_{name}_{field.name}", field.name))
@@ -84,6 +89,23 @@ def _entity_table(tables: MetaData, entity: Entity) -> Table:
     )
     items.extend(Index(short_name(f"ix_{name}", fields), *fields) for fields in entity.indexes)
     return Table(name, tables, *items)
+
+
+def _custom_index(table: str, field: Field) -> list[Index]:
+    """Of the values there are: a new column has none, so its index is made at once."""
+    if not (field.unique or field.indexed):
+        return []
+    name = hashed_name("uq" if field.unique else "ix", table, field.name)
+    where = text(f"{field.name} IS NOT NULL")
+    return [Index(name, field.name, unique=field.unique, postgresql_where=where)]
+
+
+def hashed_name(kind: str, table: str, field: str) -> str:
+    """A constraint's name; where it is longer than PostgreSQL's 63 bytes, its end is a digest."""
+    whole = f"{kind}_{table}_{field}"
+    if len(whole) <= 63:
+        return whole
+    return f"{whole[:50]}_{hashlib.sha256(whole.encode()).hexdigest()[:12]}"
 
 
 def short_name(start: str, fields: tuple[str, ...]) -> str:
@@ -96,25 +118,31 @@ def short_name(start: str, fields: tuple[str, ...]) -> str:
 
 
 def _column(table: str, field: Field) -> Column[object]:
-    nullable = not field.required
+    # An older process does not know the column, so it can never be demanded here.
+    nullable = field.custom or not field.required
     if field.type is not FieldType.REFERENCE:
         return Column(field.name, column_type(field), nullable=nullable)
-    on_delete = "CASCADE" if field.on_delete == "cascade" else None
-    target = ForeignKey(f"{field.target}.id", name=f"fk_{table}_{field.name}", ondelete=on_delete)
+    on_delete = {"cascade": "CASCADE", "set_null": "SET NULL"}.get(field.on_delete)
+    name = hashed_name("fk", table, field.name)
+    target = ForeignKey(f"{field.target}.id", name=name, ondelete=on_delete)
     return Column(field.name, column_type(field), target, nullable=nullable)
 
 
 def _checks(table: str, field: Field) -> list[CheckConstraint]:
-    name = f"ck_{table}_{field.name}"
+    name = hashed_name("ck", table, field.name)
     conditions: list[str] = []
+    words = ", ".join("'" + choice.replace("'", "''") + "'" for choice in field.choices)
     if field.type is FieldType.CHOICE:
-        words = ", ".join("'" + choice.replace("'", "''") + "'" for choice in field.choices)
         conditions.append(f"{field.name} IN ({words})")
+    if field.type is FieldType.MULTI_CHOICE:
+        conditions.append(f"{field.name} <@ ARRAY[{words}]::text[]")
     if field.minimum is not None:
         conditions.append(f"{field.name} >= {field.minimum}")
     if field.maximum is not None:
         conditions.append(f"{field.name} <= {field.maximum}")
-    return [CheckConstraint(" AND ".join(conditions), name=name)] if conditions else []
+    # A colon would be read as the name of a parameter.
+    condition = " AND ".join(conditions).replace("::", "\0").replace(":", "\\:")
+    return [CheckConstraint(condition.replace("\0", "::"), name=name)] if conditions else []
 
 
 def _system_tables(tables: MetaData) -> None:
@@ -135,6 +163,14 @@ def _system_tables(tables: MetaData) -> None:
             "action IN ('create', 'update', 'delete', 'undelete')", name="ck_record_change_action"
         ),
         Index("ix_record_change_entity_record_id", "entity", "record_id"),
+    )
+    Table(
+        "catalogue_version",
+        tables,
+        Column("id", Integer, nullable=False),
+        Column("version", BigInteger, nullable=False),
+        PrimaryKeyConstraint("id", name="pk_catalogue_version"),
+        CheckConstraint("id = 1", name="ck_catalogue_version_id"),
     )
     Table(
         "number_series",

@@ -11,9 +11,10 @@ import pyarrow as pa
 from sqlalchemy import Connection, MetaData, Table, insert, text
 
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.platform.metadata import Record
+from counterfoil.platform.metadata import CustomerModel, Record
 from counterfoil.platform.records.arrow_copy import read_table
 from counterfoil.platform.records.guarding import Guard
+from counterfoil.platform.records.living_catalogue import read_customer_model
 from counterfoil.platform.records.refusals import refusing
 
 # The class that follows from this one has a method named list, so signatures use these names.
@@ -102,6 +103,22 @@ class Statements:
             {"sequence": f'"{table.name}_id_seq"', "count": count},
         )
         return [row[0] for row in rows.all()]
+
+    # -- the data model ----------------------------------------------------------------------
+
+    def define(self, sql: str) -> None:
+        """Run a statement that defines tables, as it is written: colons and % too.
+
+        Refused (503, code ``busy``) when a lock was not got in the time set for it.
+        """
+        self._refuse_sql()
+        with refusing(self._whole):
+            self._connection.exec_driver_sql(sql.replace("%", "%%"))
+
+    def customer_model(self) -> tuple[int, CustomerModel]:
+        """What the customer has added by now, and its version: perhaps newer than the catalogue."""
+        self._refuse_sql()
+        return read_customer_model(self._connection)
 
     # -- numbers, locks and remembered answers -----------------------------------------------
 

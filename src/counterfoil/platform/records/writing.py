@@ -22,6 +22,7 @@ _SQL_TYPES: dict[FieldType, str] = {
     FieldType.CHOICE: "text",
     FieldType.REFERENCE: "bigint",
     FieldType.DOCUMENT: "jsonb",
+    FieldType.MULTI_CHOICE: "text[]",
 }
 
 
@@ -43,7 +44,7 @@ def check_new_rows(
     for position, row in enumerate(rows, start=1):
         record, found = checker.check(row, line=position if numbered else None)
         records.append(record)
-        problems.extend(found)
+        problems.extend(found or _half_amounts(entity, record, position if numbered else None))
     return records, problems
 
 
@@ -64,8 +65,19 @@ def merge_changes(
             change, partial=True, line=position if len(changes) > 1 else None
         )
         merged.append(old | clean)
-        problems.extend(found)
+        line = position if len(changes) > 1 else None
+        problems.extend(found or _half_amounts(entity, merged[-1], line))
     return merged, problems
+
+
+def _half_amounts(entity: Entity, record: Record, line: int | None) -> list[Problem]:
+    """Amounts without a currency, and currencies without an amount."""
+    return [
+        Problem("half_amount", "an amount and its currency go together", field.name, line=line)
+        for field in entity.stored
+        if field.currency_field
+        and (record[field.name] is None) != (record[field.currency_field] is None)
+    ]
 
 
 def changed_fields(entity: Entity, old: Record | None, new: Record) -> dict[str, list[object]]:
@@ -73,14 +85,14 @@ def changed_fields(entity: Entity, old: Record | None, new: Record) -> dict[str,
     before: Record = old or {}
     return {
         field.name: [before.get(field.name), new[field.name]]
-        for field in entity.fields
+        for field in entity.stored
         if before.get(field.name) != new[field.name]
     }
 
 
 def update_statement(entity: Entity, fields: Sequence[str]) -> str:
     """One UPDATE of many rows, given as one JSON list of objects in parameter ``rows``."""
-    kinds = {field.name: _SQL_TYPES[field.type] for field in entity.fields}
+    kinds = {field.name: _SQL_TYPES[field.type] for field in entity.stored}
     columns = "".join(f', "{name}" {kinds[name]}' for name in fields)
     sets = "".join(f', "{name}" = change."{name}"' for name in fields)
     return (

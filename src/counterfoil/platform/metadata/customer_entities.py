@@ -1,0 +1,72 @@
+"""The rows that keep what a customer adds to the data model, and files that records point to."""
+
+from counterfoil.platform.metadata.customer import LONGEST_NAME, STORED_FILE, FieldKind
+from counterfoil.platform.metadata.entity import Entity
+from counterfoil.platform.metadata.fields import boolean, choice, document, integer, text
+
+CUSTOM_ENTITY = Entity(
+    name="custom_entity",
+    plural="custom_entities",
+    help="An entity that was added to the data model by a change set.",
+    created_by_command=True,
+    fields=(
+        text("name", required=True, unique=True, immutable=True, max_length=LONGEST_NAME),
+        text("plural", required=True, unique=True, immutable=True, max_length=LONGEST_NAME),
+        text("label"),
+        text("help", max_length=2000),
+        boolean("retired", required=True, help="Shown nowhere; its records are kept."),
+    ),
+)
+
+CUSTOM_FIELD = Entity(
+    name="custom_field",
+    plural="custom_fields",
+    help="A field that was added to an entity by a change set.",
+    created_by_command=True,
+    unique=(("entity", "name"),),
+    fields=(
+        text("entity", required=True, immutable=True, max_length=63),
+        text("name", required=True, immutable=True, max_length=LONGEST_NAME),
+        choice("kind", tuple(kind.value for kind in FieldKind), required=True, immutable=True),
+        text("label"),
+        text("help", max_length=2000),
+        boolean("required", required=True),
+        boolean("unique", required=True),
+        boolean("indexed", required=True),
+        document("choices", help="Of a choice: its words."),
+        text("target", help="Of a lookup or master-detail: the entity it points to."),
+        text("on_delete", help="Of a lookup: restrict, or set_null when the target is deleted."),
+        integer("digits", help="Of a decimal: digits in all."),
+        integer("places", help="Of a decimal: digits after the point."),
+        integer("minimum"),
+        integer("maximum"),
+        integer("max_length"),
+        text("default", help="The value of new records, as text."),
+        text("formula", max_length=4000),
+        text("returns", help="What a formula yields."),
+        boolean("on_invoice", required=True, help="Told on invoices."),
+        boolean("retired", required=True, help="Shown nowhere; its values are kept."),
+    ),
+)
+
+STORED_FILES = Entity(
+    name=STORED_FILE,
+    plural="stored_files",
+    help="A file in the data folder that records point to; found by its content.",
+    created_by_command=True,
+    fields=(
+        text("name", required=True, immutable=True),
+        text("media_type", required=True, immutable=True),
+        integer("size", required=True, immutable=True, minimum=0, help="Bytes."),
+        text(
+            "sha256",
+            required=True,
+            immutable=True,
+            indexed=True,
+            max_length=64,
+            help="Of the content, in hexadecimal digits; where it lies follows from it.",
+        ),
+    ),
+)
+
+ENTITIES = (CUSTOM_ENTITY, CUSTOM_FIELD, STORED_FILES)
