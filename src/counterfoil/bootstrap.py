@@ -35,6 +35,8 @@ from counterfoil.business.usage.store import UsageStore
 from counterfoil.business.usage.watching import UsageWatcher
 from counterfoil.platform.engine.choice import open_runner, read_runner
 from counterfoil.platform.engine.runner import IN_THIS_PROCESS, Runner
+from counterfoil.platform.files.entities import ENTITIES as FILES
+from counterfoil.platform.files.store import FileStore
 from counterfoil.platform.metadata import Catalogue, build_catalogue
 from counterfoil.platform.metadata.customer_entities import ENTITIES as CUSTOMER
 from counterfoil.platform.model.entities import ENTITIES as MODEL
@@ -54,6 +56,7 @@ CATALOGUE: Catalogue = build_catalogue(
     (
         *CUSTOMER,
         *MODEL,
+        *FILES,
         *OUTBOX,
         *ACCOUNTS,
         *PRODUCTS,
@@ -130,6 +133,11 @@ class Organisation:
     home: Path
     clock: Callable[[], datetime]
     runner: Runner = IN_THIS_PROCESS
+
+    @property
+    def files(self) -> FileStore:
+        """The files that records point to."""
+        return FileStore(self.home / "files")
 
 
 def utc_now() -> datetime:

@@ -32,6 +32,7 @@ from counterfoil.interfaces.rest import (
     bills,
     corrections,
     deliveries,
+    files,
     incentives,
     model,
     price_books,
@@ -66,6 +67,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *simulations.ENDPOINTS,
     *deliveries.ENDPOINTS,
     *model.ENDPOINTS,
+    *files.ENDPOINTS,
 )
 
 ENTITY_BODY_LIMIT = 32 * MEGABYTE

@@ -57,12 +57,17 @@ def plan_changes(
     problems: list[Problem] = []
     for entity in entities:
         known = model.entity(entity.name)
-        if known is not None and known.plural != entity.plural:
+        if known is None and entity.retired:
+            problems.append(Problem("not_there", "there is nothing to retire", entity.name))
+        elif known is not None and known.plural != entity.plural:
             problems.append(_unchangeable(entity.name, "plural"))
         steps += _entity_steps(known, entity)
     for field in fields:
         old = model.field(field.entity, field.name)
-        if old is not None:
+        if old is None and field.retired:
+            message = "there is nothing to retire"
+            problems.append(Problem("not_there", message, f"{field.entity}.{field.name}"))
+        elif old is not None:
             problems += _narrowings(old, field)
         steps += _field_steps(old, field)
     wanted = model.updated(entities, fields)

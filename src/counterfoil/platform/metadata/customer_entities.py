@@ -1,6 +1,6 @@
-"""The rows that keep what a customer adds to the data model, and files that records point to."""
+"""The rows that keep what a customer adds to the data model."""
 
-from counterfoil.platform.metadata.customer import LONGEST_NAME, STORED_FILE, FieldKind
+from counterfoil.platform.metadata.customer import LONGEST_NAME, FieldKind
 from counterfoil.platform.metadata.entity import Entity
 from counterfoil.platform.metadata.fields import boolean, choice, document, integer, text
 
@@ -49,24 +49,4 @@ CUSTOM_FIELD = Entity(
     ),
 )
 
-STORED_FILES = Entity(
-    name=STORED_FILE,
-    plural="stored_files",
-    help="A file in the data folder that records point to; found by its content.",
-    created_by_command=True,
-    fields=(
-        text("name", required=True, immutable=True),
-        text("media_type", required=True, immutable=True),
-        integer("size", required=True, immutable=True, minimum=0, help="Bytes."),
-        text(
-            "sha256",
-            required=True,
-            immutable=True,
-            indexed=True,
-            max_length=64,
-            help="Of the content, in hexadecimal digits; where it lies follows from it.",
-        ),
-    ),
-)
-
-ENTITIES = (CUSTOM_ENTITY, CUSTOM_FIELD, STORED_FILES)
+ENTITIES = (CUSTOM_ENTITY, CUSTOM_FIELD)

@@ -122,8 +122,15 @@ def apply_draft(
 
 
 def export_model(uow: UnitOfWork, name: str) -> str:
-    """Everything added to the data model as the text of one change set, for another one."""
-    return write_change_set(name, uow.customer_model()[1])
+    """Everything added to the data model as the text of one change set, for elsewhere.
+
+    What is retired is left out: the other organisation never had it.
+    """
+    model = uow.customer_model()[1]
+    retired = {one.name for one in model.entities if one.retired}
+    entities = tuple(one for one in model.entities if not one.retired)
+    fields = tuple(one for one in model.fields if not one.retired and one.entity not in retired)
+    return write_change_set(name, CustomerModel(entities, fields))
 
 
 def retiring(uow: UnitOfWork, entity: str, field: str | None) -> str:

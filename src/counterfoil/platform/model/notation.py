@@ -106,7 +106,7 @@ def _named(
 
 
 def write_change_set(name: str, model: CustomerModel) -> str:
-    """The text of a change set that makes the same model of an empty one."""
+    """The text of a change set with all these entities and fields."""
     content: dict[str, object] = {"change_set": name}
     if model.entities:
         content["entities"] = {one.name: _stated(one, ("name",)) for one in model.entities}

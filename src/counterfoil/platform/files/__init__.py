@@ -1,0 +1,1 @@
+"""Files that records point to, kept by their content."""
