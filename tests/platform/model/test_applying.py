@@ -219,10 +219,12 @@ def test_deleting_the_master_deletes_its_details(database: Database) -> None:
     friend = create(database, "account", external_id="B", name="B", x_mentor=acme["id"])
     create(database, "x_survey", x_account=acme["id"])
     with database.transaction(now=NOW) as uow:
-        uow.execute("UPDATE account SET root_id = NULL WHERE id = :id", id=acme["id"])
-        uow.execute("DELETE FROM account WHERE id = :id", id=acme["id"])
+        uow.delete_many("account", [int(acme["id"])])
         assert uow.list("x_survey").records == []
-        assert uow.get("account", int(friend["id"]))["x_mentor"] is None
+        kept = uow.get("account", int(friend["id"]))
+        assert (kept["x_mentor"], kept["row_version"]) == (None, 2)
+        uow.undelete_many("account", [int(acme["id"])])
+        assert len(uow.list("x_survey").records) == 1
 
 
 def test_an_export_makes_the_same_catalogue_elsewhere(database: Database, server: Settings) -> None:

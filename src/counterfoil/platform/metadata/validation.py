@@ -117,6 +117,16 @@ class RecordChecker:
         return problems
 
 
+def half_amounts(entity: Entity, record: Record, line: int | None) -> list[Problem]:
+    """Amounts without a currency, and currencies without an amount, of a whole record."""
+    return [
+        Problem("half_amount", "an amount and its currency go together", field.name, line=line)
+        for field in entity.stored
+        if field.currency_field
+        and (record[field.name] is None) != (record[field.currency_field] is None)
+    ]
+
+
 def check_values(
     entity: Entity, values: Record, *, partial: bool = False
 ) -> tuple[Record, list[Problem]]:

@@ -43,6 +43,11 @@ class Referrer:
         """Whether the records are parts of what they refer to, and end with it."""
         return self.field.on_delete == "cascade" and not self.entity.created_by_command
 
+    @property
+    def lets_go(self) -> bool:
+        """Whether the records stay when what they refer to goes, and point nowhere then."""
+        return self.field.on_delete == "set_null"
+
 
 def referrers(catalogue: Catalogue, target: str) -> list[Referrer]:
     """Every field of the catalogue that refers to that entity."""
@@ -84,6 +89,8 @@ def find_references(
     places: list[tuple[Entity, Referrer]] = []
     for entity in {entity.name: entity for entity, rows in doomed if rows}.values():
         for referrer in referrers(catalogue, entity.name):
+            if referrer.lets_go:
+                continue
             parts.append(_references(len(parts), entity.name, referrer))
             places.append((entity, referrer))
             used |= {entity.name, referrer.entity.name}
@@ -145,7 +152,7 @@ def record_name(record: Record) -> str:
 def deleted_fields(entity: Entity, record: Record) -> dict[str, list[object]]:
     """What the history keeps of a deleted record: every value it had, and when it was made."""
     fields: dict[str, list[object]] = {"created_at": [record["created_at"], None]}
-    for field in entity.fields:
+    for field in entity.stored:
         if record[field.name] is not None:
             fields[field.name] = [record[field.name], None]
     return fields
@@ -173,8 +180,8 @@ def restored_rows(
 ) -> tuple[list[Record], list[Problem]]:
     """The full rows of deleted records from their last changes, and all problems."""
     checker = RecordChecker(entity, by_command=True)
-    known = {field.name for field in entity.fields}
-    optional: Record = {field.name: None for field in entity.fields if not field.required}
+    known = {field.name for field in entity.stored}
+    optional: Record = {field.name: None for field in entity.stored if not field.required}
     rows: list[Record] = []
     problems: list[Problem] = []
     for place, change in enumerate(changes, start=1):

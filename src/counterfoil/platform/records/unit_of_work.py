@@ -401,7 +401,17 @@ class UnitOfWork(Reading):
             raise Refused(problems, status=409)
         for one, gone in reversed(doomed):
             if gone:
+                self._let_go(one, [row["id"] for row in gone])
                 self._delete(one, gone)
+
+    def _let_go(self, entity: Entity, gone: Ids) -> None:
+        """Empty the references of records that stay, with a history of their own."""
+        for referrer in referrers(self._whole, entity.name):
+            if referrer.lets_go:
+                name, field = referrer.entity.name, referrer.field.name
+                rows = self._locked(name, field, gone)
+                emptied: list[tuple[int, Record]] = [(row["id"], {field: None}) for row in rows]
+                self.unrestricted().update_many(name, emptied)
 
     def _delete(self, entity: Entity, rows: Records) -> None:
         ids = [row["id"] for row in rows]

@@ -6,7 +6,7 @@ from typing import Literal
 
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata import Entity, Field, Record
-from counterfoil.platform.metadata.validation import RecordChecker, read_value
+from counterfoil.platform.metadata.validation import RecordChecker, half_amounts, read_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def settle_rows(
             changes, wrong = checker.check(_changes(seen, row, old), partial=True, line=line)
             values = old | changes
         settled.append(values)
-        problems += wrong
+        problems += wrong or half_amounts(entity, values, line)
     return settled, problems
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from counterfoil.core.problems import Problem
 from counterfoil.platform.metadata import Entity, FieldType, Record
-from counterfoil.platform.metadata.validation import RecordChecker
+from counterfoil.platform.metadata.validation import RecordChecker, half_amounts
 from counterfoil.platform.records.arrow_copy import copy_table
 from counterfoil.platform.records.exact_json import encode_json
 
@@ -44,7 +44,7 @@ def check_new_rows(
     for position, row in enumerate(rows, start=1):
         record, found = checker.check(row, line=position if numbered else None)
         records.append(record)
-        problems.extend(found or _half_amounts(entity, record, position if numbered else None))
+        problems.extend(found or half_amounts(entity, record, position if numbered else None))
     return records, problems
 
 
@@ -66,18 +66,8 @@ def merge_changes(
         )
         merged.append(old | clean)
         line = position if len(changes) > 1 else None
-        problems.extend(found or _half_amounts(entity, merged[-1], line))
+        problems.extend(found or half_amounts(entity, merged[-1], line))
     return merged, problems
-
-
-def _half_amounts(entity: Entity, record: Record, line: int | None) -> list[Problem]:
-    """Amounts without a currency, and currencies without an amount."""
-    return [
-        Problem("half_amount", "an amount and its currency go together", field.name, line=line)
-        for field in entity.stored
-        if field.currency_field
-        and (record[field.name] is None) != (record[field.currency_field] is None)
-    ]
 
 
 def changed_fields(entity: Entity, old: Record | None, new: Record) -> dict[str, list[object]]:
