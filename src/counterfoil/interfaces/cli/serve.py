@@ -24,7 +24,10 @@ from counterfoil.business.automation.delivering import Courier, prune_events
 from counterfoil.business.usage.compaction import compact_if_due
 from counterfoil.business.usage.watching import UsageWatcher, watch_usage
 from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.brm.door import brm_door
 from counterfoil.interfaces.http.authentication import AdminToken, load_admin_token
+from counterfoil.interfaces.http.callers import Entrance
+from counterfoil.interfaces.http.doors import Door
 from counterfoil.interfaces.rest.app import build_app
 from counterfoil.interfaces.rest.exchange import API
 from counterfoil.interfaces.worker.background import Paced, Task, in_background
@@ -90,12 +93,18 @@ def background_tasks(
 def answer_requests(organisation: Organisation, token: AdminToken, listener: socket.socket) -> None:
     """Serve until a signal; requests under way are finished first."""
     config = uvicorn.Config(
-        build_app(organisation, token),
+        build_app(organisation, token, open_doors(organisation, token)),
         log_level="warning",
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     uvicorn.Server(config).run(sockets=[listener])
+
+
+def open_doors(organisation: Organisation, token: AdminToken) -> list[Door]:
+    """The interfaces beside REST."""
+    entrance = Entrance(organisation.database, token)
+    return [brm_door(entrance)]
 
 
 def listening_socket(host: str, port: int) -> socket.socket:

@@ -1,14 +1,17 @@
 """Reading records: one, the first that fits, a page of those that fit; all within the access."""
 
 from collections.abc import Container, Iterable, Sequence
+from typing import Any
 
-from sqlalchemy import ARRAY, ColumnElement, any_, literal, select
+from sqlalchemy import ARRAY, ColumnElement, Select, any_, literal, select
+from sqlglot import exp
 
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata import Entity, Record
 from counterfoil.platform.metadata.access import Operation
 from counterfoil.platform.metadata.validation import BIGINT_MAX
 from counterfoil.platform.records.pages import Filter, Page, plan_listing, shown_columns
+from counterfoil.platform.records.selecting import Selected, check_statement, run_statement
 from counterfoil.platform.records.statements import Ids, Statements
 
 
@@ -96,6 +99,18 @@ class Reading(Statements):
         )
         rows = self._connection.execute(listing.statement).mappings()
         return listing.page([dict(row) for row in rows])
+
+    def select(self, statement: exp.Select) -> Selected:
+        """The rows of someone's own SELECT over entities, as far as the actor may see them.
+
+        Refuses (400) what is not possible in it, naming it.
+        """
+        check_statement(statement, self.catalogue)
+        return run_statement(self._connection, self.catalogue, statement, self._seen_rows)
+
+    def _seen_rows(self, entity: str) -> Select[Any]:
+        columns = shown_columns(self.catalogue.entity(entity), self._table(entity))
+        return select(*columns).where(*self.row_conditions(entity))
 
 
 def possible_ids(ids: Sequence[int]) -> Ids:

@@ -1,0 +1,236 @@
+"""The paths of the dialect: ``/rest/2.0/…`` and ``/auth/1.0/authenticate``, with an organisation's
+name before them or without."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.brm import sessions, writing
+from counterfoil.interfaces.brm.answers import rows_answer, told, written_answer
+from counterfoil.interfaces.brm.reading import read_query
+from counterfoil.interfaces.brm.records import Row
+from counterfoil.interfaces.brm.translating import Translated, listing, translate
+from counterfoil.interfaces.brm.words import dialect_of
+from counterfoil.interfaces.brm.writing import Work, Written, write_each
+from counterfoil.interfaces.http.callers import Caller, Entrance
+from counterfoil.interfaces.http.doors import Door
+from counterfoil.interfaces.http.exchange import Answer, Call, Desk
+from counterfoil.interfaces.http.notation import decode_json
+from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+PATHS = re.compile(
+    r"(?:/[\w.~-]{1,100})?/(?P<api>rest/2\.[01]|auth/1\.0)(?P<rest>/[^?]*)?", re.ASCII
+)
+SOURCE = "brm"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A call of someone known, and the parts of its path."""
+
+    desk: Desk
+    call: Call
+    caller: Caller
+    parts: tuple[str, ...]
+
+    def run(self, act: Callable[[UnitOfWork], list[Written]]) -> list[Written]:
+        """Something in a transaction of its own."""
+        organisation = self.desk.organisation
+        with organisation.database.transaction(
+            now=organisation.clock(),
+            source=SOURCE,
+            actor=self.caller.actor,
+            access=self.caller.access,
+        ) as uow:
+            return act(uow)
+
+    def select(self, act: Callable[[UnitOfWork], Translated]) -> Answer:
+        """The rows of a statement, under ``queryResponse`` or ``retrieveResponse``."""
+        organisation = self.desk.organisation
+        with organisation.database.transaction(
+            now=organisation.clock(),
+            source=SOURCE,
+            actor=self.caller.actor,
+            access=self.caller.access,
+        ) as uow:
+            made = act(uow)
+            rows = uow.select(made.statement).rows
+        name = "queryResponse" if self.parts[0].lower() == "query" else "retrieveResponse"
+        return rows_answer(name, made.keys, rows)
+
+    def parameter(self, name: str) -> str | None:
+        """A parameter of the query string, whatever its case."""
+        found = (text for key, text in self.call.query if key.lower() == name.lower())
+        return next(found, None)
+
+
+def brm_door(entrance: Entrance) -> Door:
+    """The dialect as an interface beside REST."""
+
+    def handle(desk: Desk, call: Call) -> Answer:
+        found = PATHS.fullmatch(call.path)
+        parts = tuple(part for part in (found["rest"] or "" if found else "").split("/") if part)
+        if found is None or not parts:
+            raise nothing_here(call)
+        now = desk.organisation.clock()
+        if found["api"].startswith("auth"):
+            return sessions.authenticate(entrance, call, parts, now)
+        if parts[0].lower() == "login" and len(parts) == 1:
+            return sessions.login(entrance, call, now)
+        caller = sessions.caller_of(entrance, call, now)
+        if parts[0].lower() == "logout" and len(parts) == 1:
+            return sessions.logout(desk, caller)
+        return respond(Request(desk, call, caller, parts))
+
+    return Door(paths=PATHS, handler=handle, told=told)
+
+
+def respond(request: Request) -> Answer:
+    """The answer to a request of someone known."""
+    parts, method = request.parts, request.call.method
+    named = _NAMED.get(parts[0].lower())
+    if named is not None:
+        handler = named.get(method)
+        if handler is None:
+            raise not_possible(request.call, tuple(named))
+        return handler(request)
+    if len(parts) > 2:
+        raise nothing_here(request.call)
+    if method == "GET":
+        return retrieve(request)
+    if method not in _WRITES:
+        raise not_possible(request.call, ("GET", *_WRITES))
+    return _WRITES[method](request)
+
+
+# -- reading ------------------------------------------------------------------------------------
+
+
+def query(request: Request) -> Answer:
+    """Rows by SQL, in the query string or the body."""
+    if request.call.method == "POST" and request.call.body.strip():
+        found = next((v for k, v in body_of(request.call).items() if k.lower() == "sql"), None)
+    else:
+        found = request.parameter("sql")
+    if not isinstance(found, str):
+        raise Refused(Problem("required", "is required", "sql"), status=400)
+    asked = read_query(found)
+    return request.select(lambda uow: translate(asked, dialect_of(uow.catalogue), uow.now))
+
+
+def retrieve(request: Request) -> Answer:
+    """Whole records: by the id in the path, or by conditions."""
+    conditions = request.parameter("queryAnsiSql")
+    if len(request.parts) == 2:
+        conditions = f"Id = {id_of(request.parts[1])}"
+
+    def act(uow: UnitOfWork) -> Translated:
+        dialect = dialect_of(uow.catalogue)
+        wording = dialect.entity(request.parts[0])
+        where = f" WHERE {conditions}" if conditions and conditions.strip() else ""
+        asked = read_query(f"SELECT Id FROM {wording.name}{where}")
+        return listing(wording, dialect, asked, uow.now)
+
+    return request.select(act)
+
+
+# -- writing ------------------------------------------------------------------------------------
+
+
+def write(names: Sequence[str], work: Work) -> Callable[[Request], Answer]:
+    """The handler that writes the records of the body, each told under the names."""
+
+    def handle(request: Request) -> Answer:
+        entity = entity_of(request)
+        rows = rows_of(request.call, request.parts[1:] if entity == request.parts[0] else ())
+        # Of one record by its path, a client reads the answer of an upsert.
+        by_path = len(request.parts) == 2 and names == ("updateResponse",)
+        shown = (*names, "upsertResponse") if by_path else names
+        return written_answer(shown, write_each(request.run, entity, rows, work))
+
+    return handle
+
+
+def upsert(request: Request) -> Answer:
+    """New records or changes, by the unique field the body names."""
+    body = body_of(request.call)
+    field = next((v for k, v in body.items() if k.lower() == "externalidfieldname"), None)
+    if len(request.parts) == 2:
+        field = "Id"
+    if not isinstance(field, str):
+        message = "is required: the field that tells which record is meant"
+        raise Refused(Problem("required", message, "externalIDFieldName"), status=400)
+    rows = rows_of(request.call, request.parts[1:])
+    results = write_each(request.run, request.parts[0], rows, writing.upsert(field))
+    return written_answer(("upsertResponse",), results)
+
+
+def entity_of(request: Request) -> str:
+    """The entity in the path: behind ``delete`` and ``undelete``, or first."""
+    if request.parts[0].lower() not in ("delete", "undelete"):
+        return request.parts[0]
+    if len(request.parts) != 2:
+        raise nothing_here(request.call)
+    return request.parts[1]
+
+
+def rows_of(call: Call, path_id: Sequence[str]) -> list[Row]:
+    """The records of the body, one or many; an id in the path is that of the one."""
+    if path_id and not call.body.strip():
+        return [{"Id": id_of(path_id[0])}]
+    found = next((v for k, v in body_of(call).items() if k.lower() == "brmobjects"), None)
+    given = found if isinstance(found, list) else [found]
+    rows: list[Row] = [row for row in given if isinstance(row, dict)]
+    if not rows or len(rows) < len(given):
+        message = "has to be an object or a list of objects"
+        raise Refused(Problem("not_an_object", message, "brmObjects"), status=400)
+    if len(rows) > writing.MOST_RECORDS:
+        message = f"holds {len(rows):,} records; at most {writing.MOST_RECORDS:,} are possible"
+        raise Refused(Problem("too_many_records", message, "brmObjects"), status=400)
+    return [{**row, "Id": id_of(path_id[0])} for row in rows] if path_id else rows
+
+
+def body_of(call: Call) -> Mapping[str, object]:
+    """The JSON object of a body, whatever its content type says."""
+    body = decode_json(call.body)
+    if not isinstance(body, dict):
+        raise Refused(Problem("not_an_object", "the body has to be a JSON object"), status=400)
+    return body
+
+
+def id_of(text: str) -> int:
+    """The id in a path; what is none is not found (404)."""
+    if text.isascii() and text.isdigit() and len(text) <= 18:
+        return int(text)
+    raise Refused(Problem("unknown_record", f"there is no record {text[:60]!r}", "Id"), status=404)
+
+
+def nothing_here(call: Call) -> Refused:
+    """The refusal (404) of a path that is not ours."""
+    return Refused(Problem("not_found", f"there is nothing at {call.path[:200]}"), status=404)
+
+
+def not_possible(call: Call, allowed: tuple[str, ...]) -> Refused:
+    """The refusal of a method."""
+    message = f"{call.method} is not possible here"
+    return Refused(Problem("method_not_allowed", message, allowed=allowed), status=405)
+
+
+_DELETE = write(("deleteResponse",), writing.delete)
+# Clients differ in which of the two they read.
+_UNDELETE = write(("undeleteResponse", "deleteResponse"), writing.undelete)
+
+_NAMED: Mapping[str, Mapping[str, Callable[[Request], Answer]]] = {
+    "query": {"GET": query, "POST": query},
+    "delete": {"DELETE": _DELETE, "POST": _DELETE},
+    "undelete": {"DELETE": _UNDELETE, "POST": _UNDELETE},
+}
+"""What stands first in a path and is no entity, with its methods."""
+
+_WRITES: Mapping[str, Callable[[Request], Answer]] = {
+    "POST": write(("createResponse",), writing.create),
+    "PUT": write(("updateResponse",), writing.update),
+    "PATCH": upsert,
+    "DELETE": _DELETE,
+}

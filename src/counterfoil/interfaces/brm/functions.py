@@ -1,0 +1,283 @@
+"""Oracle's functions in PostgreSQL's words: one small builder for each kind of node.
+
+Arguments come translated already. What has no builder here stays as it is, and the records room
+refuses what it does not know.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import Literal
+
+from sqlglot import exp
+from sqlglot.dialects.dialect import Dialect
+from sqlglot.time import format_time
+
+from counterfoil.core.problems import Problem, Refused
+
+Kind = Literal["text", "number", "date", "instant", ""]
+"""What a value is, as far as it is known."""
+
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)", re.ASCII)
+_MOMENT = re.compile(r"(\d{4}-\d{2}-\d{2}|\d{1,2}/\d{1,2}/\d{4})([T ].{1,40})?", re.ASCII)
+_POSTGRES = Dialect.get_or_raise("postgres")
+_UNITS = {
+    **dict.fromkeys(("MM", "MON", "MONTH"), "month"),
+    **dict.fromkeys(("YYYY", "YY", "YEAR"), "year"),
+    **dict.fromkeys(("Q",), "quarter"),
+    **dict.fromkeys(("DD", "DDD", "J", "DAY"), "day"),
+    **dict.fromkeys(("HH", "HH24", "HH12"), "hour"),
+    **dict.fromkeys(("MI",), "minute"),
+}
+
+
+def call(name: str, *arguments: object) -> exp.Anonymous:
+    """A function of PostgreSQL."""
+    return exp.Anonymous(this=name, expressions=[one for one in arguments if one is not None])
+
+
+def cast(node: object, kind: str) -> exp.Cast:
+    """A value as another type."""
+    return exp.Cast(this=node, to=exp.DataType.build(kind))
+
+
+def kind_of(node: object) -> Kind:
+    """What a translated value is."""
+    if not isinstance(node, exp.Expr):
+        return ""
+    if isinstance(node, exp.Paren | exp.Neg | exp.Min | exp.Max):
+        return kind_of(node.this)
+    if isinstance(node, exp.Literal):
+        return "text" if node.is_string else "number"
+    if isinstance(node, exp.Count | exp.Sum | exp.Avg | exp.Mul | exp.Div):
+        return "number"
+    found: Kind = node.meta.get("kind", "")
+    return found
+
+
+def marked(node: exp.Expr, kind: Kind) -> exp.Expr:
+    """The node, with what is known of its value."""
+    node.meta["kind"] = kind
+    return node
+
+
+def fitted(value: exp.Expr, kind: Kind) -> exp.Expr:
+    """A literal as it can be compared with a value of that kind; refuses (400) what cannot be.
+
+    Ids are texts for callers and numbers here; a text of nothing is no value.
+    """
+    inner = value.this if isinstance(value, exp.Neg) else value
+    if not isinstance(inner, exp.Literal) or kind == "":
+        return value
+    text = str(inner.this)
+    if kind == "text" and not inner.is_string:
+        return exp.Literal.string(f"-{text}" if inner is not value else text)
+    if not inner.is_string or kind == "text":
+        return value
+    if text.strip() == "":
+        return exp.Null()
+    pattern = _NUMBER if kind == "number" else _MOMENT
+    if not pattern.fullmatch(text.strip()):
+        what = "a number" if kind == "number" else "a date such as 2026-01-31"
+        problem = Problem("wrong_value", f"{text[:60]!r} is not {what}", "sql")
+        raise Refused(problem, status=400)
+    return exp.Literal.number(text.strip()) if kind == "number" else value
+
+
+def compared(node: exp.Expr) -> exp.Expr:
+    """A comparison, its literals fitted to the other side."""
+    left, right = node.this, node.args["expression"]
+    node.set("this", fitted(left, kind_of(right)))
+    node.set("expression", fitted(right, kind_of(left)))
+    return node
+
+
+def matched(node: exp.Expr) -> exp.Expr:
+    """LIKE compares texts, whatever the value is."""
+    if kind_of(node.this) not in ("text", ""):
+        node.set("this", cast(node.this, "text"))
+    return node
+
+
+def listed(node: exp.Expr) -> exp.Expr:
+    """IN and BETWEEN: every value fitted to the first."""
+    kind = kind_of(node.this)
+    for name in ("low", "high"):
+        if node.args.get(name) is not None:
+            node.set(name, fitted(node.args[name], kind))
+    if node.args.get("expressions"):
+        node.set("expressions", [fitted(one, kind) for one in node.args["expressions"]])
+    return node
+
+
+def moved(node: exp.Expr) -> exp.Expr:
+    """Days added to an instant, and one instant less another one, as Oracle counts them."""
+    right = node.args["expression"]
+    if kind_of(node.this) == "instant" and kind_of(right) == "number":
+        zero = exp.Literal.number(0)
+        node.set("expression", call("make_interval", zero, zero.copy(), zero.copy(), right))
+        return marked(node, "instant")
+    kind = kind_of(node.this)
+    is_span = kind == "date" and kind_of(right) == "date"
+    return marked(node, "number" if is_span or kind == "number" else kind)
+
+
+def divided(node: exp.Expr) -> exp.Expr:
+    """A quotient keeps its fraction."""
+    node.set("this", cast(node.this, "decimal"))
+    return exp.Div(this=node.this, expression=node.args["expression"], typed=True, safe=False)
+
+
+def told(node: exp.Expr) -> exp.Expr:
+    """TO_CHAR, with a format or without."""
+    pattern = node.args.get("format")
+    value = cast(node.this, "text") if pattern is None else call("to_char", node.this, pattern)
+    return marked(value, "text")
+
+
+def read_day(node: exp.Expr) -> exp.Expr:
+    """TO_DATE and a literal date."""
+    return marked(call("to_date", node.this, _pattern(node, "YYYY-MM-DD")), "date")
+
+
+def read_instant(node: exp.Expr) -> exp.Expr:
+    """TO_TIMESTAMP and a literal timestamp."""
+    if isinstance(node.this, exp.Literal) and _MOMENT.fullmatch(str(node.this.this)):
+        return marked(cast(node.this, "timestamptz"), "instant")
+    return marked(
+        call("to_timestamp", node.this, _pattern(node, "YYYY-MM-DD HH24:MI:SS")), "instant"
+    )
+
+
+def _pattern(node: exp.Expr, default: str) -> exp.Expr:
+    given = node.args.get("format")
+    if not isinstance(given, exp.Literal):
+        return exp.Literal.string(default)
+    words = format_time(
+        str(given.this), _POSTGRES.INVERSE_TIME_MAPPING, _POSTGRES.INVERSE_TIME_TRIE
+    )
+    return exp.Literal.string(words or default)
+
+
+def cut(node: exp.Expr) -> exp.Expr:
+    """TRUNC: of a moment to its day or unit, of a number to its places."""
+    value, unit = node.this, node.args.get("unit")
+    if isinstance(node, exp.Anonymous):
+        value, unit = (*node.expressions, None)[:2]
+    if kind_of(value) in ("date", "instant"):
+        word = str(unit.this).upper() if isinstance(unit, exp.Literal) else "DD"
+        whole = _UNITS.get(word)
+        if whole is None:
+            problem = Problem("bad_query", f"cannot cut to {word[:20]!r}", "sql", tuple(_UNITS))
+            raise Refused(problem, status=400)
+        cut_off = call("date_trunc", exp.Literal.string(whole), value)
+        is_day = whole not in ("hour", "minute")
+        return marked(cast(cut_off, "date"), "date") if is_day else marked(cut_off, "instant")
+    return marked(call("trunc", value, unit), "number")
+
+
+def anonymous(node: exp.Expr) -> exp.Expr:
+    """Functions the parser has no kind of node for."""
+    return cut(node) if str(node.this).upper() == "TRUNC" else node
+
+
+def first_given(node: exp.Expr) -> exp.Expr:
+    """NVL and COALESCE: every value fitted to the first."""
+    kind = kind_of(node.this)
+    rest = [fitted(one, kind) for one in node.expressions]
+    return marked(call("coalesce", node.this, *rest), kind)
+
+
+def trimmed(node: exp.Expr) -> exp.Expr:
+    """TRIM, LTRIM and RTRIM."""
+    names = {"LEADING": "ltrim", "TRAILING": "rtrim"}
+    name = names.get(str(node.args.get("position") or ""), "trim")
+    what = node.args.get("expression")
+    return marked(
+        call(name if what is None else name.replace("trim", "trim"), node.this, what), "text"
+    )
+
+
+def joined_text(node: exp.Expr) -> exp.Expr:
+    """Texts side by side; nothing is an empty text, as in Oracle."""
+    parts = node.expressions or [node.this, node.args["expression"]]
+    return marked(call("concat", *parts), "text")
+
+
+def decoded(node: exp.Expr) -> exp.Expr:
+    """DECODE as CASE."""
+    value, *rest = node.expressions
+    default = rest.pop() if len(rest) % 2 else None
+    pairs = zip(rest[::2], rest[1::2], strict=True)
+    ifs = [
+        exp.If(this=compared(exp.EQ(this=value.copy(), expression=when)), true=then)
+        for when, then in pairs
+    ]
+    return exp.Case(ifs=ifs, default=default)
+
+
+def if_given(node: exp.Expr) -> exp.Expr:
+    """NVL2 as CASE."""
+    given = exp.Not(this=exp.Is(this=node.this, expression=exp.Null()))
+    return exp.Case(
+        ifs=[exp.If(this=given, true=node.args["true"])], default=node.args.get("false")
+    )
+
+
+def months_later(node: exp.Expr) -> exp.Expr:
+    """ADD_MONTHS."""
+    zero = exp.Literal.number(0)
+    later = exp.Add(this=node.this, expression=call("make_interval", zero, node.args["expression"]))
+    return marked(cast(later, "date"), "date")
+
+
+def now_of(now: datetime) -> exp.Expr:
+    """SYSDATE and SYSTIMESTAMP: the moment of the request."""
+    return marked(cast(exp.Literal.string(now.isoformat()), "timestamptz"), "instant")
+
+
+def _plain(name: str, kind: Kind, *more: str) -> Callable[[exp.Expr], exp.Expr]:
+    def build(node: exp.Expr) -> exp.Expr:
+        rest = [node.args.get(one) for one in more]
+        others = [*(one for one in rest if one is not None), *node.args.get("expressions", ())]
+        return marked(call(name, node.this, *others), kind or kind_of(node.this))
+
+    return build
+
+
+BUILDERS: dict[type[exp.Expr], Callable[[exp.Expr], exp.Expr]] = {
+    **dict.fromkeys((exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE), compared),
+    **dict.fromkeys((exp.Like, exp.ILike), matched),
+    **dict.fromkeys((exp.In, exp.Between), listed),
+    **dict.fromkeys((exp.Add, exp.Sub), moved),
+    **dict.fromkeys((exp.DPipe, exp.Concat), joined_text),
+    exp.Div: divided,
+    exp.ToChar: told,
+    exp.StrToDate: read_day,
+    exp.DateStrToDate: read_day,
+    exp.StrToTime: read_instant,
+    exp.DateTrunc: cut,
+    exp.TimestampTrunc: cut,
+    exp.Anonymous: anonymous,
+    exp.Coalesce: first_given,
+    exp.Trim: trimmed,
+    exp.DecodeCase: decoded,
+    exp.Nvl2: if_given,
+    exp.AddMonths: months_later,
+    exp.ToNumber: lambda node: marked(cast(node.this, "decimal"), "number"),
+    exp.Upper: _plain("upper", "text"),
+    exp.Lower: _plain("lower", "text"),
+    exp.Length: _plain("length", "number"),
+    exp.Substring: _plain("substr", "text", "start", "length"),
+    exp.StrPosition: _plain("strpos", "number", "substr"),
+    exp.Nullif: _plain("nullif", "", "expression"),
+    exp.Round: _plain("round", "number", "decimals"),
+    exp.Abs: _plain("abs", "number"),
+    exp.Ceil: _plain("ceil", "number"),
+    exp.Floor: _plain("floor", "number"),
+    exp.Sign: _plain("sign", "number"),
+    exp.Mod: _plain("mod", "number", "expression"),
+    exp.Greatest: _plain("greatest", ""),
+    exp.Least: _plain("least", ""),
+}
+"""By the kind of node."""

@@ -1,0 +1,268 @@
+"""Records in the dialect's words, written: create, change, delete; every record told on its own.
+
+A request is first tried as a whole. Where it is refused, the records at fault are told apart and
+the others are written; so one wrong record costs no other, and a right request is one write.
+"""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sqlglot import exp
+
+from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.brm.reading import Query
+from counterfoil.interfaces.brm.translating import translate
+from counterfoil.interfaces.brm.values import taken, written
+from counterfoil.interfaces.brm.words import Dialect, Word, Wording, dialect_of, plain_name
+from counterfoil.platform.metadata import Record
+from counterfoil.platform.metadata.validation import read_value
+from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+Row = Mapping[str, object]
+"""A record as a caller has sent it."""
+
+HEADER = frozenset({"id", "created", "updated", "createduserid", "updateduserid", "fieldstonull"})
+"""Names in a record that are not for its caller to write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A record as it came, and what of it is ours to write."""
+
+    row: Row
+    values: Record
+
+
+def read_rows(wording: Wording, rows: Sequence[Row], *, new: bool) -> list[Change]:
+    """The rows in our words; refuses all with every problem, each with its line."""
+    changes: list[Change] = []
+    problems: list[Problem] = []
+    for line, row in enumerate(rows, start=1):
+        values: Record = {}
+        for name, value in row.items():
+            try:
+                _read_one(wording, name, value, values, new=new)
+            except Refused as refused:
+                problems += [replace(one, line=line) for one in refused.problems]
+        for name in _names_to_null(row):
+            found = wording.word(name)
+            if found is not None and found.is_own:
+                values[found.field.name] = None
+        changes.append(Change(row, values))
+    if problems:
+        raise Refused(problems)
+    return changes
+
+
+def _read_one(wording: Wording, name: str, value: object, values: Record, *, new: bool) -> None:
+    if plain_name(name) in HEADER:
+        return
+    word = wording.word(name)
+    if word is None:
+        mapped = wording.mapped
+        ignored = {plain_name(one) for one in (*mapped.ignored, *(mapped.asked if new else ()))}
+        if plain_name(name) not in ignored and value not in (None, "", " "):
+            wording.demand(name)
+    elif word.constant is not None:
+        if written(value).strip() and written(value).lower() != word.constant.lower():
+            message = f"is always {word.constant} here"
+            raise Refused(Problem("unknown_choice", message, word.name, (word.constant,)))
+    elif word.is_own:
+        clean = taken(word, value)
+        if clean is not None or not new:
+            values[word.field.name] = clean
+
+
+def _names_to_null(row: Row) -> list[str]:
+    names = next((row[name] for name in row if name.lower() == "fieldstonull"), [])
+    return [one for one in names if isinstance(one, str)] if isinstance(names, list) else []
+
+
+def create_records(uow: UnitOfWork, wording: Wording, changes: Sequence[Change]) -> list[int]:
+    """New records; their ids."""
+    mapped = wording.mapped
+    refuse_made_by_command(wording)
+    refuse_derived(wording)
+    rows: list[Record] = []
+    for change in changes:
+        row = {**mapped.fixed, **_initial(wording), **change.values}
+        for name, source in mapped.defaults.items():
+            if row.get(name) is None:
+                row[name] = row.get(source)
+        rows.append(row)
+    _point(uow, wording, changes, rows)
+    return uow.create_many(wording.entity.name, rows)
+
+
+def update_records(
+    uow: UnitOfWork, wording: Wording, changes: Sequence[Change], ids: Sequence[int]
+) -> None:
+    """Change records. What never changes may be sent as it is."""
+    kept: list[tuple[int, Record]] = []
+    fixed = {one.name for one in wording.entity.fields if one.immutable}
+    for record_id, change in zip(ids, changes, strict=True):
+        kept.append((record_id, {n: v for n, v in change.values.items() if n not in fixed}))
+    changed = [(record_id, values) for record_id, values in kept if values]
+    if changed and wording.entity.created_by_command:
+        refuse_made_by_command(wording, {name for _, values in changed for name in values})
+    uow.update_many(wording.entity.name, changed)
+
+
+def refuse_derived(wording: Wording) -> None:
+    """Refuse to write through what only shows records of another entity."""
+    if wording.mapped.derived:
+        message = f"{wording.name} only shows what stands elsewhere; nothing is written there"
+        raise Refused(Problem("only_shown", message), status=405)
+
+
+def demand_shown(uow: UnitOfWork, wording: Wording, ids: Sequence[int]) -> None:
+    """Refuse (404) records of ours that the entity does not show."""
+    if not wording.mapped.fixed:
+        return
+    shown = {row[0] for row in _read_back(uow, wording, ["Id"], ids)}
+    missing = [
+        Problem("unknown_record", f"there is no {wording.name} {one}", "Id", line=line)
+        for line, one in enumerate(ids, start=1)
+        if one not in shown
+    ]
+    if missing:
+        raise Refused(missing, status=404)
+
+
+def refuse_made_by_command(wording: Wording, names: set[str] | None = None) -> None:
+    """Refuse what commands make; what the customer added to it may be changed."""
+    if not wording.entity.created_by_command:
+        return
+    if names is not None and all(name.startswith("x_") for name in names):
+        return
+    message = f"records of {wording.name} are made by the program and not written directly"
+    raise Refused(Problem("made_by_command", message), status=405)
+
+
+def _initial(wording: Wording) -> Record:
+    """A name of its own for a record of which others know no name."""
+    named = wording.entity.field("external_id")
+    if named is None or not named.required:
+        return {}
+    return {"external_id": f"brm-{secrets.token_hex(8)}"}
+
+
+def _point(
+    uow: UnitOfWork, wording: Wording, changes: Sequence[Change], rows: Sequence[Record]
+) -> None:
+    """References that ours keeps by another key than the id: the key of the record meant."""
+    for word in wording.listed():
+        join = wording.joins.get(word.join)
+        if join is None or word.field.name != "id" or join.key == "id" or "." in join.source:
+            continue
+        asked = [_sent(change.row, word) for change in changes]
+        ids = sorted({one for one in asked if isinstance(one, int)})
+        known = keys_of(uow, join.entity, join.key, ids)
+        for row, record_id in zip(rows, asked, strict=True):
+            if isinstance(record_id, int):
+                row[join.source] = known.get(record_id)
+
+
+def keys_of(uow: UnitOfWork, entity: str, key: str, ids: Sequence[int]) -> dict[int, object]:
+    """Id to the value of another field, of the records that are there."""
+    if not ids:
+        return {}
+    names = ("id", key)
+    tree = exp.Select(expressions=[exp.column(exp.to_identifier(n, quoted=True)) for n in names])
+    tree.set("from_", exp.From(this=exp.Table(this=exp.to_identifier(entity))))
+    numbers = [exp.Literal.number(one) for one in ids]
+    condition = exp.In(this=exp.column(exp.to_identifier("id", quoted=True)), expressions=numbers)
+    tree.set("where", exp.Where(this=condition))
+    return {int(str(found)): value for found, value in uow.select(tree).rows}
+
+
+def _sent(row: Row, word: Word) -> object:
+    for name, value in row.items():
+        if plain_name(name) in (plain_name(word.name), word.name.lower()):
+            return taken(word, value)
+    return None
+
+
+def disagreements(
+    uow: UnitOfWork,
+    wording: Wording,
+    changes: Sequence[Change],
+    ids: Sequence[int],
+    *,
+    new: bool,
+) -> list[Problem]:
+    """Values that were sent for what stands elsewhere or never changes, and differ from it.
+
+    Of a new record an empty value says nothing.
+    """
+    sent: list[dict[str, tuple[Word, object]]] = []
+    for change in changes:
+        stated = {name: wording.word(name) for name in change.row}
+        sent.append(
+            {
+                word.name: (word, value)
+                for name, word in stated.items()
+                if word is not None
+                and word.name != "Id"
+                and word.constant is None
+                and ((value := taken(word, change.row[name])) is not None or not new)
+            }
+        )
+    words = {name: word for one in sent for name, (word, _) in one.items()}
+    if not words:
+        return []
+    names = ["Id", *words]
+    found = {
+        int(str(row[0])): dict(zip(names, row, strict=True))
+        for row in _read_back(uow, wording, names, ids)
+    }
+    problems: list[Problem] = []
+    for line, (record_id, one) in enumerate(zip(ids, sent, strict=True), start=1):
+        for name, (word, value) in one.items():
+            kept = found.get(record_id, {}).get(name)
+            if not _agrees(word, value, kept):
+                message = f"is {written(kept) or 'nothing'} there and cannot be set here"
+                problems.append(Problem("not_kept_here", message, name, line=line))
+    return problems
+
+
+def _agrees(word: Word, value: object, kept: object) -> bool:
+    if word.values:
+        value = next((theirs for theirs, ours in word.values.items() if ours == value), value)
+    if written(value) == written(kept):
+        return True
+    try:
+        return bool(read_value(word.field, value) == kept)
+    except ValueError:
+        return False
+
+
+def _read_back(
+    uow: UnitOfWork, wording: Wording, names: Sequence[str], ids: Sequence[int]
+) -> list[tuple[object, ...]]:
+    tree = exp.Select(expressions=[exp.column(exp.to_identifier(n, quoted=True)) for n in names])
+    tree.set("from_", exp.From(this=exp.Table(this=exp.to_identifier(wording.name))))
+    numbers = [exp.Literal.number(one) for one in ids]
+    condition = exp.In(this=exp.column("Id"), expressions=numbers)
+    tree.set("where", exp.Where(this=condition))
+    dialect: Dialect = dialect_of(uow.catalogue)
+    made = translate(Query(tree, tuple(names)), dialect, uow.now)
+    return uow.select(made.statement).rows
+
+
+def told_in_words(wording: Wording, refused: Refused) -> Refused:
+    """The refusal with the dialect's names of the fields."""
+    names: dict[str, str] = {}
+    for word in wording.listed():
+        if word.is_own:
+            names.setdefault(word.field.name, word.name)
+    problems = [
+        replace(
+            one,
+            field=", ".join(names.get(part.strip(), part.strip()) for part in one.field.split(",")),
+            allowed=tuple(names.get(word, word) for word in one.allowed),
+        )
+        for one in refused.problems
+    ]
+    return Refused(problems, refused.status)

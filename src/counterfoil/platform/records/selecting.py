@@ -1,0 +1,192 @@
+"""SELECT statements of others: checked node by node, over what the actor may see, read only.
+
+A statement is a syntax tree in the words of the catalogue: tables are entities, columns are fields.
+Only the kinds of nodes, functions and types named here may occur in it. Each table becomes a
+query of its own that holds the readable fields of the records the actor sees, and nothing else.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import psycopg
+from psycopg import errors
+from sqlalchemy import Connection, Select
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from counterfoil.core.problems import Problem, Refused
+from counterfoil.platform.metadata import Catalogue
+from counterfoil.platform.records.refusals import refusing
+
+MOST_ROWS = 10_000
+SECONDS = 15
+"""How long a statement may take."""
+DEEPEST = 120
+
+FUNCTIONS = frozenset(
+    (
+        *("abs", "ceil", "coalesce", "concat", "date_trunc", "floor", "greatest", "least", "left"),
+        *("length", "lower", "ltrim", "make_interval", "mod", "nullif", "right", "round", "rtrim"),
+        *("sign", "strpos", "substr", "to_char", "to_date", "to_number", "to_timestamp", "trim"),
+        *("trunc", "upper"),
+    )
+)
+"""Functions of PostgreSQL that only compute, and never more than they are given."""
+
+TYPES = frozenset(
+    {exp.DType.TEXT, exp.DType.DECIMAL, exp.DType.BIGINT, exp.DType.DATE, exp.DType.TIMESTAMPTZ}
+)
+"""What a value may be cast to."""
+
+_CLAUSES: tuple[type[exp.Expr], ...] = (
+    *(exp.Select, exp.From, exp.Join, exp.Where, exp.Group, exp.Having, exp.Order, exp.Ordered),
+    *(exp.Limit, exp.Offset, exp.Distinct, exp.Table, exp.TableAlias, exp.Subquery, exp.Alias),
+)
+_VALUES: tuple[type[exp.Expr], ...] = (
+    *(exp.Column, exp.Identifier, exp.Literal, exp.Null, exp.Boolean, exp.Star, exp.DataType),
+)
+_OPERATIONS: tuple[type[exp.Expr], ...] = (
+    *(exp.And, exp.Or, exp.Not, exp.Paren, exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE),
+    *(exp.Is, exp.In, exp.Between, exp.Like, exp.ILike, exp.Escape, exp.Exists),
+    *(exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Neg, exp.Case, exp.If, exp.Cast),
+    *(exp.Sum, exp.Count, exp.Avg, exp.Min, exp.Max, exp.Anonymous),
+)
+_ALLOWED = frozenset((*_CLAUSES, *_VALUES, *_OPERATIONS))
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """The rows of a statement, each with its values in the order of the select list."""
+
+    rows: list[tuple[object, ...]]
+
+
+def check_statement(statement: exp.Select, catalogue: Catalogue) -> None:
+    """Refuse (400) whatever is not allowed in a statement; (404) entities that are not seen."""
+    for node, depth in _nodes(statement):
+        if depth > DEEPEST:
+            raise _impossible("such deep nesting")
+        found = _what_is_impossible(node)
+        if found is not None:
+            raise _impossible(found)
+        if isinstance(node, exp.Table):
+            catalogue.entity(node.name)
+
+
+def _what_is_impossible(node: exp.Expr) -> str | None:
+    if type(node) not in _ALLOWED:
+        return node.key.replace("_", " ")
+    if isinstance(node, exp.Anonymous) and str(node.this).lower() not in FUNCTIONS:
+        return f"the function {str(node.this)[:60]}"
+    if isinstance(node, exp.Cast) and node.to.this not in TYPES:
+        return f"the type {node.to.sql()[:60]}"
+    if isinstance(node, exp.Star) and not isinstance(node.parent, exp.Count):
+        return "* outside of count"
+    if isinstance(node, exp.Column) and node.args.get("join_mark"):
+        return "a join by (+)"
+    if isinstance(node, exp.Literal) and "\x00" in str(node.this):
+        return "the character NUL"
+    if isinstance(node, exp.Table) and (
+        node.args.get("db") or not isinstance(node.this, exp.Identifier)
+    ):
+        return "what is no entity in FROM"
+    return None
+
+
+def run_statement(
+    connection: Connection,
+    catalogue: Catalogue,
+    statement: exp.Select,
+    seen_rows: Callable[[str], Select[Any]],
+) -> Selected:
+    """The rows of a checked statement, at most :data:`MOST_ROWS`.
+
+    ``seen_rows`` gives the SELECT for what the actor sees of an entity.
+    """
+    driver = cast("psycopg.Connection[object]", connection.connection.driver_connection)
+
+    def source(entity: str) -> str:
+        seen = seen_rows(entity)
+        compiled = seen.compile(connection)
+        sql = psycopg.ClientCursor(driver).mogrify(str(compiled), compiled.params)
+        # A fence: no condition of the statement is tried on rows that the actor does not see.
+        return sql if seen.whereclause is None else f"{sql} OFFSET 0"
+
+    sql = render_statement(statement, source)
+    try:
+        with refusing(catalogue), reading_only(driver) as cursor:
+            cursor.execute(sql.encode())
+            return Selected(cast("list[tuple[object, ...]]", cursor.fetchall()))
+    except errors.QueryCanceled:
+        message = f"the query takes longer than {SECONDS} seconds; ask for less at once"
+        raise Refused(Problem("query_too_slow", message), status=400) from None
+    except (errors.ProgrammingError, errors.FeatureNotSupported) as error:
+        message = error.diag.message_primary or "the query cannot be run"
+        raise Refused(Problem("bad_query", message), status=400) from None
+    except errors.OperationalError as error:
+        # Too complex, too large for its memory: of the statement, not of the server.
+        if error.sqlstate is None or not error.sqlstate.startswith(("53", "54")):
+            raise
+        raise Refused(Problem("query_too_large", "the query is too complex"), 400) from None
+
+
+@contextmanager
+def reading_only(driver: psycopg.Connection[object]) -> Iterator[psycopg.Cursor[object]]:
+    """A part of the transaction that can neither write nor take long, and leaves nothing behind."""
+    with driver.cursor() as cursor:
+        cursor.execute("SAVEPOINT reading_only")
+        try:
+            cursor.execute("SET TRANSACTION READ ONLY")
+            cursor.execute(f"SET LOCAL statement_timeout = '{SECONDS}s'".encode())
+            yield cursor
+        finally:
+            # What was set since the savepoint is undone with it.
+            driver.execute("ROLLBACK TO SAVEPOINT reading_only")
+            driver.execute("RELEASE SAVEPOINT reading_only")
+
+
+def render_statement(statement: exp.Select, source: Callable[[str], str]) -> str:
+    """The statement for PostgreSQL, over one query per entity that it names."""
+    tree = statement.copy()
+    named: dict[str, str] = {}
+    for table in tree.find_all(exp.Table):
+        seen = named.setdefault(table.name, f"seen_{len(named)}")
+        if not table.alias:
+            table.set("alias", exp.TableAlias(this=exp.to_identifier(table.name, quoted=True)))
+        table.set("this", exp.to_identifier(seen))
+    tree.set("limit", exp.Limit(expression=exp.Literal.number(_most_rows(tree))))
+    queries = ", ".join(
+        f"{seen} AS NOT MATERIALIZED ({source(entity)})" for entity, seen in named.items()
+    )
+    try:
+        text = tree.sql(dialect="postgres", identify=True)
+    except (SqlglotError, RecursionError, ValueError):
+        raise _impossible("this") from None
+    return f"WITH {queries} {text}" if queries else text
+
+
+def _most_rows(tree: exp.Select) -> int:
+    limit = tree.args.get("limit")
+    if limit is None:
+        return MOST_ROWS
+    asked = limit.args.get("expression")
+    if not isinstance(asked, exp.Literal) or asked.is_string or not str(asked.this).isdigit():
+        raise _impossible("a limit that is no whole number")
+    return min(int(asked.this), MOST_ROWS)
+
+
+def _nodes(statement: exp.Select) -> list[tuple[exp.Expr, int]]:
+    """Every node and how deep it lies; without recursion, for trees of any depth."""
+    found: list[tuple[exp.Expr, int]] = []
+    pending: list[tuple[exp.Expr, int]] = [(statement, 0)]
+    while pending:
+        node, depth = pending.pop()
+        found.append((node, depth))
+        pending.extend((child, depth + 1) for child in node.iter_expressions())
+    return found
+
+
+def _impossible(what: str) -> Refused:
+    return Refused(Problem("not_in_a_query", f"{what} is not possible in a query here"), status=400)

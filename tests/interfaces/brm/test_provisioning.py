@@ -1,0 +1,220 @@
+"""From account to a terminated product: the sequence that provisioning scripts go through."""
+
+from datetime import date
+from decimal import Decimal
+
+import pytest
+from billingplatform import BillingPlatform
+from tests.interfaces.conftest import Place
+
+
+def made(client: BillingPlatform, entity: str, *records: dict[str, object]) -> list[str]:
+    """The Ids of records that have to be made."""
+    elements = client.create(entity, list(records))["createResponse"]
+    assert [one["ErrorText"] for one in elements] == [" "] * len(records)
+    return [one["Id"] for one in elements]
+
+
+@pytest.fixture
+def product(client: BillingPlatform, place: Place) -> str:
+    """A product that can be provisioned: alone in its package."""
+    key = f"P{place.count('charge')}"
+    (sold,) = made(client, "CF_PRODUCT", {"ExternalId": key, "Name": "Conferencing"})
+    (package,) = made(client, "PACKAGE", {"ExternalKey": key, "Name": "Port", "ProductId": sold})
+    (charge,) = made(
+        client,
+        "PRODUCT",
+        {
+            "ExternalKey": f"{key}-port",
+            "Name": "HD port",
+            "PackageId": package,
+            "Kind": "recurring",
+            "Unit": "port",
+        },
+    )
+    return charge
+
+
+def test_the_typical_sequence(client: BillingPlatform, place: Place, product: str) -> None:
+    (account,) = made(
+        client, "ACCOUNT", {"Name": "Northwind", "Status": "ACTIVE", "AccountTypeId": "2"}
+    )
+    made(
+        client,
+        "BILLING_PROFILE",
+        {
+            "AccountId": account,
+            "BillTo": "Northwind Ltd.",
+            "Address1": "1 Main Street",
+            "City": "Austin",
+            "State": "TX",
+            "Zip": "78701",
+            "Country": "US",
+            "CurrencyCode": "USD",
+            "TimeZoneId": "America/Chicago",
+            "BillingCycle": "MONTHLY",
+            "MonthlyBillingDate": "31",
+            "PaymentTermDays": "30",
+            "BillingMethod": "MAIL",
+        },
+    )
+    (contract,) = made(
+        client,
+        "CONTRACT",
+        {
+            "AccountId": account,
+            "ContractNumber": f"K-{account}",
+            "ContractStatus": "ACTIVE",
+            "StartDate": "2026-01-01",
+            "EndDate": "",
+            "OnEndDate": "Terminate",
+            "RateClassId": "",
+        },
+    )
+    made(client, "CONTRACT_CURRENCY", {"ContractId": contract, "CurrencyCode": "USD"})
+    (rate,) = made(
+        client,
+        "CONTRACT_RATE",
+        {
+            "ContractId": contract,
+            "ProductId": product,
+            "StartDate": "2026-01-01",
+            "ContractRateLabel": "Northwind ports",
+            "RatingMethodId": "",
+        },
+    )
+    common = {"ContractRateId": rate, "CurrencyCode": "USD", "RerateFlag": "0"}
+    made(
+        client,
+        "PRICING",
+        {**common, "Rate": "9.5", "LowerBand": "0", "UpperBand": "10", "RateOrder": "1"},
+        {**common, "Rate": "8", "UpperBand": "-1", "RateOrder": "2"},
+    )
+    (provided,) = made(
+        client,
+        "ACCOUNT_PRODUCT",
+        {
+            "AccountId": account,
+            "ProductId": product,
+            "ContractId": contract,
+            "Quantity": "12",
+            "Status": "ACTIVE",
+            "BillingCycleStartDate": "2026-01-01",
+            "EndDate": "",
+            "BillingIdentifier": f"bridge-{account}",
+        },
+    )
+    sql = (
+        "SELECT p.Quantity, p.ProductObj.Name, p.ContractObj.ContractNumber AS ContractNo,"
+        " a.Name FROM ACCOUNT_PRODUCT p JOIN ACCOUNT a ON a.Id = p.AccountId"
+        f" WHERE p.Id = {provided}"
+    )
+    assert client.query(sql)["queryResponse"] == [
+        {
+            "Quantity": "12",
+            "ProductObj.Name": "HD port",
+            "ContractNo": f"K-{account}",
+            "Name": "Northwind",
+        }
+    ]
+    tiers = client.query(
+        "SELECT Rate, LowerBand, UpperBand, CurrencyCode,"
+        " ContractRateObj.ContractObj.AccountObj.Name who"
+        f" FROM PRICING WHERE ContractRateId = '{rate}' ORDER BY LowerBand"
+    )["queryResponse"]
+    assert [tuple(one.values()) for one in tiers] == [
+        ("9.5", "0", "10", "USD", "Northwind"),
+        ("8", "10", "-1", "USD", "Northwind"),
+    ]
+    (ended,) = client.update("ACCOUNT_PRODUCT", {"Id": provided, "EndDate": "2026-07-01"})[
+        "updateResponse"
+    ]
+    assert ended["success"] is True
+    check_subscription(place, account, f"bridge-{account}")
+
+
+def check_subscription(place: Place, account: str, identifier: str) -> None:
+    """What stands in our own records behind it."""
+    database = place.organisation.database
+    with database.transaction(now=place.organisation.clock()) as uow:
+        found = uow.find("subscription", account_id=int(account))
+        assert found is not None
+        assert (found["start_date"], found["end_date"]) == (date(2026, 1, 1), date(2026, 7, 1))
+        charge = uow.find("subscription_charge", subscription_id=found["id"])
+        assert charge is not None
+        assert (charge["quantity"], charge["end_date"]) == (Decimal(12), date(2026, 7, 1))
+        token = uow.find("usage_identifier", subscription_id=found["id"])
+        assert token is not None and token["identifier"] == identifier
+        profile = uow.find("billing_profile", account_id=int(account))
+        assert profile is not None
+        assert (profile["cycle_day"], profile["currency"], profile["region"]) == (31, "USD", "TX")
+
+
+def test_what_stands_elsewhere_has_to_agree(client: BillingPlatform, product: str) -> None:
+    (account,) = made(client, "ACCOUNT", {"Name": "Contoso"})
+    made(client, "BILLING_PROFILE", {"AccountId": account, "CurrencyCode": "EUR"})
+    (contract,) = made(
+        client,
+        "CONTRACT",
+        {"AccountId": account, "ContractNumber": f"C-{account}", "StartDate": "2026-01-01"},
+    )
+    (refused,) = client.create(
+        "CONTRACT_CURRENCY", {"ContractId": contract, "CurrencyCode": "USD"}
+    )["createResponse"]
+    assert (refused["ErrorCode"], refused["ErrorElementField"]) == ("NOT_KEPT_HERE", "CurrencyCode")
+    assert refused["ErrorText"] == "CurrencyCode: is EUR there and cannot be set here"
+    (deleted,) = client.delete("CONTRACT_CURRENCY", {"Id": contract})["deleteResponse"]
+    assert deleted["ErrorCode"] == "ONLY_SHOWN"
+    (status,) = client.update("CONTRACT", {"Id": contract, "ContractStatus": "DRAFT"})[
+        "updateResponse"
+    ]
+    assert status["ErrorCode"] == "UNKNOWN_CHOICE"
+
+
+def test_a_list_price_is_no_contract_rate(client: BillingPlatform, product: str) -> None:
+    (tier,) = made(
+        client,
+        "PRICING",
+        {"ProductId": product, "Rate": "3", "UpperBand": "-1", "CurrencyCode": "USD"},
+    )
+    (row,) = client.retrieve_by_id("PRICING", tier)["retrieveResponse"]
+    assert (row["ProductId"], row["Rate"], row["UpperBand"]) == (product, "3", "-1")
+    price = row["ContractRateId"]
+    (refused,) = client.delete("CONTRACT_RATE", {"Id": price})["deleteResponse"]
+    assert refused["ErrorCode"] == "UNKNOWN_RECORD"
+    assert client.retrieve_by_id("PRICE", price)["retrieveResponse"][0]["Layer"] == "list"
+
+
+def test_one_product_of_several_is_provisioned_as_a_package(
+    client: BillingPlatform, product: str
+) -> None:
+    (first,) = client.retrieve_by_id("PRODUCT", product)["retrieveResponse"]
+    package = first["PackageId"]
+    made(
+        client,
+        "PRODUCT",
+        {"ExternalKey": f"{package}-2", "Name": "Setup", "PackageId": package, "Kind": "one_time"},
+    )
+    (account,) = made(client, "ACCOUNT", {"Name": "Fabrikam"})
+    made(client, "BILLING_PROFILE", {"AccountId": account, "CurrencyCode": "USD"})
+    (refused,) = client.create(
+        "ACCOUNT_PRODUCT", {"AccountId": account, "ProductId": product, "StartDate": "2026-01-01"}
+    )["createResponse"]
+    assert (refused["ErrorCode"], refused["ErrorElementField"]) == (
+        "PART_OF_A_PACKAGE",
+        "ProductId",
+    )
+    (provided,) = made(
+        client,
+        "ACCOUNT_PACKAGE",
+        {"AccountId": account, "PackageId": package, "StartDate": "2026-01-01"},
+    )
+    parts = client.query(
+        f"SELECT Name, Quantity FROM ACCOUNT_PRODUCT WHERE AccountPackageId = {provided}"
+    )["queryResponse"]
+    assert [tuple(one.values()) for one in parts] == [("HD port", "1"), ("Setup", "1")]
+    client.update("ACCOUNT_PACKAGE", {"Id": provided, "EndDate": "2026-03-01"})
+    ends = client.query(f"SELECT EndDate FROM ACCOUNT_PRODUCT WHERE AccountPackageId = {provided}")[
+        "queryResponse"
+    ]
+    assert [one["EndDate"] for one in ends] == ["2026-03-01", "2026-03-01"]
