@@ -42,6 +42,7 @@ def sql_type(type_: Type) -> str:
 
 
 def decimal_cast(sql: str, whole: int, scale: int) -> str:
+    """A number in the type of so many digits."""
     return f"CAST({sql} AS DECIMAL({max(whole, 1) + scale},{scale}))"
 
 
