@@ -33,6 +33,8 @@ from counterfoil.business.usage.collectors import check_collectors
 from counterfoil.business.usage.entities import ENTITIES as USAGE
 from counterfoil.business.usage.store import UsageStore
 from counterfoil.business.usage.watching import UsageWatcher
+from counterfoil.platform.access.entities import ENTITIES as ACCESS
+from counterfoil.platform.access.rules import CHECKS as ACCESS_CHECKS
 from counterfoil.platform.engine.choice import open_runner, read_runner
 from counterfoil.platform.engine.runner import IN_THIS_PROCESS, Runner
 from counterfoil.platform.files.entities import ENTITIES as FILES
@@ -58,6 +60,7 @@ CATALOGUE: Catalogue = build_catalogue(
         *MODEL,
         *FILES,
         *OUTBOX,
+        *ACCESS,
         *ACCOUNTS,
         *PRODUCTS,
         *SUBSCRIPTIONS,
@@ -73,6 +76,7 @@ EVENT_TYPES: tuple[EventType, ...] = (*BILLING_EVENTS,)
 """Everything that webhooks and mail rules can listen to."""
 
 CHECKS: dict[str, RecordCheck] = merge_checks(
+    ACCESS_CHECKS,
     ACCOUNT_CHECKS,
     PRODUCT_CHECKS,
     SUBSCRIPTION_CHECKS,
@@ -94,7 +98,8 @@ class Settings:
     """Where an organisation lives.
 
     ``home`` is the data folder; ``database_url`` names a PostgreSQL server of the user's own in
-    place of the embedded one; ``admin_token`` opens the HTTP interface; ``runner`` says where
+    place of the embedded one; ``admin_token`` opens the HTTP interface, ``admin_password`` is the
+    first password of the user ``admin``; ``runner`` says where
     buckets are rated (platform/engine/choice.py), in this process when it is None.
     ``mail_server`` takes mail; with ``private_webhooks`` webhooks may go to private addresses and
     without TLS.
@@ -106,6 +111,7 @@ class Settings:
     runner: str | None = None
     mail_server: MailServer | None = None
     private_webhooks: bool = False
+    admin_password: str | None = None
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str]) -> Self:
@@ -118,6 +124,7 @@ class Settings:
             home=Path(env.get("COUNTERFOIL_HOME") or ".counterfoil").absolute(),
             database_url=read_database_url(url, variable) if url else None,
             admin_token=env.get("COUNTERFOIL_ADMIN_TOKEN") or None,
+            admin_password=env.get("COUNTERFOIL_ADMIN_PASSWORD") or None,
             runner=read_runner(runner, "COUNTERFOIL_RUNNER") if runner else None,
             mail_server=MailServer.from_url(smtp) if smtp else None,
             private_webhooks=env.get(PRIVATE_WEBHOOKS) == "yes",

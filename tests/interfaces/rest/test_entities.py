@@ -51,6 +51,8 @@ ABSENT = {
     # A percentage has no amount, and a coupon is not for everyone.
     "discount": {"amount", "code", "condition", "percent_formula"},
     "discount_target": {"minimum_quantity", "minimum_amount"},
+    # Unique, and the one address of these tests is given to contacts already.
+    "access_user": {"email"},
 }
 BESIDE = {"discount_target": {"product_id"}, "entitlement_target": {"product_id"}}
 """References that are not required by the declaration, but one of several is by the rules."""
@@ -68,6 +70,12 @@ CHOSEN: dict[str, dict[str, object]] = {
         "to_time": "18:00",
     },
     "mail_rule": {"event_types": ["invoice.finalized"]},
+    "access_role": {"commands": ["run_bills"]},
+    "access_grant": {
+        "entity": "contact",
+        "row_filter": [{"field": "account_id.name", "op": "contains", "value": "Acme"}],
+    },
+    "field_rule": {"entity": "contact", "field": "email"},
 }
 """Values that the rules of a room ask for beyond the declaration."""
 

@@ -13,10 +13,10 @@ from counterfoil.interfaces.brm.records import Row
 from counterfoil.interfaces.brm.translating import Translated, listing, translate
 from counterfoil.interfaces.brm.words import dialect_of
 from counterfoil.interfaces.brm.writing import Work, Written, write_each
-from counterfoil.interfaces.http.callers import Caller, Entrance
 from counterfoil.interfaces.http.doors import Door
 from counterfoil.interfaces.http.exchange import Answer, Call, Desk
 from counterfoil.interfaces.http.notation import decode_json
+from counterfoil.platform.access.callers import Caller, Entrance
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 PATHS = re.compile(

@@ -7,9 +7,9 @@ from datetime import datetime
 
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.brm.answers import BLANK, INVALID_SESSION, answer
-from counterfoil.interfaces.http.callers import Caller, Entrance, SignedIn, unauthorized
 from counterfoil.interfaces.http.exchange import Answer, Call, Desk
 from counterfoil.interfaces.http.notation import decode_json
+from counterfoil.platform.access.callers import Caller, Entrance, SignedIn, unauthorized
 
 SOURCE = "brm"
 

@@ -25,12 +25,14 @@ from counterfoil.business.usage.compaction import compact_if_due
 from counterfoil.business.usage.watching import UsageWatcher, watch_usage
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.brm.door import brm_door
-from counterfoil.interfaces.http.authentication import AdminToken, load_admin_token
-from counterfoil.interfaces.http.callers import Entrance
+from counterfoil.interfaces.http.authentication import load_admin_token
 from counterfoil.interfaces.http.doors import Door
 from counterfoil.interfaces.rest.app import build_app
 from counterfoil.interfaces.rest.exchange import API
 from counterfoil.interfaces.worker.background import Paced, Task, in_background
+from counterfoil.platform.access.callers import Entrance
+from counterfoil.platform.access.tokens import AdminToken
+from counterfoil.platform.access.users import make_administrator
 
 GRACE_SECONDS = 20
 """How long requests under way may take to finish when the server is asked to stop."""
@@ -54,7 +56,7 @@ def serve(
     try:
         with listening_socket(host, port) as listener, open_organisation(settings) as organisation:
             token, fresh = load_admin_token(settings.home, settings.admin_token, renew=new_token)
-            announce(listener, fresh)
+            announce(listener, fresh, first_password(organisation, settings))
             with (
                 open_courier(organisation, settings) as courier,
                 in_background(background_tasks(organisation, courier)),
@@ -124,8 +126,16 @@ def listening_socket(host: str, port: int) -> socket.socket:
     return listener
 
 
-def announce(listener: socket.socket, fresh_token: str | None) -> None:
-    """Say where the server answers, how to ask it, and a token that was made just now."""
+def first_password(organisation: Organisation, settings: Settings) -> str | None:
+    """The password of the user ``admin`` when it was made just now and has to be shown once."""
+    with organisation.database.transaction(now=organisation.clock()) as uow:
+        return make_administrator(uow, settings.admin_password)
+
+
+def announce(
+    listener: socket.socket, fresh_token: str | None, fresh_password: str | None = None
+) -> None:
+    """Say where the server answers, how to ask it, and what secrets were made just now."""
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     if not ipaddress.ip_address(host).is_loopback:
@@ -137,6 +147,9 @@ def announce(listener: socket.socket, fresh_token: str | None) -> None:
         console.print("The administrator's token, shown this once and stored only as a hash:")
         console.print(f"  [bold]{fresh_token}[/]")
         console.print("Keep it in COUNTERFOIL_ADMIN_TOKEN, where the example below expects it.")
+    if fresh_password is not None:
+        console.print("The first password of the user [bold]admin[/], shown this once:")
+        console.print(f"  [bold]{fresh_password}[/]")
     console.print(f"Counterfoil answers on {url} (OpenAPI: {url}{API}/openapi.json). Try:")
     header = '-H "Authorization: Bearer $COUNTERFOIL_ADMIN_TOKEN"'
     console.print(f"  curl {header} {url}{API}/accounts", markup=False)

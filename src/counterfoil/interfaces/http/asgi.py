@@ -13,6 +13,7 @@ from starlette.types import Send
 
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.http.exchange import MEGABYTE, Answer, Call
+from counterfoil.platform.access.callers import NOBODY
 
 SECURITY_HEADERS = {
     "cache-control": "no-store",
@@ -107,6 +108,8 @@ def call_of(request: Request, body: bytes, digest: str, upload: Path | None) -> 
         body=body,
         body_digest=digest,
         upload=upload,
+        caller=request.scope.get("caller", NOBODY),
+        request_id=request.scope.get("request_id", ""),
     )
 
 

@@ -1,38 +1,12 @@
-"""The administrator's bearer token. Only its SHA-256 is ever kept; without it nothing answers."""
+"""Where the administrator's token is kept: in the environment, or its SHA-256 in a file."""
 
-import hashlib
-import hmac
 import os
 import secrets
-from dataclasses import dataclass
 from pathlib import Path
 
-from starlette.types import ASGIApp, Receive, Scope, Send
-
-from counterfoil.core.problems import Problem
-from counterfoil.interfaces.http.asgi import send_answer
-from counterfoil.interfaces.http.problem_answers import problem_answer
+from counterfoil.platform.access.tokens import AdminToken
 
 DIGEST_FILE = "admin-token.sha256"
-OPEN_PATHS = frozenset({"/healthz"})
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class AdminToken:
-    """A token known by its SHA-256 (hexadecimal)."""
-
-    digest: str
-
-    @staticmethod
-    def of(token: str) -> "AdminToken":
-        """The token with that text."""
-        return AdminToken(hashlib.sha256(token.encode()).hexdigest())
-
-    def admits(self, authorization: bytes) -> bool:
-        """Whether an ``Authorization`` header carries this token, in constant time."""
-        scheme, _, token = authorization.strip().partition(b" ")
-        given = hashlib.sha256(token.strip()).hexdigest()
-        return hmac.compare_digest(given, self.digest) and scheme.lower() == b"bearer"
 
 
 def load_admin_token(
@@ -57,26 +31,3 @@ def load_admin_token(
         file.write(token.digest + "\n")
     draft.replace(path)
     return token, text
-
-
-class TokenGate:
-    """Lets only requests with the token through to the application behind it."""
-
-    def __init__(self, app: ASGIApp, token: AdminToken) -> None:
-        self.app = app
-        self.token = token
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self.app(scope, receive, send)
-            return
-        given = [value for name, value in scope["headers"] if name == b"authorization"]
-        is_admitted = len(given) == 1 and self.token.admits(given[0])
-        if is_admitted or (scope["type"] == "http" and scope["path"] in OPEN_PATHS):
-            await self.app(scope, receive, send)
-            return
-        problem = Problem(
-            "unauthorized", "send the administrator's token as 'Authorization: Bearer <token>'"
-        )
-        headers = {"www-authenticate": 'Bearer realm="counterfoil"', "connection": "close"}
-        await send_answer(problem_answer([problem], 401, scope["path"], headers), send)

@@ -6,11 +6,12 @@ and ``handling`` know about ASGI.
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from counterfoil.bootstrap import Organisation
 from counterfoil.business.usage.gathering import Gatherer
+from counterfoil.platform.access.callers import NOBODY, Caller, Entrance
 
 JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
@@ -23,7 +24,8 @@ class Call:
     """One request, read completely.
 
     ``headers`` have lower-case names. ``upload`` is the file a streamed body was written to
-    (``body`` is empty then); ``body_digest`` is the SHA-256 of the body either way.
+    (``body`` is empty then); ``body_digest`` is the SHA-256 of the body either way. ``caller`` is
+    who asks, ``request_id`` what stands in the history and in the answer's ``X-Request-Id``.
     """
 
     method: str
@@ -34,6 +36,8 @@ class Call:
     body: bytes = b""
     body_digest: str = ""
     upload: Path | None = None
+    caller: Caller = NOBODY
+    request_id: str = ""
 
     @property
     def media_type(self) -> str:
@@ -58,10 +62,19 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What endpoints work with: the organisation and the gatherer of single usage events."""
+    """What endpoints work with: the organisation, the gatherer of single usage events, and where
+    callers come in."""
 
     organisation: Organisation
     gatherer: Gatherer
+    entrance: Entrance
+
+    def acting(self, call: Call, source: str) -> "Desk":
+        """The desk at which everything is done in the name of the caller."""
+        database = self.organisation.database.acting(
+            actor=call.caller.actor, source=source, request_id=call.request_id
+        )
+        return replace(self, organisation=replace(self.organisation, database=database))
 
 
 Handler = Callable[[Desk, Call], Answer]

@@ -24,11 +24,12 @@ from counterfoil.bootstrap import Organisation
 from counterfoil.business.usage.gathering import Gatherer
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.http.asgi import read_call, read_upload, remove_upload, response_of
-from counterfoil.interfaces.http.authentication import AdminToken, TokenGate
 from counterfoil.interfaces.http.doors import FAULT, Door, Doors
+from counterfoil.interfaces.http.gate import CallerGate
 from counterfoil.interfaces.http.notation import json_answer
 from counterfoil.interfaces.http.problem_answers import problem_answer, refusal_answer
 from counterfoil.interfaces.rest import (
+    access,
     bills,
     corrections,
     deliveries,
@@ -53,6 +54,9 @@ from counterfoil.interfaces.rest.exchange import (
 )
 from counterfoil.interfaces.rest.idempotency import in_transaction, reading
 from counterfoil.interfaces.rest.openapi import describe_api
+from counterfoil.interfaces.rest.permitting import permitted
+from counterfoil.platform.access.callers import Entrance
+from counterfoil.platform.access.tokens import AdminToken
 from counterfoil.platform.metadata import Catalogue
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
@@ -68,7 +72,16 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *deliveries.ENDPOINTS,
     *model.ENDPOINTS,
     *files.ENDPOINTS,
+    *access.ENDPOINTS,
 )
+
+OPEN_PATHS = frozenset(
+    {
+        ("GET", "/healthz"),
+        *((one.method, API + one.path) for one in ENDPOINTS if one.audience == "anyone"),
+    }
+)
+"""What is answered to everybody; all else needs a caller who is known."""
 
 ENTITY_BODY_LIMIT = 32 * MEGABYTE
 
@@ -86,13 +99,14 @@ RequestHandler = Callable[[Request], Coroutine[None, None, Response]]
 def build_app(
     organisation: Organisation, token: AdminToken | str, doors: Sequence[Door] = ()
 ) -> FastAPI:
-    """The application of an open organisation, answering only requests with that token.
+    """The application of an open organisation; ``token`` is the administrator's.
 
     ``doors`` are interfaces beside this one, each with paths and a gate of its own.
     """
     admin = AdminToken.of(token) if isinstance(token, str) else token
+    entrance = Entrance(organisation.database, admin)
     gatherer = Gatherer(organisation.database, organisation.usage_store, organisation.clock)
-    desk = Desk(organisation, gatherer)
+    desk = Desk(organisation, gatherer, entrance)
     limiter, patient = CapacityLimiter(THREADS), CapacityLimiter(PATIENT_THREADS)
 
     @asynccontextmanager
@@ -110,7 +124,12 @@ def build_app(
         routes=routes,
         middleware=[
             Middleware(Doors, doors=doors, desk=desk, limiter=limiter),
-            Middleware(TokenGate, token=admin),
+            Middleware(
+                CallerGate,
+                entrance=entrance,
+                clock=organisation.clock,
+                open_paths=OPEN_PATHS,
+            ),
         ],
         exception_handlers={HTTPException: http_problem, Exception: unexpected_problem},
         openapi_url=None,
@@ -142,11 +161,16 @@ def entity_routes(desk: Desk, limiter: CapacityLimiter) -> list[Route]:
     return [
         Route(
             API + path,
-            whole_body(by_method(handlers), desk, limiter, ENTITY_BODY_LIMIT),
+            whole_body(acting(by_method(handlers)), desk, limiter, ENTITY_BODY_LIMIT),
             methods=list(handlers),
         )
         for path, handlers in generic
     ]
+
+
+def acting(handler: Handler) -> Handler:
+    """The handler, working in the name of the caller."""
+    return lambda desk, call: handler(desk.acting(call, "rest"), call)
 
 
 def by_method(handlers: Mapping[str, Handler]) -> Handler:
@@ -162,6 +186,7 @@ def openapi_endpoint() -> Endpoint:
         path="/openapi.json",
         handler=reading(documents.answer),
         summary="The OpenAPI description",
+        audience="signed_in",
     )
 
 
@@ -187,9 +212,9 @@ class OpenApiDocuments:
 def endpoint_route(endpoint: Endpoint, desk: Desk, limiter: CapacityLimiter) -> Route:
     """The route of one endpoint."""
     if endpoint.streamed:
-        handler = streamed_body(endpoint.handler, desk, limiter)
+        handler = streamed_body(permitted(endpoint), desk, limiter)
     else:
-        handler = whole_body(endpoint.handler, desk, limiter, endpoint.limit)
+        handler = whole_body(permitted(endpoint), desk, limiter, endpoint.limit)
     return Route(API + endpoint.path, handler, methods=[endpoint.method])
 
 

@@ -160,7 +160,7 @@ def get_included(desk: Desk, call: Call) -> Answer:
 def get_explanation(desk: Desk, call: Call) -> Answer:
     """The counterfoil of one invoice line."""
     organisation = desk.organisation
-    with organisation.database.transaction(now=organisation.clock(), source="rest") as uow:
+    with organisation.database.transaction(now=organisation.clock()) as uow:
         return json_answer(explain_line(uow, organisation.usage_store, record_id(call)))
 
 
@@ -181,6 +181,8 @@ def document_endpoint(suffix: str, media_type: str, render: Rendering) -> Endpoi
     return Endpoint(
         method="GET",
         path=f"/invoices/{{id}}/document.{suffix}",
+        command="print_invoices",
+        subject="invoice",
         handler=reading(get_document),
         summary=f"An invoice as {suffix.upper()}",
         help="The invoice is named by its number or its id.",
@@ -197,6 +199,7 @@ ENDPOINTS = (
     Endpoint(
         method="POST",
         path="/bill-runs",
+        command="run_bills",
         handler=once(post_bill_run),
         summary="Bill everything due by a date",
         help="Running it again adds nothing.",
@@ -218,6 +221,7 @@ ENDPOINTS = (
     Endpoint(
         method="POST",
         path="/invoices/finalize",
+        command="finalize_invoices",
         handler=once(post_finalization),
         summary="Make drafts final",
         bodies=body_schema(FINALIZATION),
@@ -228,6 +232,8 @@ ENDPOINTS = (
     Endpoint(
         method="GET",
         path="/accounts/{external_id}/included",
+        command="see_included",
+        subject="account",
         handler=get_included,
         summary="What an account may still use without charge",
         help="Per entitlement and running cycle: granted, used, left, and whether to go on.",
@@ -236,6 +242,8 @@ ENDPOINTS = (
     Endpoint(
         method="GET",
         path="/accounts/{external_id}/preview",
+        command="preview_account",
+        subject="account",
         handler=get_preview,
         summary="The next invoice of an account as it would be",
         parameters=(PREVIEW_DATE,),
@@ -244,6 +252,8 @@ ENDPOINTS = (
     Endpoint(
         method="GET",
         path="/accounts/{external_id}/current-charges",
+        command="see_current_charges",
+        subject="account",
         handler=get_current_charges,
         summary="Usage and charges of an account that are not billed yet",
         help="Usage is in it as soon as it was answered. Cycles that run are priced as if they "
@@ -253,6 +263,8 @@ ENDPOINTS = (
     Endpoint(
         method="GET",
         path="/invoice-lines/{id}/explanation",
+        command="explain_amounts",
+        subject="invoice_line",
         handler=get_explanation,
         summary="The counterfoil of an invoice line",
         answers={JSON: {"type": "object"}},

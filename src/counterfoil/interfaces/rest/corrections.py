@@ -56,7 +56,7 @@ def post_corrections(desk: Desk, call: Call) -> Answer:
         for row in rows
     ]
     organisation = desk.organisation
-    with organisation.database.transaction(now=organisation.clock(), source="rest") as uow:
+    with organisation.database.transaction(now=organisation.clock()) as uow:
         return json_answer(correct_usage(uow, organisation.usage_store, corrections))
 
 
@@ -64,6 +64,7 @@ ENDPOINTS = (
     Endpoint(
         method="POST",
         path="/usage/corrections",
+        command="correct_usage",
         handler=once(post_corrections),
         summary="Withdraw or replace usage events that were wrong",
         help="One correction, or many under `corrections`, all or none. The same correction again "

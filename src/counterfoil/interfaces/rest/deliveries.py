@@ -16,6 +16,7 @@ ENDPOINTS = (
     Endpoint(
         method="POST",
         path="/deliveries/{id}/replay",
+        command="replay_delivery",
         handler=in_transaction(post_replay),
         summary="Send a delivery again",
         help="It is due at once, whatever became of it, under the same webhook-id.",

@@ -24,6 +24,7 @@ __all__ = [
     "MEGABYTE",
     "PROBLEM_JSON",
     "Answer",
+    "Audience",
     "Call",
     "Desk",
     "Endpoint",
@@ -36,6 +37,9 @@ API = "/api/v1"
 """Where every path of this version begins."""
 
 Method = Literal["GET", "POST", "PATCH"]
+
+Audience = Literal["granted", "signed_in", "anyone"]
+"""Who may use an endpoint: who was granted its command, every caller, or everybody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +61,10 @@ class Endpoint:
     ``path`` begins after :data:`API` and may hold ``{variables}``. ``bodies`` and ``answers``
     map media types to JSON schemas, ``examples`` to an example body. ``makes`` names the entities
     whose records come into being here. ``streamed`` bodies of any size go to a temporary file;
-    others are read up to ``limit`` bytes. ``patient`` handlers mostly wait for a commit shared with
-    others, and have threads of their own.
+    others are read up to ``limit`` bytes. ``command`` is the name under which roles grant it, none
+    for administrators only; ``audience`` opens it to whoever is signed in, or to all. ``subject``
+    names the entity of the record in the path, which the caller has to see. ``patient`` handlers
+    mostly wait for a commit shared with others, and have threads of their own.
     """
 
     method: Method
@@ -74,4 +80,7 @@ class Endpoint:
     makes: tuple[str, ...] = ()
     streamed: bool = False
     patient: bool = False
+    command: str = ""
+    audience: Audience = "granted"
+    subject: str = ""
     limit: int = 16 * MEGABYTE

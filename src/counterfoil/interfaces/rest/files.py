@@ -15,7 +15,7 @@ def post_file(desk: Desk, call: Call) -> Answer:
         raise Refused(Problem("no_file", "a file is expected as the body"), status=400)
     organisation = desk.organisation
     kept = organisation.files.keep_file(call.upload)
-    with organisation.database.transaction(now=organisation.clock(), source="rest") as uow:
+    with organisation.database.transaction(now=organisation.clock()) as uow:
         made = record_file(uow, call.upload.name, call.media_type[:255], kept)
         return json_answer(uow.get("stored_file", made), 201)
 
@@ -23,7 +23,9 @@ def post_file(desk: Desk, call: Call) -> Answer:
 def get_content(desk: Desk, call: Call) -> Answer:
     """The content of a file."""
     organisation = desk.organisation
-    with organisation.database.transaction(now=organisation.clock(), source="rest") as uow:
+    with organisation.database.transaction(
+        now=organisation.clock(), access=call.caller.access
+    ) as uow:
         record = uow.get("stored_file", record_id(call))
     headers = {"content-disposition": f'attachment; filename="{record["name"]}"'}
     content = organisation.files.read(str(record["sha256"]))
@@ -35,6 +37,7 @@ ENDPOINTS = (
     Endpoint(
         method="POST",
         path="/files",
+        command="keep_files",
         handler=post_file,
         summary="Upload a file",
         help="The same content is kept once. Put the id of the record into a field of kind file.",
@@ -48,6 +51,7 @@ ENDPOINTS = (
     Endpoint(
         method="GET",
         path="/stored-files/{id}/content",
+        audience="signed_in",
         handler=get_content,
         summary="Download a file",
         answers={ANY: {"type": "string", "format": "binary"}},

@@ -23,7 +23,9 @@ def in_transaction(action: RowAction) -> Handler:
 
     def handle(desk: Desk, call: Call) -> Answer:
         organisation = desk.organisation
-        with organisation.database.transaction(now=organisation.clock(), source="rest") as uow:
+        with organisation.database.transaction(
+            now=organisation.clock(), access=call.caller.access
+        ) as uow:
             return answered_once(uow, call, lambda: action(uow, call))
 
     return handle
@@ -36,7 +38,7 @@ def once(action: Handler) -> Handler:
         if idempotency_key(call) is None:
             return action(desk, call)
         organisation = desk.organisation
-        with organisation.database.transaction(now=organisation.clock(), source="rest") as uow:
+        with organisation.database.transaction(now=organisation.clock()) as uow:
             return answered_once(uow, call, lambda: action(desk, call))
 
     return handle
@@ -54,12 +56,12 @@ def repeatable(action: Handler) -> Handler:
             return action(desk, call)
         organisation = desk.organisation
         fingerprint = call.fingerprint()
-        with organisation.database.transaction(now=organisation.clock(), source="rest") as uow:
+        with organisation.database.transaction(now=organisation.clock()) as uow:
             remembered = uow.remembered_answer(key, fingerprint)
         if remembered is not None:
             return replay(remembered)
         answer = action(desk, call)
-        with organisation.database.transaction(now=organisation.clock(), source="rest") as uow:
+        with organisation.database.transaction(now=organisation.clock()) as uow:
             return answered_once(uow, call, lambda: answer)
 
     return handle
@@ -70,7 +72,9 @@ def reading(action: RowAction) -> Handler:
 
     def handle(desk: Desk, call: Call) -> Answer:
         organisation = desk.organisation
-        with organisation.database.transaction(now=organisation.clock(), source="rest") as uow:
+        with organisation.database.transaction(
+            now=organisation.clock(), access=call.caller.access
+        ) as uow:
             return action(uow, call)
 
     return handle
@@ -97,11 +101,15 @@ def replay(remembered: RememberedAnswer) -> Answer:
 
 
 def idempotency_key(call: Call) -> str | None:
-    """The call's key; refuses (400) an empty or overlong one."""
+    """The call's key, which is the caller's own; refuses (400) an empty or overlong one."""
     key = call.headers.get("idempotency-key")
     if key is None:
         return None
     if not key.strip() or len(key) > LONGEST_KEY or not key.isprintable():
         message = f"has to be 1 to {LONGEST_KEY} printable characters"
         raise Refused(Problem("invalid_idempotency_key", message, "Idempotency-Key"), status=400)
-    return key.strip()
+    caller = call.caller
+    if caller.user_id is None:
+        return key.strip()
+    # Nobody is answered what was answered to somebody else, or to a key with other scopes.
+    return f"{caller.user_id}/{caller.key_id or ''} {key.strip()}"

@@ -82,6 +82,7 @@ ENDPOINTS = (
     Endpoint(
         method="POST",
         path="/incentives",
+        command="load_incentives",
         handler=in_transaction(post_incentives),
         summary="Save discounts, commitments, entitlements and prepaid grants",
         help="Creates or changes, by external id, everything the document names; refused as a "
@@ -93,6 +94,7 @@ ENDPOINTS = (
     Endpoint(
         method="POST",
         path="/coupon-redemptions",
+        command="redeem_coupon",
         handler=in_transaction(post_redemption),
         summary="Redeem a coupon for an account",
         bodies=body_schema(REDEMPTION),
@@ -103,6 +105,8 @@ ENDPOINTS = (
     Endpoint(
         method="GET",
         path="/accounts/{external_id}/prepaid-balances",
+        command="see_prepaid_balances",
+        subject="account",
         handler=reading(get_balances),
         summary="What is left of the prepaid grants an account's invoices draw on",
         answers={JSON: {"type": "object"}},
@@ -110,6 +114,8 @@ ENDPOINTS = (
     Endpoint(
         method="POST",
         path="/prepaid-grants/{external_id}/void",
+        command="void_prepaid_grant",
+        subject="prepaid_grant",
         handler=in_transaction(post_void),
         summary="Take back what is left of a prepaid grant, or a part of it",
         bodies=body_schema(VOID),

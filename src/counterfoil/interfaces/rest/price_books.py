@@ -100,6 +100,7 @@ ENDPOINTS = (
     Endpoint(
         method="GET",
         path="/price-explanations",
+        command="explain_prices",
         handler=reading(get_price_explanation),
         summary="Which price holds on a day, and why",
         help="Every layer that is asked, most specific first, with its prices, which one won and "
@@ -110,6 +111,7 @@ ENDPOINTS = (
     Endpoint(
         method="POST",
         path="/price-books",
+        command="load_price_book",
         handler=in_transaction(post_price_book),
         summary="Save a price book",
         help="Creates or changes, by external id, everything the document names; refused as a "

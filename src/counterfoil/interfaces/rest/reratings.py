@@ -49,7 +49,7 @@ def post_rerating(desk: Desk, call: Call) -> Answer:
     names = external_ids(body["accounts"])
     accounts = None
     if names is not None:
-        with organisation.database.transaction(now=now, source="rest") as uow:
+        with organisation.database.transaction(now=now) as uow:
             accounts = sorted({billed_account(uow, name) for name in names})
     summary = rerate_bills(
         organisation.database,
@@ -77,6 +77,7 @@ ENDPOINTS = (
     Endpoint(
         method="POST",
         path="/reratings",
+        command="rerate",
         handler=once(post_rerating),
         summary="Rate billed cycles again and adjust the difference",
         help="All billed cycles of which a day lies in the given time, with today's prices and "

@@ -30,7 +30,7 @@ def post_simulation(desk: Desk, call: Call) -> Answer:
     names = [value for name, value in call.query if name == "account"]
     accounts = None
     if names:
-        with organisation.database.transaction(now=now, source="rest") as uow:
+        with organisation.database.transaction(now=now) as uow:
             accounts = sorted({billed_account(uow, name) for name in names})
     report = simulate(
         organisation.database,
@@ -57,6 +57,7 @@ ENDPOINTS = (
     Endpoint(
         method="POST",
         path="/simulations",
+        command="simulate",
         handler=post_simulation,
         summary="What a draft of prices would have changed",
         help="Rates the cycles that begin in the window twice: with the present prices, and with "

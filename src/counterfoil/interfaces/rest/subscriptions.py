@@ -171,6 +171,7 @@ ENDPOINTS = (
     Endpoint(
         method="POST",
         path="/subscriptions/activate",
+        command="activate_subscriptions",
         handler=in_transaction(post_activation),
         summary="Activate one subscription or many",
         bodies=rows_schema(ACTIVATION),
@@ -181,6 +182,8 @@ ENDPOINTS = (
     Endpoint(
         method="POST",
         path="/subscriptions/{id}/change-quantity",
+        command="change_quantity",
+        subject="subscription",
         handler=in_transaction(post_quantity_change),
         summary="Change the quantity of a charge from a day on",
         bodies=body_schema(QUANTITY_CHANGE),
@@ -189,6 +192,8 @@ ENDPOINTS = (
     Endpoint(
         method="POST",
         path="/subscriptions/{id}/cancel",
+        command="cancel_subscription",
+        subject="subscription",
         handler=in_transaction(post_cancellation),
         summary="End a subscription",
         bodies=body_schema(CANCELLATION),

@@ -208,6 +208,7 @@ ENDPOINTS = (
     Endpoint(
         method="POST",
         path="/usage/events",
+        command="send_usage",
         handler=repeatable(post_events),
         summary="Accept usage events (CloudEvents 1.0)",
         help="Structured mode, singly or in batches, or one event in binary mode. Answered when "
@@ -223,6 +224,7 @@ ENDPOINTS = (
     Endpoint(
         method="POST",
         path="/usage/files",
+        command="import_usage",
         handler=once(post_file),
         summary="Import a usage file",
         help="The body is the file itself, of any size, whatever its media type.",
@@ -237,6 +239,7 @@ ENDPOINTS = (
     Endpoint(
         method="POST",
         path="/rejected-usage/rerun",
+        command="rerun_usage",
         handler=once(post_rerun),
         summary="Take rejected usage in again",
         bodies=body_schema(RERUN),
@@ -245,6 +248,7 @@ ENDPOINTS = (
     Endpoint(
         method="POST",
         path="/rejected-usage/dismiss",
+        command="dismiss_usage",
         handler=once(post_dismissal),
         summary="Give up rejected usage",
         bodies=body_schema(DISMISSAL),

@@ -137,8 +137,7 @@ def _cut_off(number: exp.Expr) -> exp.Expr:
 
 
 def _cast(node: exp.Cast) -> exp.Expr:
-    tried = isinstance(node, exp.TryCast)
-    if node.to.this in _WHOLE and _is(node.this, exp.DataType.Type.DECIMAL) and not tried:
+    if node.to.this in _WHOLE and _is(node.this, exp.DataType.Type.DECIMAL):
         return exp.cast(exp.cast(node.this.copy(), _HUGE.copy()), node.to.copy())
     return node
 

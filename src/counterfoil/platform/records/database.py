@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from datetime import datetime
 
 import psycopg
@@ -30,6 +31,16 @@ class Database:
         self._living = LivingCatalogue(catalogue)
         self._checks = checks or {}
         self._engine = build_engine(url)
+        self._source = "cli"
+        self._actor = "admin"
+        self._request_id: str | None = None
+
+    def acting(self, *, actor: str, source: str, request_id: str) -> "Database":
+        """The same database, where all that is done is done in that name on that request."""
+        acting = copy(self)
+        acting._actor, acting._source = actor, source  # noqa: SLF001 - it is a copy of this
+        acting._request_id = request_id  # noqa: SLF001
+        return acting
 
     @property
     def catalogue(self) -> Catalogue:
@@ -41,13 +52,14 @@ class Database:
         self,
         *,
         now: datetime,
-        source: str = "cli",
-        actor: str = "admin",
+        source: str | None = None,
+        actor: str | None = None,
         access: Access = FULL_ACCESS,
     ) -> Iterator[UnitOfWork]:
         """A unit of work that is committed at the end, or rolled back by an exception.
 
         ``access`` is what the actor may do; the command line, jobs and commands may do all.
+        ``source`` and ``actor`` are those of :meth:`acting` unless they are given.
         ``now`` must be aware: it stands in everything the unit of work writes. When the caller
         has ignored an error of the database, nothing can be committed: RuntimeError.
         """
@@ -59,8 +71,8 @@ class Database:
         self,
         *,
         now: datetime,
-        source: str = "cli",
-        actor: str = "admin",
+        source: str | None = None,
+        actor: str | None = None,
         access: Access = FULL_ACCESS,
     ) -> Iterator[UnitOfWork]:
         """A unit of work that is rolled back at the end: what would be if it were committed.
@@ -73,7 +85,13 @@ class Database:
 
     @contextmanager
     def _begun(
-        self, now: datetime, source: str, actor: str, access: Access, *, rehearsal: bool
+        self,
+        now: datetime,
+        source: str | None,
+        actor: str | None,
+        access: Access,
+        *,
+        rehearsal: bool,
     ) -> Iterator[UnitOfWork]:
         if now.utcoffset() is None:
             raise ValueError("now must be an aware instant")
@@ -87,8 +105,9 @@ class Database:
                 snapshot.tables,
                 self._checks,
                 now=now,
-                source=source,
-                actor=actor,
+                source=source or self._source,
+                actor=actor or self._actor,
+                request_id=self._request_id,
                 rehearsal=rehearsal,
                 access=access,
             )

@@ -55,7 +55,7 @@ class Guard:
         statement = select(func.count()).where(table.c.id.in_(ids), *conditions)
         if self._connection.execute(statement).scalar_one() < len(ids):
             noun = entity.label or entity.name.replace("_", " ")
-            message = f"your roles do not let you {operation} this {noun}"
+            message = f"your roles do not let you {operation} such a {noun}"
             raise Refused(Problem("not_granted", message), status=403)
 
     @contextmanager
@@ -63,12 +63,13 @@ class Guard:
         self, entity: Entity, ids: Sequence[int], operation: Operation
     ) -> Iterator[None]:
         """Undo what is written within when it is not, or no longer, in the actor's row filter."""
-        if not self.conditions(entity.name, operation):
+        if not (self.conditions(entity.name, operation) or self.conditions(entity.name)):
             yield
             return
         with self._connection.begin_nested():
             yield
             self.demand_rows(entity, ids, operation)
+            self.demand_rows(entity, ids, "read")
 
     def unseen_references(self, entity: Entity, values: Sequence[Record]) -> list[Problem]:
         """References to records that the actor does not see: as if they were not there."""

@@ -8,10 +8,10 @@ from sqlglot import exp
 
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata import Entity, Record
-from counterfoil.platform.metadata.access import Operation
+from counterfoil.platform.metadata.access import Condition, Operation
 from counterfoil.platform.metadata.validation import BIGINT_MAX
-from counterfoil.platform.records.columns import field_column
 from counterfoil.platform.records.pages import Filter, Page, plan_listing, shown_columns
+from counterfoil.platform.records.row_filters import check_conditions
 from counterfoil.platform.records.selecting import Selected, check_statement, run_statement
 from counterfoil.platform.records.statements import Ids, Statements
 
@@ -27,6 +27,11 @@ class Reading(Statements):
         Every statement that reads an entity's table for the actor has these in its WHERE.
         """
         return self._guard.conditions(entity, operation)
+
+    def row_filter_problems(self, entity: str, conditions: Sequence[Condition]) -> list[Problem]:
+        """What is wrong with the conditions of a row filter, before it is saved."""
+        declared = self._whole.entity(entity)
+        return check_conditions(self._whole, self._tables, declared, conditions)
 
     def get(self, entity: str, record_id: int) -> Record:
         """The record of that id, without its secrets; refuses (404) an unknown one."""
@@ -59,14 +64,15 @@ class Reading(Statements):
         """Value of a unique field to the id of its record, for those that exist; one query."""
         table = self._table(entity)
         declared = self.catalogue.entity(entity)
-        known = {one.name: one for one in declared.readable}
-        if field not in known:
-            message = f"{entity} has no such field"
-            raise Refused(Problem("unknown_field", message, field, allowed=tuple(known)))
+        if field not in (known.name for known in declared.readable):
+            known = tuple(known.name for known in declared.readable)
+            raise Refused(
+                Problem("unknown_field", f"{entity} has no such field", field, allowed=known)
+            )
         wanted = list(dict.fromkeys(values))
         if not wanted:
             return {}
-        column = field_column(table, known[field])
+        column = table.c[field]
         statement = select(column, table.c.id).where(
             column == any_(literal(wanted, ARRAY(column.type))), *self.row_conditions(entity)
         )

@@ -27,7 +27,13 @@ def row_conditions(
     ``catalogue`` is the whole one, not what the actor sees of it.
     """
     rows = access.rows(entity, operation)
-    return [] if () in rows else [rows_condition(catalogue, tables, catalogue.entity(entity), rows)]
+    if () in rows:
+        return []
+    try:
+        return [rows_condition(catalogue, tables, catalogue.entity(entity), rows)]
+    except Refused:
+        # A field that the filter needs is gone: then nothing is let through.
+        return [false()]
 
 
 def rows_condition(

@@ -100,6 +100,7 @@ class UnitOfWork(Reading):
         now: datetime,
         source: str,
         actor: str,
+        request_id: str | None = None,
         rehearsal: bool = False,
         access: Access = FULL_ACCESS,
     ) -> None:
@@ -108,6 +109,7 @@ class UnitOfWork(Reading):
         self.rehearsal = rehearsal
         self.source = source
         self.actor = actor
+        self.request_id = request_id
         self._checks = checks
 
     def unrestricted(self) -> "UnitOfWork":
@@ -122,6 +124,7 @@ class UnitOfWork(Reading):
             now=self.now,
             source=self.source,
             actor=self.actor,
+            request_id=self.request_id,
             rehearsal=self.rehearsal,
         )
 
