@@ -62,7 +62,7 @@ def computed(engine: Engine, parsed: Formula, values: Mapping[str, Value]) -> An
     given = {reference(name): value for name, value in values.items()}
     columns = {ref: f"c{number}" for number, ref in enumerate(parsed.references)}
     row = ", ".join(
-        f"CAST({_sql(given[ref])} AS {column_type(ref)}) AS {column}"
+        f"CAST({value_sql(given[ref])} AS {column_type(ref)}) AS {column}"
         for ref, column in columns.items()
     )
     source = f"(SELECT {row})" if row else "(SELECT 1)"
@@ -75,7 +75,7 @@ def column_type(ref: Reference) -> str:
     return COLUMN_TYPES[ref.type.kind]
 
 
-def _sql(value: Value) -> str:
+def value_sql(value: Value) -> str:
     if value is None:
         return "NULL"
     if isinstance(value, Decimal):

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from counterfoil.core.formulas.checking import Checker
 from counterfoil.core.formulas.operations import RULES
+from counterfoil.core.formulas.postgres import rendered_for_postgres
 from counterfoil.core.formulas.reading import Source, read_source
 from counterfoil.core.formulas.rendering import rendered
 from counterfoil.core.formulas.vocabulary import Kind, Node, Reference, Value, Vocabulary
@@ -44,6 +45,10 @@ class Formula:
         number of more than 23 whole digits. It never raises for a value of the data.
         """
         return rendered(self.root, column_of)
+
+    def postgres_sql(self, column_of: Callable[[Reference], str]) -> str:
+        """The formula as one PostgreSQL expression, with the same values as :meth:`sql`."""
+        return rendered_for_postgres(self.root, column_of)
 
     def told(self, values: Mapping[Reference, Value]) -> str:
         """The text with every reference replaced by its value; one without stays a name."""

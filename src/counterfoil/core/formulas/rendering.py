@@ -29,7 +29,7 @@ ColumnOf = Callable[[Reference], str]
 
 def rendered(root: Node, column_of: ColumnOf) -> str:
     """The whole formula; a number as DECIMAL(38,15)."""
-    renderer = _Renderer(column_of)
+    renderer = Renderer(column_of)
     wanted = RESULT if root.type.kind is Kind.NUMBER else root.type
     return f"try({renderer.fit(root, wanted)})"
 
@@ -41,7 +41,8 @@ def sql_type(type_: Type) -> str:
     return SQL_NAMES[type_.kind]
 
 
-def _decimal(sql: str, whole: int, scale: int) -> str:
+def decimal_cast(sql: str, whole: int, scale: int) -> str:
+    """A number in the type of so many digits."""
     return f"CAST({sql} AS DECIMAL({max(whole, 1) + scale},{scale}))"
 
 
@@ -60,7 +61,7 @@ def _widest(types: list[Type]) -> Type:
     return Type(Kind.NUMBER, max(type_.whole for type_ in known) + scale, scale)
 
 
-class _Renderer:
+class Renderer:
     """Renders nodes; numbers the names it gives to expressions that are used more than once."""
 
     def __init__(self, column_of: ColumnOf) -> None:
@@ -189,7 +190,7 @@ class _Renderer:
             return f"TRY_CAST({text} AS {sql_type(node.type)})"
         if part.type.kind is not Kind.NUMBER:
             return f"CAST({text} AS VARCHAR)"
-        digits = f"CAST({_decimal(text, part.type.whole, part.type.scale)} AS VARCHAR)"
+        digits = f"CAST({decimal_cast(text, part.type.whole, part.type.scale)} AS VARCHAR)"
         return f"rtrim(rtrim({digits}, '0'), '.')" if part.type.scale else digits
 
     def rounded(self, node: Node) -> str:
@@ -319,7 +320,10 @@ def _wide_product(x: str, a: Type, y: str, b: Type, result: Type) -> str:
     With x = X + u and y = Y + v the parts X*Y, X*v and Y*u have at most 15 decimals; rounding u*v
     half away from zero to 15 is rounding the product.
     """
-    whole_x, whole_y = _decimal(f"trunc({x})", a.whole, 0), _decimal(f"trunc({y})", b.whole, 0)
+    whole_x, whole_y = (
+        decimal_cast(f"trunc({x})", a.whole, 0),
+        decimal_cast(f"trunc({y})", b.whole, 0),
+    )
     parts = [f"CAST({whole_x} * {whole_y} AS {sql_type(result)})"]
     broken_x = f"CAST({x} - {whole_x} AS DECIMAL({a.scale},{a.scale}))" if a.scale else ""
     broken_y = f"CAST({y} - {whole_y} AS DECIMAL({b.scale},{b.scale}))" if b.scale else ""
@@ -346,27 +350,27 @@ SIMPLE = {
     "starts_with": "starts_with({}, {})",
     "like": "({} LIKE {})",
 }
-RENDERERS: dict[str, Callable[[_Renderer, Node], str]] = {
-    "literal": _Renderer.literal,
-    "reference": _Renderer.reference,
-    **dict.fromkeys(("=", "<>", "<", "<=", ">", ">="), _Renderer.compared),
-    "in": _Renderer.within,
-    "between": _Renderer.between,
-    "case": _Renderer.case,
-    "switch": _Renderer.switch,
-    "coalesce": _Renderer.coalesce,
-    "nullif": _Renderer.nullif,
-    **dict.fromkeys(("greatest", "least"), _Renderer.choice),
-    "concat": _Renderer.joined,
-    "cast": _Renderer.cast,
-    "round": _Renderer.rounded,
-    **dict.fromkeys(("floor", "ceil"), _Renderer.whole),
-    "extract": _Renderer.extract,
-    "date_diff": _Renderer.span,
-    **dict.fromkeys(("+", "-"), _Renderer.added),
-    "negative": _Renderer.negative,
-    "abs": _Renderer.absolute,
-    "%": _Renderer.remainder,
-    "*": _Renderer.product,
-    "/": _Renderer.quotient,
+RENDERERS: dict[str, Callable[[Renderer, Node], str]] = {
+    "literal": Renderer.literal,
+    "reference": Renderer.reference,
+    **dict.fromkeys(("=", "<>", "<", "<=", ">", ">="), Renderer.compared),
+    "in": Renderer.within,
+    "between": Renderer.between,
+    "case": Renderer.case,
+    "switch": Renderer.switch,
+    "coalesce": Renderer.coalesce,
+    "nullif": Renderer.nullif,
+    **dict.fromkeys(("greatest", "least"), Renderer.choice),
+    "concat": Renderer.joined,
+    "cast": Renderer.cast,
+    "round": Renderer.rounded,
+    **dict.fromkeys(("floor", "ceil"), Renderer.whole),
+    "extract": Renderer.extract,
+    "date_diff": Renderer.span,
+    **dict.fromkeys(("+", "-"), Renderer.added),
+    "negative": Renderer.negative,
+    "abs": Renderer.absolute,
+    "%": Renderer.remainder,
+    "*": Renderer.product,
+    "/": Renderer.quotient,
 }

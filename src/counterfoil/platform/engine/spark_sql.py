@@ -137,7 +137,8 @@ def _cut_off(number: exp.Expr) -> exp.Expr:
 
 
 def _cast(node: exp.Cast) -> exp.Expr:
-    if node.to.this in _WHOLE and _is(node.this, exp.DataType.Type.DECIMAL):
+    tried = isinstance(node, exp.TryCast)
+    if node.to.this in _WHOLE and _is(node.this, exp.DataType.Type.DECIMAL) and not tried:
         return exp.cast(exp.cast(node.this.copy(), _HUGE.copy()), node.to.copy())
     return node
 

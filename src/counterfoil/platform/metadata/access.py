@@ -12,7 +12,7 @@ from typing import Literal
 
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata.catalogue import Catalogue
-from counterfoil.platform.metadata.entity import Entity
+from counterfoil.platform.metadata.entity import Entity, Field
 
 Operation = Literal["read", "create", "update", "delete"]
 OPERATIONS: tuple[Operation, ...] = ("read", "create", "update", "delete")
@@ -109,13 +109,28 @@ def seen_entity(access: Access, entity: Entity) -> Entity:
     fields = tuple(
         replace(one, computed=True) if one.name in granted.unwritable or not may_write else one
         for one in entity.fields
-        if one.name not in hidden
+        if one.name not in hidden and _may_compute(access, granted, one)
     )
     return replace(
         entity,
         fields=fields,
         unique=tuple(key for key in entity.unique if hidden.isdisjoint(key)),
         indexes=tuple(key for key in entity.indexes if hidden.isdisjoint(key)),
+    )
+
+
+def _may_compute(access: Access, granted: EntityAccess, field: Field) -> bool:
+    """Whether all that a formula reads may be read: a computed field is no way around it."""
+    return field.computation is None or all(
+        read.field not in granted.unreadable
+        and (
+            not read.target
+            or (
+                access.rows(read.target, "read") == EVERY_ROW
+                and read.far not in access.entities[read.target].unreadable
+            )
+        )
+        for read in field.computation.reads
     )
 
 

@@ -13,7 +13,7 @@ from counterfoil.platform.metadata.customer import (
 )
 from counterfoil.platform.metadata.customer_checks import find_entity_problems, find_field_problems
 from counterfoil.platform.metadata.entity import CUSTOM, Entity, Field, FieldType
-from counterfoil.platform.metadata.formula_fields import find_formula_problem
+from counterfoil.platform.metadata.formula_fields import computed_field
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,10 +129,10 @@ def _add_formulas(
     """Formulas read what is stored: so their order does not matter, and there is no circle."""
     added: dict[str, list[Field]] = {}
     for custom in formulas:
-        (field,) = fields_of(custom)
-        found = find_formula_problem(field, entities[custom.entity], entities)
+        (declared,) = fields_of(custom)
+        field, found = computed_field(declared, entities[custom.entity], entities)
         problems += found
-        if not found:
+        if field is not None:
             added.setdefault(custom.entity, []).append(field)
     for name, fields in added.items():
         entities[name] = replace(entities[name], fields=(*entities[name].fields, *fields))

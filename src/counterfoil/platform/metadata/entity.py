@@ -4,9 +4,11 @@ A room of ``business/`` declares its entities as data. The table, typed create a
 REST, OpenAPI and (later) SOAP, screens and permissions follow from the declaration alone.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from counterfoil.core.formulas.formula import Formula
 
 Record = dict[str, Any]
 """A row of an entity: field name to value (int, str, Decimal, bool, date, aware UTC datetime)."""
@@ -30,6 +32,25 @@ class FieldType(StrEnum):
     MULTI_CHOICE = "multi_choice"  # text[]; list of distinct words in the order of the choices
 
 
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a name in a formula means: the ``field`` of the record itself, or where there is a
+    ``target``, the field ``far`` of the record of that entity to which the field points."""
+
+    name: str
+    field: str
+    target: str = ""
+    far: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Computation:
+    """A checked formula over records of one entity."""
+
+    formula: Formula
+    reads: tuple[Read, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
     """One field of an entity.
@@ -42,7 +63,8 @@ class Field:
 
     ``currency_field`` names the field with the currency of an amount; both have a value or neither.
     ``formula`` makes a field that is computed when it is read and kept nowhere; its ``type`` is
-    that of the value. ``on_invoice`` asks for the field to be told on invoices.
+    that of the value, and ``computation`` is the formula as it was checked. ``on_invoice`` asks
+    for the field to be told on invoices.
     """
 
     name: str
@@ -66,6 +88,7 @@ class Field:
     default: object = None
     currency_field: str = ""
     formula: str = ""
+    computation: Computation | None = field(default=None, compare=False, repr=False)
     on_invoice: bool = False
 
     @property

@@ -5,8 +5,9 @@ A formula reads the stored fields of its record by name, and those of the record
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
-from counterfoil.core.formulas.formula import Formula, parse_formula
+from counterfoil.core.formulas.formula import parse_formula
 from counterfoil.core.formulas.vocabulary import (
     BOOLEAN,
     DATE,
@@ -20,7 +21,7 @@ from counterfoil.core.formulas.vocabulary import (
     number,
 )
 from counterfoil.core.problems import Problem
-from counterfoil.platform.metadata.entity import HEADER, Entity, Field, FieldType
+from counterfoil.platform.metadata.entity import HEADER, Computation, Entity, Field, FieldType, Read
 
 KINDS: dict[FieldType, Kind] = {
     FieldType.DECIMAL: Kind.NUMBER,
@@ -53,33 +54,43 @@ def reference_word(field: Field) -> str:
     return field.name.removesuffix("_id")
 
 
-def record_variables(entity: Entity, entities: Mapping[str, Entity]) -> dict[str, Type]:
-    """The names a formula over records of the entity may use, with their types."""
-    found: dict[str, Type] = {}
+def record_variables(
+    entity: Entity, entities: Mapping[str, Entity]
+) -> dict[str, tuple[Type, Read]]:
+    """The names a formula over records of the entity may use: their types, and what they mean."""
+    found: dict[str, tuple[Type, Read]] = {}
     for field in (*HEADER, *entity.fields):
         own = formula_type(field)
         if own is not None and NAME.fullmatch(field.name):
-            found[field.name] = own
+            found[field.name] = own, Read(field.name, field.name)
         target = entities.get(field.target) if field.type is FieldType.REFERENCE else None
         for far in target.fields if target else ():
             type_ = formula_type(far)
             name = f"{reference_word(field)}.{far.name}"
-            if type_ is not None and NAME.fullmatch(name):
-                found[name] = type_
+            if type_ is not None and target is not None and NAME.fullmatch(name):
+                found[name] = type_, Read(name, field.name, target.name, far.name)
     return found
 
 
 def parse_record_formula(
     text: str, returns: Kind, entity: Entity, entities: Mapping[str, Entity], place: str
-) -> tuple[Formula | None, list[Problem]]:
+) -> tuple[Computation | None, list[Problem]]:
     """A checked formula over records of the entity, or its problems at ``place``."""
-    vocabulary = Vocabulary(record_variables(entity, entities))
-    return parse_formula(text, returns=returns, vocabulary=vocabulary, field=place)
+    known = record_variables(entity, entities)
+    vocabulary = Vocabulary({name: type_ for name, (type_, _) in known.items()})
+    formula, problems = parse_formula(text, returns=returns, vocabulary=vocabulary, field=place)
+    if formula is None:
+        return None, problems
+    return Computation(formula, tuple(known[ref.name][1] for ref in formula.references)), []
 
 
-def find_formula_problem(
+def computed_field(
     field: Field, entity: Entity, entities: Mapping[str, Entity]
-) -> list[Problem]:
-    """What speaks against the formula of a computed field."""
+) -> tuple[Field | None, list[Problem]]:
+    """A computed field with its formula checked, or what speaks against it."""
     place = f"{entity.name}.{field.name}.formula"
-    return parse_record_formula(field.formula, KINDS[field.type], entity, entities, place)[1]
+    returns = KINDS[field.type]
+    computation, problems = parse_record_formula(field.formula, returns, entity, entities, place)
+    if computation is None:
+        return None, problems
+    return replace(field, computation=computation), []

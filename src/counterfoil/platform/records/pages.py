@@ -11,11 +11,12 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-from sqlalchemy import Column, ColumnElement, Select, Table, and_, false, literal, or_, select
+from sqlalchemy import ColumnElement, Select, Table, and_, false, literal, or_, select
 
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata import Entity, Field, FieldType, Record
 from counterfoil.platform.metadata.validation import read_value
+from counterfoil.platform.records.columns import field_column
 from counterfoil.platform.records.exact_json import encode_json
 
 LONGEST_PAGE = 1000
@@ -95,7 +96,9 @@ def plan_listing(
     if cursor is not None:
         conditions.append(_after(table, keys, _decode_cursor(keys, cursor)))
     order = [
-        table.c[key.field.name].desc() if key.descending else table.c[key.field.name].asc()
+        field_column(table, key.field).desc()
+        if key.descending
+        else field_column(table, key.field).asc()
         for key in keys
     ]
     statement = (
@@ -104,9 +107,9 @@ def plan_listing(
     return Listing(statement, keys, limit)
 
 
-def shown_columns(entity: Entity, table: Table) -> list[Column[Any]]:
-    """The columns of a record that leaves this room: secrets stay."""
-    return [table.c[field.name] for field in entity.readable if field.stored]
+def shown_columns(entity: Entity, table: Table) -> list[ColumnElement[Any]]:
+    """The columns of a record that leaves this room: secrets stay, formulas are computed."""
+    return [field_column(table, field).label(field.name) for field in entity.readable]
 
 
 _UNSORTED = (FieldType.DOCUMENT, FieldType.MULTI_CHOICE)
@@ -146,7 +149,7 @@ def field_condition(entity: Entity, table: Table, condition: Filter) -> ColumnEl
     if condition.op not in allowed:
         message = f"cannot be filtered with {condition.op!r}"
         raise Refused(Problem("unknown_operator", message, field.name, allowed=allowed))
-    column = table.c[field.name]
+    column = field_column(table, field)
     try:
         return _CONDITIONS[condition.op](column, field, condition.value)
     except (TypeError, ValueError) as error:
@@ -163,18 +166,18 @@ def _operators(field: Field) -> tuple[str, ...]:
     return tuple(op for op in OPERATORS if op != "contains")
 
 
-def _bound(column: Column[object], field: Field, value: object) -> ColumnElement[object]:
+def _bound(column: ColumnElement[Any], field: Field, value: object) -> ColumnElement[object]:
     """A value as a parameter; SQLAlchemy does not compare a column with a bare True."""
     return literal(read_value(field, value), column.type)
 
 
-def _is_null(column: Column[object], _field: Field, value: object) -> ColumnElement[bool]:
+def _is_null(column: ColumnElement[Any], _field: Field, value: object) -> ColumnElement[bool]:
     if value not in (True, False, "true", "false"):
         raise ValueError("is_null takes true or false")
     return column.is_(None) if value in (True, "true") else column.is_not(None)
 
 
-def _in(column: Column[object], field: Field, value: object) -> ColumnElement[bool]:
+def _in(column: ColumnElement[Any], field: Field, value: object) -> ColumnElement[bool]:
     values = value.split(",") if isinstance(value, str) else value
     if field.type is FieldType.MULTI_CHOICE:
         return column.bool_op("&&")(_bound(column, field, values))
@@ -183,7 +186,7 @@ def _in(column: Column[object], field: Field, value: object) -> ColumnElement[bo
     return column.in_([read_value(field, item) for item in values])
 
 
-def _contains(column: Column[object], field: Field, value: object) -> ColumnElement[bool]:
+def _contains(column: ColumnElement[Any], field: Field, value: object) -> ColumnElement[bool]:
     if field.type is FieldType.MULTI_CHOICE:
         return column.bool_op("@>")(_bound(column, field, value))
     if not isinstance(value, str) or "\x00" in value:
@@ -191,11 +194,11 @@ def _contains(column: Column[object], field: Field, value: object) -> ColumnElem
     return column.icontains(value, autoescape=True)
 
 
-def _not_equal(column: Column[object], field: Field, value: object) -> ColumnElement[bool]:
+def _not_equal(column: ColumnElement[Any], field: Field, value: object) -> ColumnElement[bool]:
     return column.is_distinct_from(_bound(column, field, value))
 
 
-_CONDITIONS: dict[str, Callable[[Column[object], Field, object], ColumnElement[bool]]] = {
+_CONDITIONS: dict[str, Callable[[ColumnElement[Any], Field, object], ColumnElement[bool]]] = {
     "eq": lambda column, field, value: column == _bound(column, field, value),
     "ne": _not_equal,
     "lt": lambda column, field, value: column < _bound(column, field, value),
@@ -213,20 +216,21 @@ def _after(table: Table, keys: Sequence[_SortKey], values: Sequence[object]) -> 
     alternatives: list[ColumnElement[bool]] = []
     equal: list[ColumnElement[bool]] = []
     for key, value in zip(keys, values, strict=True):
-        column = table.c[key.field.name]
-        alternatives.append(and_(*equal, _behind(column, value, descending=key.descending)))
+        column = field_column(table, key.field)
+        alternatives.append(and_(*equal, _behind(column, key, value)))
         equal.append(column.is_(None) if value is None else column == literal(value, column.type))
     return or_(*alternatives)
 
 
-def _behind(column: Column[object], value: object, *, descending: bool) -> ColumnElement[bool]:
+def _behind(column: ColumnElement[Any], key: _SortKey, value: object) -> ColumnElement[bool]:
     """PostgreSQL sorts NULL as the greatest value."""
     if value is None:
-        return column.is_not(None) if descending else false()
-    if descending:
+        return column.is_not(None) if key.descending else false()
+    if key.descending:
         return column < literal(value, column.type)
     later = column > literal(value, column.type)
-    return or_(later, column.is_(None)) if column.nullable else later
+    never_empty = key.field.required and not key.field.custom
+    return later if never_empty else or_(later, column.is_(None))
 
 
 def _encode_cursor(keys: Sequence[_SortKey], record: Record) -> str:

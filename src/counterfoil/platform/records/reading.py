@@ -10,6 +10,7 @@ from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata import Entity, Record
 from counterfoil.platform.metadata.access import Condition, Operation
 from counterfoil.platform.metadata.validation import BIGINT_MAX
+from counterfoil.platform.records.columns import field_column
 from counterfoil.platform.records.pages import Filter, Page, plan_listing, shown_columns
 from counterfoil.platform.records.row_filters import check_conditions
 from counterfoil.platform.records.selecting import Selected, check_statement, run_statement
@@ -64,15 +65,14 @@ class Reading(Statements):
         """Value of a unique field to the id of its record, for those that exist; one query."""
         table = self._table(entity)
         declared = self.catalogue.entity(entity)
-        if field not in (known.name for known in declared.readable):
-            known = tuple(known.name for known in declared.readable)
-            raise Refused(
-                Problem("unknown_field", f"{entity} has no such field", field, allowed=known)
-            )
+        known = {one.name: one for one in declared.readable}
+        if field not in known:
+            message = f"{entity} has no such field"
+            raise Refused(Problem("unknown_field", message, field, allowed=tuple(known)))
         wanted = list(dict.fromkeys(values))
         if not wanted:
             return {}
-        column = table.c[field]
+        column = field_column(table, known[field])
         statement = select(column, table.c.id).where(
             column == any_(literal(wanted, ARRAY(column.type))), *self.row_conditions(entity)
         )
