@@ -46,9 +46,19 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class _SortKey:
+class SortKey:
+    """One part of a sort order: under which name, and by which column."""
+
+    name: str
     field: Field
+    column: ColumnElement[Any]
+    nullable: bool
     descending: bool
+
+    @property
+    def order(self) -> ColumnElement[Any]:
+        """The part of ORDER BY."""
+        return self.column.desc() if self.descending else self.column.asc()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +66,7 @@ class Listing:
     """A checked request for a page of one entity."""
 
     statement: Select[tuple[object, ...]]
-    keys: tuple[_SortKey, ...]
+    keys: tuple[SortKey, ...]
     limit: int
 
     def page(self, rows: Sequence[Record]) -> Page:
@@ -65,7 +75,7 @@ class Listing:
         if len(rows) <= self.limit:
             return Page(records, None)
         last = records[-1]
-        return Page(records, _encode_cursor(self.keys, last))
+        return Page(records, encode_cursor(self.keys, [last[key.name] for key in self.keys]))
 
 
 def plan_listing(
@@ -88,21 +98,18 @@ def plan_listing(
             conditions.append(field_condition(entity, table, condition))
         except Refused as refused:
             problems.extend(refused.problems)
-    keys = _sort_keys(entity, sort, problems)
+    keys = _sort_keys(entity, table, sort, problems)
     if not 1 <= limit <= LONGEST_PAGE:
         problems.append(Problem("bad_limit", f"must be from 1 to {LONGEST_PAGE}", "limit"))
     if problems:
         raise Refused(problems)
     if cursor is not None:
-        conditions.append(_after(table, keys, _decode_cursor(keys, cursor)))
-    order = [
-        field_column(table, key.field).desc()
-        if key.descending
-        else field_column(table, key.field).asc()
-        for key in keys
-    ]
+        conditions.append(records_after(keys, decode_cursor(keys, cursor)))
     statement = (
-        select(*shown_columns(entity, table)).where(*conditions).order_by(*order).limit(limit + 1)
+        select(*shown_columns(entity, table))
+        .where(*conditions)
+        .order_by(*(key.order for key in keys))
+        .limit(limit + 1)
     )
     return Listing(statement, keys, limit)
 
@@ -112,23 +119,26 @@ def shown_columns(entity: Entity, table: Table) -> list[ColumnElement[Any]]:
     return [field_column(table, field).label(field.name) for field in entity.readable]
 
 
-_UNSORTED = (FieldType.DOCUMENT, FieldType.MULTI_CHOICE)
+UNSORTED = (FieldType.DOCUMENT, FieldType.MULTI_CHOICE)
+"""Types of values that have no order."""
 
 
 def _sort_keys(
-    entity: Entity, sort: Sequence[str], problems: list[Problem]
-) -> tuple[_SortKey, ...]:
-    keys: list[_SortKey] = []
+    entity: Entity, table: Table, sort: Sequence[str], problems: list[Problem]
+) -> tuple[SortKey, ...]:
+    keys: list[SortKey] = []
     for word in (*sort, "id"):
         name = word.removeprefix("-")
         field = entity.field(name)
-        if field is None or field.secret or field.type in _UNSORTED:
-            allowed = tuple(known.name for known in entity.readable if known.type not in _UNSORTED)
+        if field is None or field.secret or field.type in UNSORTED:
+            allowed = tuple(known.name for known in entity.readable if known.type not in UNSORTED)
             problems.append(
                 Problem("unknown_field", f"cannot sort by {name}", "sort", allowed=allowed)
             )
-        elif all(key.field.name != name for key in keys):
-            keys.append(_SortKey(field, word.startswith("-")))
+        elif all(key.name != name for key in keys):
+            column = field_column(table, field)
+            nullable = field.custom or not field.required
+            keys.append(SortKey(name, field, column, nullable, word.startswith("-")))
     return tuple(keys)
 
 
@@ -145,15 +155,21 @@ def field_condition(entity: Entity, table: Table, condition: Filter) -> ColumnEl
                 allowed=known,
             )
         )
+    return column_condition(field, field_column(table, field), condition)
+
+
+def column_condition(
+    field: Field, column: ColumnElement[Any], condition: Filter
+) -> ColumnElement[bool]:
+    """One filter of a field that stands in that column."""
     allowed = _operators(field)
     if condition.op not in allowed:
         message = f"cannot be filtered with {condition.op!r}"
-        raise Refused(Problem("unknown_operator", message, field.name, allowed=allowed))
-    column = field_column(table, field)
+        raise Refused(Problem("unknown_operator", message, condition.field, allowed=allowed))
     try:
         return _CONDITIONS[condition.op](column, field, condition.value)
     except (TypeError, ValueError) as error:
-        raise Refused(Problem("wrong_value", str(error), field.name, field.choices)) from None
+        raise Refused(Problem("wrong_value", str(error), condition.field, field.choices)) from None
 
 
 def _operators(field: Field) -> tuple[str, ...]:
@@ -211,41 +227,40 @@ _CONDITIONS: dict[str, Callable[[ColumnElement[Any], Field, object], ColumnEleme
 }
 
 
-def _after(table: Table, keys: Sequence[_SortKey], values: Sequence[object]) -> ColumnElement[bool]:
+def records_after(keys: Sequence[SortKey], values: Sequence[object]) -> ColumnElement[bool]:
     """Records that sort behind the given one: later in the first key, or equal and so on."""
     alternatives: list[ColumnElement[bool]] = []
     equal: list[ColumnElement[bool]] = []
     for key, value in zip(keys, values, strict=True):
-        column = field_column(table, key.field)
-        alternatives.append(and_(*equal, _behind(column, key, value)))
-        equal.append(column.is_(None) if value is None else column == literal(value, column.type))
+        alternatives.append(and_(*equal, _behind(key, value)))
+        equal.append(
+            key.column.is_(None) if value is None else key.column == literal(value, key.column.type)
+        )
     return or_(*alternatives)
 
 
-def _behind(column: ColumnElement[Any], key: _SortKey, value: object) -> ColumnElement[bool]:
+def _behind(key: SortKey, value: object) -> ColumnElement[bool]:
     """PostgreSQL sorts NULL as the greatest value."""
     if value is None:
-        return column.is_not(None) if key.descending else false()
+        return key.column.is_not(None) if key.descending else false()
     if key.descending:
-        return column < literal(value, column.type)
-    later = column > literal(value, column.type)
-    never_empty = key.field.required and not key.field.custom
-    return later if never_empty else or_(later, column.is_(None))
+        return key.column < literal(value, key.column.type)
+    later = key.column > literal(value, key.column.type)
+    return or_(later, key.column.is_(None)) if key.nullable else later
 
 
-def _encode_cursor(keys: Sequence[_SortKey], record: Record) -> str:
-    values = [
-        format(value, "f") if isinstance(value := record[key.field.name], Decimal) else value
-        for key in keys
-    ]
+def encode_cursor(keys: Sequence[SortKey], values: Sequence[object]) -> str:
+    """The cursor that continues behind the record with these values of the sort keys."""
+    plain = [format(value, "f") if isinstance(value, Decimal) else value for value in values]
     return (
-        base64.urlsafe_b64encode(encode_json([_sort_words(keys), values]).encode())
+        base64.urlsafe_b64encode(encode_json([_sort_words(keys), plain]).encode())
         .decode()
         .rstrip("=")
     )
 
 
-def _decode_cursor(keys: Sequence[_SortKey], cursor: str) -> list[object]:
+def decode_cursor(keys: Sequence[SortKey], cursor: str) -> list[object]:
+    """The values of the sort keys in a cursor; refuses (400) one of another order."""
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         words, values = msgspec.json.decode(
@@ -262,5 +277,5 @@ def _decode_cursor(keys: Sequence[_SortKey], cursor: str) -> list[object]:
     raise Refused(Problem("bad_cursor", message, "cursor"), status=400)
 
 
-def _sort_words(keys: Sequence[_SortKey]) -> list[str]:
-    return [("-" if key.descending else "") + key.field.name for key in keys]
+def _sort_words(keys: Sequence[SortKey]) -> list[str]:
+    return [("-" if key.descending else "") + key.name for key in keys]

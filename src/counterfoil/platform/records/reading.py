@@ -1,9 +1,10 @@
 """Reading records: one, the first that fits, a page of those that fit; all within the access."""
 
 from collections.abc import Container, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ARRAY, ColumnElement, Select, any_, literal, select
+from sqlalchemy import ARRAY, ColumnElement, FromClause, Select, any_, literal, select
 from sqlglot import exp
 
 from counterfoil.core.problems import Problem, Refused
@@ -11,10 +12,13 @@ from counterfoil.platform.metadata import Entity, Record
 from counterfoil.platform.metadata.access import Condition, Operation
 from counterfoil.platform.metadata.validation import BIGINT_MAX
 from counterfoil.platform.records.columns import field_column
+from counterfoil.platform.records.including import Included, include_tree
 from counterfoil.platform.records.pages import Filter, Page, plan_listing, shown_columns
+from counterfoil.platform.records.paths import Paths
+from counterfoil.platform.records.querying import Grouping, Query, plan_grouping, plan_query
 from counterfoil.platform.records.row_filters import check_conditions
 from counterfoil.platform.records.selecting import Selected, check_statement, run_statement
-from counterfoil.platform.records.statements import Ids, Statements
+from counterfoil.platform.records.statements import Ids, Records, Statements
 
 
 class Reading(Statements):
@@ -117,6 +121,51 @@ class Reading(Statements):
     def _seen_rows(self, entity: str) -> Select[Any]:
         columns = shown_columns(self.catalogue.entity(entity), self._table(entity))
         return select(*columns).where(*self.row_conditions(entity))
+
+    def query_records(self, entity: str, query: Query, include: Sequence[str] = ()) -> Page:
+        """One keyset page of records with fields of related ones by path, in one statement.
+
+        ``include`` names related records to be put into each record: one that it refers to
+        (``account``, ``account.parent``) or those that refer to it (``sites``, ``sites.contacts``);
+        one further statement each. Refuses (422) unknown fields, paths and operators.
+        """
+        seen = self.catalogue.entity(entity)
+        tree = include_tree(self.catalogue, seen, include)
+        needed = tuple(part.relation.own_field for part in tree)
+        fields = query.fields or tuple(field.name for field in seen.readable)
+        extra = tuple(dict.fromkeys(name for name in needed if name not in fields))
+        paths = Paths(self.catalogue, seen, self._rows_of)
+        plan = plan_query(paths, replace(query, fields=(*fields, *extra)))
+        page = plan.page(self._connection.execute(plan.statement).all())
+        self._include(page.records, tree)
+        for record in page.records:
+            for name in extra:
+                del record[name]
+        return page
+
+    def _include(self, records: Sequence[Record], tree: Sequence[Included]) -> None:
+        for part in tree:
+            relation = part.relation
+            owners = {record[relation.own_field] for record in records} - {None}
+            rows: Records = []
+            if owners:
+                statement = relation.statement(self._rows_of(relation.entity.name), owners)
+                rows = [dict(row) for row in self._connection.execute(statement).mappings()]
+            self._include(rows, part.parts)
+            relation.attach(records, rows)
+
+    def aggregate(self, entity: str, grouping: Grouping) -> Records:
+        """Aggregates of the records that the reader sees, exact, in one statement.
+
+        Refuses (422) unknown fields and functions that a field does not have.
+        """
+        paths = Paths(self.catalogue, self.catalogue.entity(entity), self._rows_of)
+        statement, names = plan_grouping(paths, grouping)
+        rows = self._connection.execute(statement).all()
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def _rows_of(self, entity: str) -> FromClause:
+        return self._seen_rows(entity).subquery()
 
 
 def possible_ids(ids: Sequence[int]) -> Ids:
