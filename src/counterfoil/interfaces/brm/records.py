@@ -15,6 +15,7 @@ from counterfoil.interfaces.brm.reading import Query
 from counterfoil.interfaces.brm.translating import translate
 from counterfoil.interfaces.brm.values import taken, written
 from counterfoil.interfaces.brm.words import Dialect, Word, Wording, dialect_of, plain_name
+from counterfoil.interfaces.http.writable import refuse_made_by_command
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.metadata.validation import read_value
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -82,7 +83,7 @@ def _names_to_null(row: Row) -> list[str]:
 def create_records(uow: UnitOfWork, wording: Wording, changes: Sequence[Change]) -> list[int]:
     """New records; their ids."""
     mapped = wording.mapped
-    refuse_made_by_command(wording)
+    refuse_made_by_command(wording.entity, shown=wording.name)
     refuse_derived(wording)
     rows: list[Record] = []
     for change in changes:
@@ -104,8 +105,8 @@ def update_records(
     for record_id, change in zip(ids, changes, strict=True):
         kept.append((record_id, {n: v for n, v in change.values.items() if n not in fixed}))
     changed = [(record_id, values) for record_id, values in kept if values]
-    if changed and wording.entity.created_by_command:
-        refuse_made_by_command(wording, {name for _, values in changed for name in values})
+    names = {name for _, values in changed for name in values}
+    refuse_made_by_command(wording.entity, names, shown=wording.name)
     uow.update_many(wording.entity.name, changed)
 
 
@@ -128,16 +129,6 @@ def demand_shown(uow: UnitOfWork, wording: Wording, ids: Sequence[int]) -> None:
     ]
     if missing:
         raise Refused(missing, status=404)
-
-
-def refuse_made_by_command(wording: Wording, names: set[str] | None = None) -> None:
-    """Refuse what commands make; what the customer added to it may be changed."""
-    if not wording.entity.created_by_command:
-        return
-    if names is not None and all(name.startswith("x_") for name in names):
-        return
-    message = f"records of {wording.name} are made by the program and not written directly"
-    raise Refused(Problem("made_by_command", message), status=405)
 
 
 def _initial(wording: Wording) -> Record:

@@ -29,6 +29,7 @@ from counterfoil.interfaces.http.authentication import load_admin_token
 from counterfoil.interfaces.http.doors import Door
 from counterfoil.interfaces.rest.app import build_app
 from counterfoil.interfaces.rest.exchange import API
+from counterfoil.interfaces.soap.door import soap_door
 from counterfoil.interfaces.worker.background import Paced, Task, in_background
 from counterfoil.platform.access.callers import Entrance
 from counterfoil.platform.access.tokens import AdminToken
@@ -106,7 +107,7 @@ def answer_requests(organisation: Organisation, token: AdminToken, listener: soc
 def open_doors(organisation: Organisation, token: AdminToken) -> list[Door]:
     """The interfaces beside REST."""
     entrance = Entrance(organisation.database, token)
-    return [brm_door(entrance)]
+    return [soap_door(entrance), brm_door(entrance)]
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
