@@ -9,11 +9,12 @@ import pytest
 import uvicorn
 
 from counterfoil.bootstrap import Organisation, Settings, scratch_organisation
-from counterfoil.interfaces.cli.serve import listening_socket, open_doors
-from counterfoil.interfaces.http.authentication import AdminToken
+from counterfoil.interfaces.cli.serve import DOORS, listening_socket
 from counterfoil.interfaces.rest import build_app
+from counterfoil.platform.access.users import make_administrator
 
 TOKEN = "correct horse battery staple"
+PASSWORD = "purple monkey dishwasher"
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Place:
     url: str
     organisation: Organisation
     token: str = TOKEN
+    password: str = PASSWORD
 
     def client(self, **headers: str) -> httpx.Client:
         """A client without credentials but the given headers."""
@@ -39,8 +41,9 @@ class Place:
 def place(server: Settings) -> Iterator[Place]:
     """A server of an organisation that the tests of a module share."""
     with scratch_organisation(server) as organisation, listening_socket("127.0.0.1", 0) as listener:
-        token = AdminToken.of(TOKEN)
-        app = build_app(organisation, token, open_doors(organisation, token))
+        with organisation.database.transaction(now=organisation.clock()) as uow:
+            make_administrator(uow, PASSWORD)
+        app = build_app(organisation, TOKEN, DOORS)
         running = uvicorn.Server(uvicorn.Config(app, log_level="error"))
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
         thread.start()

@@ -13,7 +13,7 @@ def client(place: Place) -> Iterator[BillingPlatform]:
     made = BillingPlatform(
         base_url=f"{place.url}/acme",
         username="admin",
-        password=place.token,
+        password=place.password,
         logout_at_exit=False,
     )
     yield made

@@ -19,7 +19,7 @@ def new_account(client: BillingPlatform, **fields: object) -> str:
 
 
 def test_login_and_logout(place: Place) -> None:
-    client = BillingPlatform(place.url, "admin", place.token, logout_at_exit=False)
+    client = BillingPlatform(place.url, "admin", place.password, logout_at_exit=False)
     assert client.session.headers["sessionid"]
     client.logout()
     with pytest.raises(exceptions.BillingPlatform401Exception):

@@ -146,7 +146,7 @@ def test_what_commands_make_is_not_written(generic: zeep.Client, refusal: Refusa
 
 def test_a_session_stands_in_the_header(place: Place) -> None:
     client = zeep.Client(f"{place.url}/soap/generic.wsdl")
-    begun = client.service.login(username="admin", password=place.token)
+    begun = client.service.login(username="admin", password=place.password)
     assert begun.expiresAt.tzinfo is not None
     header = {"SessionHeader": {"SessionID": begun.sessionId}}
     (entity,) = client.service.describe(entity="site", _soapheaders=header)

@@ -3,7 +3,7 @@ name before them or without."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.brm import sessions, writing
@@ -16,13 +16,12 @@ from counterfoil.interfaces.brm.writing import Work, Written, write_each
 from counterfoil.interfaces.http.doors import Door
 from counterfoil.interfaces.http.exchange import Answer, Call, Desk
 from counterfoil.interfaces.http.notation import decode_json
-from counterfoil.platform.access.callers import Caller, Entrance
+from counterfoil.platform.access.callers import Caller
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 PATHS = re.compile(
     r"(?:/[\w.~-]{1,100})?/(?P<api>rest/2\.[01]|auth/1\.0)(?P<rest>/[^?]*)?", re.ASCII
 )
-SOURCE = "brm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +37,7 @@ class Request:
         """Something in a transaction of its own."""
         organisation = self.desk.organisation
         with organisation.database.transaction(
-            now=organisation.clock(),
-            source=SOURCE,
-            actor=self.caller.actor,
-            access=self.caller.access,
+            now=organisation.clock(), access=self.caller.access
         ) as uow:
             return act(uow)
 
@@ -49,10 +45,7 @@ class Request:
         """The rows of a statement, under ``queryResponse`` or ``retrieveResponse``."""
         organisation = self.desk.organisation
         with organisation.database.transaction(
-            now=organisation.clock(),
-            source=SOURCE,
-            actor=self.caller.actor,
-            access=self.caller.access,
+            now=organisation.clock(), access=self.caller.access
         ) as uow:
             made = act(uow)
             rows = uow.select(made.statement).rows
@@ -65,25 +58,26 @@ class Request:
         return next(found, None)
 
 
-def brm_door(entrance: Entrance) -> Door:
-    """The dialect as an interface beside REST."""
+def handle(desk: Desk, call: Call) -> Answer:
+    """The answer to a request at one of our paths."""
+    found = PATHS.fullmatch(call.path)
+    parts = tuple(part for part in ((found and found["rest"]) or "").split("/") if part)
+    if found is None or not parts:
+        raise nothing_here(call)
+    now = desk.organisation.clock()
+    if found["api"].startswith("auth"):
+        return sessions.authenticate(desk.entrance, call, parts, now)
+    if parts[0].lower() == "login" and len(parts) == 1:
+        return sessions.login(desk.entrance, call, now)
+    caller = sessions.caller_of(desk.entrance, call, now)
+    acting = desk.acting(replace(call, caller=caller), sessions.SOURCE)
+    if parts[0].lower() == "logout" and len(parts) == 1:
+        return sessions.logout(acting, caller)
+    return respond(Request(acting, call, caller, parts))
 
-    def handle(desk: Desk, call: Call) -> Answer:
-        found = PATHS.fullmatch(call.path)
-        parts = tuple(part for part in (found["rest"] or "" if found else "").split("/") if part)
-        if found is None or not parts:
-            raise nothing_here(call)
-        now = desk.organisation.clock()
-        if found["api"].startswith("auth"):
-            return sessions.authenticate(entrance, call, parts, now)
-        if parts[0].lower() == "login" and len(parts) == 1:
-            return sessions.login(entrance, call, now)
-        caller = sessions.caller_of(entrance, call, now)
-        if parts[0].lower() == "logout" and len(parts) == 1:
-            return sessions.logout(desk, caller)
-        return respond(Request(desk, call, caller, parts))
 
-    return Door(paths=PATHS, handler=handle, told=told)
+DOOR = Door(paths=PATHS, handler=handle, told=told)
+"""The dialect as an interface beside REST."""
 
 
 def respond(request: Request) -> Answer:

@@ -45,6 +45,7 @@ def create_packages(uow: UnitOfWork, wording: Wording, changes: Sequence[Change]
     """ACCOUNT_PACKAGE: a subscription for each, begun as the command does."""
     plans = [_given(wording, change, "PackageId") for change in changes]
     activations = _activations(uow, wording, changes, plans, [{} for _ in changes])
+    uow.access.demand_command("activate_subscriptions")
     return activate_subscriptions(uow.unrestricted(), activations)
 
 
@@ -69,6 +70,7 @@ def create_products(uow: UnitOfWork, wording: Wording, changes: Sequence[Change]
     if problems:
         raise Refused(_lined(problems, changes))
     activations = _activations(uow, wording, changes, plans, quantities)
+    uow.access.demand_command("activate_subscriptions")
     subscriptions = activate_subscriptions(uow.unrestricted(), activations)
     made = uow.unrestricted().query(
         "SELECT subscription_id, min(id) AS id FROM subscription_charge"
@@ -109,6 +111,7 @@ def update_products(
     for old, change in zip(olds, changes, strict=True):
         quantity = change.values.get("quantity")
         if quantity is not None and _number(quantity) != old["quantity"]:
+            uow.access.demand_command("change_quantity")
             charge = charges[old["charge_id"]]["external_id"]
             today = max(uow.now.date(), old["start_date"])
             # A command for each: a change of quantity splits what runs.
@@ -155,6 +158,8 @@ def _end(
         day = _new_end(change, old)
         if day is not None:
             ends.setdefault(day, []).append(subscription)
+    if ends:
+        uow.access.demand_command("cancel_subscription")
     for day, subscriptions in ends.items():
         cancel_subscriptions(uow.unrestricted(), subscriptions, day)
 

@@ -10,6 +10,7 @@ from counterfoil.interfaces.brm.answers import BLANK, INVALID_SESSION, answer
 from counterfoil.interfaces.http.exchange import Answer, Call, Desk
 from counterfoil.interfaces.http.notation import decode_json
 from counterfoil.platform.access.callers import Caller, Entrance, SignedIn, unauthorized
+from counterfoil.platform.access.sessions import end_session
 
 SOURCE = "brm"
 
@@ -51,7 +52,10 @@ def login(entrance: Entrance, call: Call, now: datetime) -> Answer:
 
 def logout(desk: Desk, caller: Caller) -> Answer:
     """End the session."""
-    del desk, caller
+    organisation = desk.organisation
+    if caller.session_id is not None:
+        with organisation.database.transaction(now=organisation.clock()) as uow:
+            end_session(uow, caller.session_id)
     return answer({"logoutResponse": [{"ErrorCode": "0", "ErrorText": BLANK, "Success": "true"}]})
 
 

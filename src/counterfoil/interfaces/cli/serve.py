@@ -24,16 +24,18 @@ from counterfoil.business.automation.delivering import Courier, prune_events
 from counterfoil.business.usage.compaction import compact_if_due
 from counterfoil.business.usage.watching import UsageWatcher, watch_usage
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.interfaces.brm.door import brm_door
+from counterfoil.interfaces.brm.door import DOOR as BRM
 from counterfoil.interfaces.http.authentication import load_admin_token
 from counterfoil.interfaces.http.doors import Door
 from counterfoil.interfaces.rest.app import build_app
 from counterfoil.interfaces.rest.exchange import API
-from counterfoil.interfaces.soap.door import soap_door
+from counterfoil.interfaces.soap.door import DOOR as SOAP
 from counterfoil.interfaces.worker.background import Paced, Task, in_background
-from counterfoil.platform.access.callers import Entrance
 from counterfoil.platform.access.tokens import AdminToken
 from counterfoil.platform.access.users import make_administrator
+
+DOORS: tuple[Door, ...] = (SOAP, BRM)
+"""The interfaces beside REST."""
 
 GRACE_SECONDS = 20
 """How long requests under way may take to finish when the server is asked to stop."""
@@ -96,18 +98,12 @@ def background_tasks(
 def answer_requests(organisation: Organisation, token: AdminToken, listener: socket.socket) -> None:
     """Serve until a signal; requests under way are finished first."""
     config = uvicorn.Config(
-        build_app(organisation, token, open_doors(organisation, token)),
+        build_app(organisation, token, DOORS),
         log_level="warning",
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     uvicorn.Server(config).run(sockets=[listener])
-
-
-def open_doors(organisation: Organisation, token: AdminToken) -> list[Door]:
-    """The interfaces beside REST."""
-    entrance = Entrance(organisation.database, token)
-    return [soap_door(entrance), brm_door(entrance)]
 
 
 def listening_socket(host: str, port: int) -> socket.socket:

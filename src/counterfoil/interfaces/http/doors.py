@@ -17,8 +17,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.http.asgi import read_call, response_of
 from counterfoil.interfaces.http.exchange import MEGABYTE, Answer, Call, Desk, Handler
+from counterfoil.interfaces.http.gate import request_id, with_request_id
 
 log = logging.getLogger(__name__)
+
+CREDENTIALS = ("authorization", "sessionid")
+"""Headers by which callers say who they are."""
 
 FAULT = Problem("internal_error", "something failed here; the log of the server has details")
 """What is told of a fault of the program."""
@@ -28,13 +32,15 @@ FAULT = Problem("internal_error", "something failed here; the log of the server 
 class Door:
     """An interface of its own: all requests to ``paths`` go to ``handler``, whatever the method.
 
-    ``told`` makes the answer to a refusal, and to a fault of the program (status 500).
+    ``told`` makes the answer to a refusal, and to a fault of the program (status 500). ``limit``
+    is how many bytes a body may have; without credentials in the headers, ``limit_of_strangers``.
     """
 
     paths: re.Pattern[str]
     handler: Handler
     told: Callable[[Refused], Answer]
     limit: int = 32 * MEGABYTE
+    limit_of_strangers: int = 64 * 1024
 
 
 class Doors:
@@ -52,15 +58,19 @@ class Doors:
         if scope["type"] == "http":
             for door in self.doors:
                 if door.paths.fullmatch(scope["path"]):
+                    scope["request_id"] = request_id(scope)
                     answer = await self.answer(door, Request(scope, receive))
-                    await response_of(answer)(scope, receive, send)
+                    answering = with_request_id(send, scope["request_id"])
+                    await response_of(answer)(scope, receive, answering)
                     return
         await self.app(scope, receive, send)
 
     async def answer(self, door: Door, request: Request) -> Answer:
         """Read the body, then work in a thread, so that the event loop stays free."""
         try:
-            call = await read_call(request, door.limit)
+            is_stranger = not any(name in request.headers for name in CREDENTIALS)
+            limit = door.limit_of_strangers if is_stranger else door.limit
+            call = await read_call(request, limit)
             return await to_thread.run_sync(self.worked, door, call, limiter=self.limiter)
         except Refused as refused:
             return door.told(refused)

@@ -1,12 +1,12 @@
 """``/soap``: messages to operations, and the two WSDLs."""
 
 import re
+from dataclasses import replace
 from datetime import datetime
 
 from lxml import etree
 
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.interfaces.http.callers import Caller, Entrance
 from counterfoil.interfaces.http.doors import Door
 from counterfoil.interfaces.http.exchange import Answer, Call, Desk
 from counterfoil.interfaces.soap.envelope import (
@@ -23,82 +23,83 @@ from counterfoil.interfaces.soap.envelope import (
 from counterfoil.interfaces.soap.names import GENERIC, TYPED
 from counterfoil.interfaces.soap.operations import OPERATIONS
 from counterfoil.interfaces.soap.wsdl import generic_wsdl, typed_wsdl
+from counterfoil.platform.access.callers import Caller
+from counterfoil.platform.access.sessions import end_session
 
 PATHS = re.compile(r"/soap(/.*)?")
 SOURCE = "soap"
 _HOST = re.compile(r"[\w.:\[\]-]{1,255}", re.ASCII)
 
 
-def soap_door(entrance: Entrance) -> Door:
-    """SOAP as an interface beside REST."""
-
-    def handle(desk: Desk, call: Call) -> Answer:
-        if call.method in ("GET", "HEAD"):
-            return described(entrance, desk, call)
-        if call.path.rstrip("/") != "/soap" or call.method != "POST":
-            raise Refused(Problem("not_found", "SOAP messages are posted to /soap"), status=404)
-        message = read_message(call.body)
-        try:
-            return answered(entrance, desk, call, message)
-        except Refused as refused:
-            return fault(refused.problems, refused.status, message.flavour)
-
-    def told(refused: Refused) -> Answer:
-        return fault(refused.problems, refused.status)
-
-    return Door(paths=PATHS, handler=handle, told=told, limit=LONGEST)
+def handle(desk: Desk, call: Call) -> Answer:
+    """The answer to a request at one of our paths."""
+    if call.method in ("GET", "HEAD"):
+        return described(desk, call)
+    if call.path.rstrip("/") != "/soap" or call.method != "POST":
+        raise Refused(Problem("not_found", "SOAP messages are posted to /soap"), status=404)
+    message = read_message(call.body)
+    try:
+        return answered(desk, call, message)
+    except Refused as refused:
+        return fault(refused.problems, refused.status, message.flavour)
 
 
-def answered(entrance: Entrance, desk: Desk, call: Call, message: Message) -> Answer:
+def told(refused: Refused) -> Answer:
+    """A refusal before the message could be read."""
+    return fault(refused.problems, refused.status)
+
+
+DOOR = Door(paths=PATHS, handler=handle, told=told, limit=LONGEST, limit_of_strangers=LONGEST)
+"""SOAP as an interface beside REST; the session may stand in the message itself."""
+
+
+def answered(desk: Desk, call: Call, message: Message) -> Answer:
     """The answer to a message."""
-    organisation = desk.organisation
-    now = organisation.clock()
-    told = response(message.flavour, message.operation)
+    now = desk.organisation.clock()
     if message.operation == "login":
-        return login(entrance, message, now)
+        return login(desk, message, now)
     operation = OPERATIONS.get(message.operation)
     if operation is None and message.operation != "logout":
         allowed = ("login", "logout", *OPERATIONS)
         text = f"there is no operation {message.operation[:60]!r}"
         raise Refused(Problem("unknown_operation", text, allowed=allowed), status=400)
-    caller = caller_of(entrance, call, message, now)
+    caller = caller_of(desk, call, message, now)
+    filled = response(message.flavour, message.operation)
+    acting = desk.acting(replace(call, caller=caller), SOURCE)
     if operation is None:
-        end_session(desk, caller, now)
-        return answer(told)
-    with organisation.database.transaction(
-        now=now, source=SOURCE, actor=caller.actor, access=caller.access
-    ) as uow:
-        operation(uow, message.body, message.flavour, told)
-    return answer(told)
+        with acting.organisation.database.transaction(now=now) as uow:
+            if caller.session_id is not None:
+                end_session(uow, caller.session_id)
+        return answer(filled)
+    with acting.organisation.database.transaction(now=now, access=caller.access) as uow:
+        operation(uow, message.body, message.flavour, filled)
+    return answer(filled)
 
 
-def caller_of(entrance: Entrance, call: Call, message: Message, now: datetime) -> Caller:
+def caller_of(desk: Desk, call: Call, message: Message, now: datetime) -> Caller:
     """Who asks: by the session in the header of the message, or as everywhere over HTTP."""
     if message.session:
-        return entrance.caller_of_token(message.session, now=now)
-    return entrance.caller(call.headers, now=now)
+        return desk.entrance.caller_of_token(message.session, now=now)
+    return desk.entrance.caller(call.headers, now=now)
 
 
-def login(entrance: Entrance, message: Message, now: datetime) -> Answer:
+def login(desk: Desk, message: Message, now: datetime) -> Answer:
     """Begin a session by name and password."""
     given = {etree.QName(child).localname: text_of(child) or "" for child in message.body}
     for name in ("username", "password"):
         if not given.get(name):
             raise Refused(Problem("required", "is required", name), status=400)
     code = given.get("code") or None
-    signed = entrance.sign_in(given["username"], given["password"], code, now=now, source=SOURCE)
-    told = response(message.flavour, "login")
-    put(told, message.flavour, "sessionId", signed.token)
-    put(told, message.flavour, "expiresAt", signed.expires_at.isoformat())
-    return answer(told)
+    signed = desk.entrance.sign_in(
+        given["username"], given["password"], code, now=now, source=SOURCE
+    )
+    filled = response(message.flavour, "login")
+    put(filled, message.flavour, "sessionId", signed.token)
+    put(filled, message.flavour, "expiresAt", signed.expires_at.isoformat())
+    return answer(filled)
 
 
-def end_session(desk: Desk, caller: Caller, now: datetime) -> None:
-    """End the caller's session, where there is one."""
-    del desk, caller, now
-
-
-def described(entrance: Entrance, desk: Desk, call: Call) -> Answer:
+def described(desk: Desk, call: Call) -> Answer:
     """The WSDLs. The generic one says nothing about the organisation and is open to all."""
     asked = {name.lower(): text for name, text in call.query}
     place = address(call)
@@ -109,10 +110,8 @@ def described(entrance: Entrance, desk: Desk, call: Call) -> Answer:
         raise Refused(Problem("not_found", "messages are posted to /soap", allowed=names), 404)
     organisation = desk.organisation
     now = organisation.clock()
-    caller = entrance.caller(call.headers, now=now)
-    with organisation.database.transaction(
-        now=now, source=SOURCE, actor=caller.actor, access=caller.access
-    ) as uow:
+    caller = desk.entrance.caller(call.headers, now=now)
+    with organisation.database.transaction(now=now, access=caller.access) as uow:
         return Answer(200, typed_wsdl(uow.catalogue, place), media_type=XML)
 
 
