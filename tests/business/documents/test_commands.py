@@ -56,7 +56,7 @@ def bill_one(
     invoice = make(
         uow, "invoice", number=number, kind="invoice", account_id=account, bill_run_id=run,
         state="final" if number else "draft", currency="USD", invoice_date=date(2026, 11, 1),
-        due_date=date(2026, 12, 1), total=Decimal(300), snapshot=snapshot,
+        due_date=date(2026, 12, 1), total=Decimal(300), usage_segment_seen=0, snapshot=snapshot,
     )  # fmt: skip
     rated = make(
         uow, "rated_charge", invoice_id=invoice, subscription_charge_id=subscribed,

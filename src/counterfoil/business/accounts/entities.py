@@ -14,6 +14,7 @@ from counterfoil.platform.metadata.fields import (
 ACCOUNT = Entity(
     name="account",
     plural="accounts",
+    told_on_invoices=True,
     help="A party we sell to. Accounts form a tree through their parent. An account that is not "
     "invoiced itself is billed through its nearest ancestor that is.",
     fields=(
@@ -51,6 +52,7 @@ ACCOUNT = Entity(
 SITE = Entity(
     name="site",
     plural="sites",
+    told_on_invoices=True,
     help="A place of an account where service is used; decides the tax jurisdiction.",
     fields=(
         EXTERNAL_ID,

@@ -34,6 +34,7 @@ from counterfoil.business.billing.relations import (
     midnight_relation,
     usage_between,
 )
+from counterfoil.business.billing.told_fields import tell_custom_fields
 from counterfoil.business.billing.usage_needed import few_subscriptions, keep_usage, make_new_usage
 from counterfoil.business.incentives.loading import Present, find_present, load_whole_trees
 from counterfoil.business.usage.store import UsageStore, visible_segments
@@ -341,7 +342,7 @@ def compute_bills(
         engine.register("profile", load_profiles(uow, asked))
         if present.grants:
             draw_balances(uow, engine, billing_date, lock=lock)
-        return _make_documents(engine, billing_date, stored=not small)
+        return _make_documents(uow, engine, billing_date, stored=not small)
 
 
 def whole_trees(uow: UnitOfWork, accounts: Sequence[int], present: Present) -> Sequence[int]:
@@ -498,19 +499,28 @@ def assemble(uow: UnitOfWork, engine: Engine, accounts: Sequence[int], billing_d
     """Make invoices and lines of ``charged``, without the accounts that have a draft."""
     engine.register("profile", load_profiles(uow, accounts))
     exclude_drafts(uow, engine, accounts)
-    return _make_documents(engine, billing_date)
+    return _make_documents(uow, engine, billing_date)
 
 
-def _make_documents(engine: Engine, billing_date: date, *, stored: bool = True) -> Bills:
+def _make_documents(
+    uow: UnitOfWork, engine: Engine, billing_date: date, *, stored: bool = True
+) -> Bills:
     """Make invoices and lines of ``charged``, with ``profile`` (loading.load_profiles), and what
     it takes to have them ``stored``."""
     engine.run(f"CREATE TABLE numbered AS {_NUMBERED}")
     invoice = _INVOICE.format(billing_date=billing_date.isoformat())
     engine.run(f"CREATE TABLE invoice AS {invoice}")
+    charges = engine.arrow(_RATED_CHARGES)
+    invoices, lines = tell_custom_fields(
+        uow,
+        engine.arrow("SELECT * FROM invoice ORDER BY invoice_no"),
+        engine.arrow(_LINES),
+        charges,
+    )
     return Bills(
-        invoices=engine.arrow("SELECT * FROM invoice ORDER BY invoice_no"),
-        rated_charges=engine.arrow(_RATED_CHARGES),
-        lines=engine.arrow(_LINES),
+        invoices=invoices,
+        rated_charges=charges,
+        lines=lines,
         billed_through=engine.arrow(_BILLED_THROUGH) if stored else pa.table({}),
         draws=engine.arrow(DRAWS) if stored else pa.table({}),
         partials=engine.arrow(_PARTIALS) if stored else pa.table({}),

@@ -315,6 +315,7 @@ INVOICE_LINE = Entity(
             "unit_amount", 28, 10, help="Set when one unit amount applied to the whole quantity."
         ),
         decimal("amount", 20, 4, required=True),
+        document("custom_fields", help="Of the site and the subscription, as they were."),
     ),
 )
 

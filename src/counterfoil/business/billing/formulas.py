@@ -28,7 +28,8 @@ from counterfoil.core.rating.formula_values import (
     PlacedFormula,
 )
 from counterfoil.core.rating.relations import QUANTITY, Relation
-from counterfoil.platform.engine.duck import Engine, sql_name
+from counterfoil.platform.engine.duck import Engine
+from counterfoil.platform.records.columns import field_sql
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 USAGE_READER = Relation(
@@ -203,7 +204,11 @@ def _read_facts(uow: UnitOfWork, references: Sequence[Reference], roots: list[in
     """The owners' fields that are read, one row per subscription."""
     fields: dict[str, Type] = fields_of_owners(uow.catalogue)
     read = [reference.name.split(".") for reference in references if reference.name in fields]
-    columns = "".join(f', {owner}.{sql_name(name)} AS "{owner}.{name}"' for owner, name in read)
+    columns = "".join(
+        f', {field_sql(owner, field)} AS "{owner}.{name}"'
+        for owner, name in read
+        if (field := uow.catalogue.entity(owner).field(name)) is not None
+    )
     joins = "".join(
         f"LEFT JOIN {owner} ON {owner}.id = subscription.{owner}_id\n"
         for owner in sorted({owner for owner, _ in read} - {"account", "subscription"})

@@ -120,8 +120,10 @@ _PROFILES = """
 SELECT p.account_id AS billed_account_id, a.name AS account_name, p.currency,
        p.payment_terms_days::int AS terms_days,
        jsonb_build_object(
-           'seller', (SELECT to_jsonb(s) - '{id,created_at,updated_at,row_version}'::text[]
-                      FROM seller s ORDER BY s.id LIMIT 1),
+           'seller', (SELECT jsonb_object_agg(e.key, e.value)
+                      FROM (SELECT * FROM seller ORDER BY id LIMIT 1) s, jsonb_each(to_jsonb(s)) e
+                      WHERE e.key NOT IN ('id', 'created_at', 'updated_at', 'row_version')
+                        AND NOT starts_with(e.key, 'x_')),
            'account', jsonb_build_object('external_id', a.external_id, 'name', a.name),
            'bill_to', jsonb_build_object(
                'name', coalesce(p.bill_to_name, a.name), 'attention', p.attention,

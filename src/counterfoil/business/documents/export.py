@@ -38,13 +38,17 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 def invoice_csv(invoices: Iterable[tuple[Record, Sequence[Record]]]) -> str:
     """One row per line of each invoice, RFC 4180, with a header.
 
+    Custom fields that the invoices tell stand behind, in columns such as ``account.x_region``.
+
     A text that a spreadsheet would take for a formula gets an apostrophe in front; numbers keep
     their sign.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow(CSV_COLUMNS)
-    for invoice, lines in invoices:
+    documents = list(invoices)
+    custom = _custom_columns(documents)
+    writer.writerow([*CSV_COLUMNS, *custom])
+    for invoice, lines in documents:
         snapshot = cast("Mapping[str, Mapping[str, object]]", invoice["snapshot"])
         places = exponent(str(invoice["currency"]))
         head = [
@@ -57,8 +61,14 @@ def invoice_csv(invoices: Iterable[tuple[Record, Sequence[Record]]]) -> str:
             _text((snapshot.get("bill_to") or {}).get("name")),
             _text(invoice["currency"]),
         ]
+        of_account = custom_values(snapshot)
         writer.writerows(
-            [*head, *(_cell(line, name, places) for name in _LINE_FIELDS)] for line in lines
+            [
+                *head,
+                *(_cell(line, name, places) for name in _LINE_FIELDS),
+                *_custom_cells(of_account | custom_values(line), custom),
+            ]
+            for line in lines
         )
     return out.getvalue()
 
@@ -71,14 +81,51 @@ def invoice_json(invoice: Record, lines: Sequence[Record]) -> str:
         **{name: _json_value(invoice, name, places) for name in _INVOICE_FIELDS},
         "seller": _party(snapshot.get("seller"), _SELLER_FIELDS),
         "bill_to": _party(snapshot.get("bill_to"), _BILL_TO_FIELDS),
-        "account": _party(snapshot.get("account"), ("external_id", "name")),
+        "account": _party(snapshot.get("account"), ("external_id", "name"))
+        | _custom_part(snapshot),
         "payment_terms_days": snapshot.get("payment_terms_days"),
         "purchase_order": snapshot.get("purchase_order"),
         "lines": [
-            {name: _json_value(line, name, places) for name in _LINE_FIELDS} for line in lines
+            {name: _json_value(line, name, places) for name in _LINE_FIELDS} | _custom_part(line)
+            for line in lines
         ],
     }
     return json.dumps(content, ensure_ascii=False, indent=1)
+
+
+def custom_values(kept_in: Mapping[str, object]) -> dict[str, object]:
+    """The custom fields that a snapshot or a line keeps: ``account.x_region`` to their value."""
+    kept = kept_in.get("custom_fields") or []
+    if isinstance(kept, str):
+        kept = json.loads(kept)
+    values: dict[str, object] = {}
+    for one in cast("list[dict[str, object]]", kept):
+        values[f"{one['of']}.{one['name']}"] = one["value"]
+        if "currency" in one:
+            values[f"{one['of']}.{one['name']}_currency"] = one["currency"]
+    return values
+
+
+def _custom_part(kept_in: Mapping[str, object]) -> dict[str, object]:
+    """For JSON; nothing where there are none."""
+    values = custom_values(kept_in)
+    return {"custom_fields": values} if values else {}
+
+
+def _custom_columns(documents: Sequence[tuple[Record, Sequence[Record]]]) -> list[str]:
+    found: set[str] = set()
+    for invoice, lines in documents:
+        found |= custom_values(cast("Mapping[str, object]", invoice["snapshot"])).keys()
+        for line in lines:
+            found |= custom_values(line).keys()
+    return sorted(found)
+
+
+def _custom_cells(values: Mapping[str, object], columns: Sequence[str]) -> list[str]:
+    return [
+        _text(", ".join(map(str, value)) if isinstance(value, list) else value)
+        for value in map(values.get, columns)
+    ]
 
 
 def exact_text(value: Decimal, places: int = 0) -> str:

@@ -189,6 +189,7 @@ def _line(line: Record, notation: Notation, places: int, words: Mapping[str, str
     quantity = notation.quantity(_decimal(line["quantity"])) if counted else ""
     price = "" if unit_amount is None else notation.amount(_decimal(unit_amount), places)
     short = explanation(line, notation, words)
+    told = [": ".join(pair) for pair in custom_fields(line, notation, words)]
     if len(quantity) > LONGEST_FIGURE or len(price) > LONGEST_FIGURE:
         # Too wide for its column, and no digit may be cut: it is written out below the text.
         unit = f"{quantity} {_clean(line['unit'])}"
@@ -198,7 +199,7 @@ def _line(line: Record, notation: Notation, places: int, words: Mapping[str, str
     return {
         "position": str(line["position"]),
         "description": _clean(line["description"]),
-        "explanation": short,
+        "explanation": " · ".join(filter(None, [short, *told])),
         "period": notation.period(_date(line["service_start"]), _date(line["service_end"])),
         "quantity": quantity,
         "unit": _clean(line["unit"], longest_word=12) if quantity else "",
@@ -271,7 +272,32 @@ def _facts(
     if isinstance(terms, int) and invoice["kind"] != "credit_note":
         text = words["terms_days"].format(days=terms) if terms else words["terms_at_once"]
         facts.append([words["terms"], text])
-    return facts
+    return facts + custom_fields(snapshot, notation, words)
+
+
+def custom_fields(
+    record: Mapping[str, Any], notation: Notation, words: Mapping[str, str]
+) -> list[list[str]]:
+    """Label and value of the custom fields that a snapshot or a line keeps."""
+    kept = record.get("custom_fields") or ()
+    if isinstance(kept, str):
+        kept = json.loads(kept)
+    return [[_clean(one["label"]), _custom_value(one, notation, words)] for one in kept]
+
+
+def _custom_value(one: Mapping[str, Any], notation: Notation, words: Mapping[str, str]) -> str:
+    value = one["value"]
+    match one["type"]:
+        case "money":
+            places = exponent(str(one["currency"]))
+            return f"{one['currency']} {notation.amount(_decimal(value), places)}"
+        case "number":
+            return notation.quantity(_decimal(value))
+        case "date":
+            return notation.day(_date(value))
+        case "boolean":
+            return words["yes" if value else "no"]
+    return ", ".join(map(_clean, value)) if isinstance(value, list) else _clean(value)
 
 
 def _note(

@@ -36,6 +36,8 @@ ENGLISH: dict[str, str] = {
     "promise": "Every amount here can explain itself, usage record by usage record. "
     "To ask about one, quote the number of this document and of the line.",
     "page": "Page {page} of {pages}",
+    "yes": "yes",
+    "no": "no",
 }
 
 GERMAN: dict[str, str] = {
@@ -74,6 +76,8 @@ GERMAN: dict[str, str] = {
     "promise": "Jeder Betrag lässt sich bis zum einzelnen Nutzungssatz erklären. "
     "Nennen Sie dazu die Nummer dieses Dokuments und der Zeile.",
     "page": "Seite {page} von {pages}",
+    "yes": "ja",
+    "no": "nein",
 }
 
 FRENCH: dict[str, str] = {
@@ -112,6 +116,8 @@ FRENCH: dict[str, str] = {
     "promise": "Chaque montant s’explique jusqu’au dernier relevé d’usage. "
     "Indiquez le numéro de ce document et de la ligne.",
     "page": "Page {page} sur {pages}",
+    "yes": "oui",
+    "no": "non",
 }
 
 BY_LANGUAGE: dict[str, dict[str, str]] = {"en": ENGLISH, "de": GERMAN, "fr": FRENCH}

@@ -12,6 +12,7 @@ from counterfoil.business.incentives.terms import (
     find_grant_problems,
     find_target_problems,
 )
+from counterfoil.business.products.custom_fields import find_readers
 from counterfoil.business.products.queries import read_added_up
 from counterfoil.core.problems import Problem
 from counterfoil.platform.metadata import Record
@@ -55,7 +56,22 @@ def check_entitlement_targets(
     ]
 
 
+_FORMULAS = """
+SELECT v.place, v.text, 'discount ' || d.external_id AS user FROM discount d
+CROSS JOIN LATERAL (VALUES ('condition', d.condition), ('percentage', d.percent_formula))
+    AS v(place, text)
+"""
+
+
+def check_retired_fields(
+    uow: UnitOfWork, rows: list[Record], old_rows: list[Record | None]
+) -> list[Problem]:
+    """What speaks against retiring custom fields: the formulas of discounts that read them."""
+    return find_readers(uow, rows, old_rows, _FORMULAS)
+
+
 CHECKS: dict[str, RecordCheck] = {
+    "custom_field": check_retired_fields,
     "discount": _check_discounts,
     "discount_target": _each(find_target_problems),
     "commitment": _each(find_commitment_problems),

@@ -19,6 +19,7 @@ from counterfoil.business.products.cells import (
     find_overlapping_cells,
 )
 from counterfoil.business.products.charges import find_charge_problems
+from counterfoil.business.products.custom_fields import check_retired_fields
 from counterfoil.business.products.formulas import (
     find_charge_formula_problems,
     find_price_formula_problems,
@@ -375,6 +376,7 @@ def _distinct(rows: list[Record], field: str) -> list[int]:
 
 
 CHECKS: dict[str, RecordCheck] = {
+    "custom_field": check_retired_fields,
     "meter": check_meters,
     "charge": check_charges,
     "price": check_prices,

@@ -32,6 +32,7 @@ CONTRACT = Entity(
 SUBSCRIPTION = Entity(
     name="subscription",
     plural="subscriptions",
+    told_on_invoices=True,
     help="The running agreement of an account for one rate plan. Made by the activate command.",
     created_by_command=True,
     fields=(

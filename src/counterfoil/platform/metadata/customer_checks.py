@@ -22,6 +22,7 @@ from counterfoil.platform.metadata.validation import read_value
 _NAME = re.compile(rf"{CUSTOM}[a-z0-9]+(_[a-z0-9]+)*", re.ASCII)
 _LARGEST_BOUND = 10**15
 _LONGEST_TEXT = 1_000_000
+_NOT_TOLD = (FieldKind.LOOKUP, FieldKind.MASTER_DETAIL, FieldKind.FILE)
 _UNINDEXED = (FieldKind.FORMULA, FieldKind.MULTI_CHOICE)
 
 NOT_EXTENDED = frozenset({"custom_entity", "custom_field", "change_set"})
@@ -90,6 +91,10 @@ def _problems_of(custom: CustomField, known: Mapping[str, Entity]) -> Iterator[P
     if custom.entity in NOT_EXTENDED or entity is None:
         message = f"there is no entity {custom.entity!r} that fields can be added to"
         yield Problem("unknown_entity", message, place)
+    elif custom.on_invoice and not entity.told_on_invoices:
+        message = f"invoices tell nothing of {entity.plural}"
+        told = tuple(one.name for one in known.values() if one.told_on_invoices)
+        yield Problem("unwelcome_option", message, f"{place}.on_invoice", told)
     elif entity.created_by_command and custom.required:
         message = f"records of {entity.plural} are made by commands, which do not know the field"
         yield Problem("cannot_be_required", message, f"{place}.required")
@@ -175,6 +180,9 @@ def _option_problems(custom: CustomField, place: str) -> Iterator[Problem]:
     if custom.kind in _UNINDEXED and (custom.unique or custom.indexed):
         message = f"a field of kind {custom.kind} has no index"
         yield Problem("unwelcome_option", message, f"{place}.unique")
+    if custom.on_invoice and custom.kind in _NOT_TOLD:
+        message = f"a field of kind {custom.kind} is not told on invoices"
+        yield Problem("unwelcome_option", message, f"{place}.on_invoice")
     if is_formula and (custom.required or custom.default):
         yield Problem("unwelcome_option", "a formula is not entered", f"{place}.required")
 

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Table, literal_column
 
 from counterfoil.core.formulas.vocabulary import Reference
-from counterfoil.platform.metadata.entity import Computation, Field
+from counterfoil.platform.metadata.entity import Computation, Field, FieldType
 from counterfoil.platform.records.schema import column_type
 
 
@@ -15,6 +15,18 @@ def field_column(table: Table, field: Field) -> ColumnElement[Any]:
         return table.c[field.name]
     sql = formula_sql(field.computation, f'"{table.name}"')
     return literal_column(f"({sql})", column_type(field))
+
+
+def field_sql(row: str, field: Field) -> str:
+    """The same for SQL that is written as text, where ``row`` names the record."""
+    if field.computation is None:
+        return f'{row}."{field.name}"'
+    sql = formula_sql(field.computation, row)
+    if field.type is FieldType.DECIMAL:
+        # PostgreSQL forgets the digits of an expression.
+        sql = f"CAST({sql} AS NUMERIC({field.precision},{field.scale}))"
+    # A colon would be read as the name of a parameter.
+    return f"({sql})".replace(":", "\\:")
 
 
 def formula_sql(computation: Computation, row: str) -> str:

@@ -68,9 +68,23 @@ class Statements:
             raise RuntimeError("SQL of a room's own knows no access; ask unrestricted()")
 
     def _query(self, sql: str, **parameters: object) -> Records:
-        with refusing(self._whole):
+        with refusing(self._whole), self._unprepared(wanted="*" in sql):
             rows = self._connection.execute(text(sql), parameters).mappings()
             return [dict(row) for row in rows]
+
+    @contextmanager
+    def _unprepared(self, *, wanted: bool) -> Iterator[None]:
+        """Have PostgreSQL plan a statement anew each time.
+
+        A plan kept for ``SELECT *`` fails once a change set has added a column.
+        """
+        driver = self._driver
+        threshold = driver.prepare_threshold
+        driver.prepare_threshold = None if wanted else threshold
+        try:
+            yield
+        finally:
+            driver.prepare_threshold = threshold
 
     def _execute(self, sql: str, **parameters: object) -> int:
         with refusing(self._whole, self.catalogue):

@@ -1324,6 +1324,7 @@ CREATE TABLE invoice_line (
     unit TEXT NOT NULL,
     unit_amount NUMERIC(28, 10),
     amount NUMERIC(20, 4) NOT NULL,
+    custom_fields JSONB,
     CONSTRAINT pk_invoice_line PRIMARY KEY (id),
     CONSTRAINT uq_invoice_line_rated_charge_id UNIQUE (rated_charge_id),
     CONSTRAINT uq_invoice_line_invoice_id_position UNIQUE (invoice_id, position),
