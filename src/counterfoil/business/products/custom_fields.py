@@ -30,7 +30,7 @@ def find_readers(
 ) -> list[Problem]:
     """The formulas that read fields that are being retired.
 
-    ``formulas`` is a SELECT of place, text and user: ``condition``, the formula, ``charge support``.
+    ``formulas`` is a SELECT of place (``condition``), text (the formula) and user (``charge room``).
     """
     retired = [
         f"{row['entity']}.{row['name']}"
