@@ -30,7 +30,7 @@ def find_readers(
 ) -> list[Problem]:
     """The formulas that read fields that are being retired.
 
-    ``formulas`` is a SELECT of place (``condition``), text (the formula) and user (``charge room``).
+    ``formulas`` is a SELECT of place (``condition``), text (the formula) and user (``charge a``).
     """
     retired = [
         f"{row['entity']}.{row['name']}"
