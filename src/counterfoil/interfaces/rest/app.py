@@ -31,12 +31,15 @@ from counterfoil.interfaces.http.problem_answers import problem_answer, refusal_
 from counterfoil.interfaces.rest import (
     access,
     bills,
+    bulk,
     corrections,
     deliveries,
+    describing,
     files,
     incentives,
     model,
     price_books,
+    queries,
     records,
     reratings,
     simulations,
@@ -57,7 +60,7 @@ from counterfoil.interfaces.rest.openapi import describe_api
 from counterfoil.interfaces.rest.permitting import permitted
 from counterfoil.platform.access.callers import Entrance
 from counterfoil.platform.access.tokens import AdminToken
-from counterfoil.platform.metadata import Catalogue
+from counterfoil.platform.metadata import Access, Catalogue
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -73,6 +76,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *model.ENDPOINTS,
     *files.ENDPOINTS,
     *access.ENDPOINTS,
+    *describing.ENDPOINTS,
 )
 
 OPEN_PATHS = frozenset(
@@ -152,6 +156,8 @@ def entity_routes(desk: Desk, limiter: CapacityLimiter) -> list[Route]:
     delete = in_transaction(partial(records.delete_record, commands=commands))
     read, listing = reading(records.read_record), reading(records.list_records)
     generic: tuple[tuple[str, dict[str, Handler]], ...] = (
+        ("/{collection}/query", {"POST": reading(queries.query_records)}),
+        ("/{collection}/bulk", {"POST": in_transaction(bulk.write_bulk)}),
         ("/{collection}", {"GET": listing, "HEAD": listing, "POST": create}),
         (
             "/{collection}/{id}",
@@ -191,19 +197,19 @@ def openapi_endpoint() -> Endpoint:
 
 
 class OpenApiDocuments:
-    """The descriptions of the catalogues that were asked for last, each made once."""
+    """The descriptions asked for last, each made once for a catalogue and an access."""
 
     def __init__(self) -> None:
         self._describe = lru_cache(maxsize=8)(self._described)
 
     @staticmethod
-    def _described(catalogue: Catalogue) -> tuple[bytes, str]:
-        document = msgspec.json.encode(describe_api(catalogue, ENDPOINTS))
+    def _described(catalogue: Catalogue, access: Access) -> tuple[bytes, str]:
+        document = msgspec.json.encode(describe_api(catalogue, ENDPOINTS, access))
         return document, f'"{sha256(document).hexdigest()[:20]}"'
 
     def answer(self, uow: UnitOfWork, call: Call) -> Answer:
         """The description, or 304 when the caller has it already."""
-        document, tag = self._describe(uow.catalogue)
+        document, tag = self._describe(uow.catalogue, uow.access)
         if call.headers.get("if-none-match") == tag:
             return Answer(HTTPStatus.NOT_MODIFIED, headers={"etag": tag})
         return Answer(HTTPStatus.OK, document, headers={"etag": tag})

@@ -30,11 +30,26 @@ class ListQuery:
     sort: tuple[str, ...]
     limit: int
     cursor: str | None
+    fields: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+
+    @property
+    def related(self) -> bool:
+        """Whether it asks for anything of related records, or for some fields only."""
+        names = (*(one.field for one in self.filters), *self.sort)
+        return bool(self.fields or self.include) or any("." in name for name in names)
 
 
 def parse_list_query(query: Sequence[tuple[str, str]]) -> ListQuery:
-    """Read ``field=…``, ``field__gte=…``, ``sort``, ``limit``, ``cursor``; refuses (422) others."""
-    controls = {"sort": "id", "limit": str(DEFAULT_LIMIT), "cursor": ""}
+    """Read ``field=…``, ``field__gte=…``, ``sort``, ``limit``, ``cursor``, ``fields``,
+    ``include``; refuses (422) others."""
+    controls = {
+        "sort": "id",
+        "limit": str(DEFAULT_LIMIT),
+        "cursor": "",
+        "fields": "",
+        "include": "",
+    }
     filters: list[Filter] = []
     problems: list[Problem] = []
     for name, text in query:
@@ -52,8 +67,12 @@ def parse_list_query(query: Sequence[tuple[str, str]]) -> ListQuery:
         problems.append(Problem("invalid_limit", message, "limit"))
     if problems or limit is None:
         raise Refused(problems)
-    sort = tuple(part.strip() for part in controls["sort"].split(",") if part.strip())
-    return ListQuery(tuple(filters), sort or ("id",), limit, controls["cursor"] or None)
+    sort, fields, include = (
+        tuple(part.strip() for part in controls[name].split(",") if part.strip())
+        for name in ("sort", "fields", "include")
+    )
+    cursor = controls["cursor"] or None
+    return ListQuery(tuple(filters), sort or ("id",), limit, cursor, fields, include)
 
 
 def page_length(text: str) -> int | None:

@@ -7,11 +7,14 @@ from urllib.parse import urlencode
 
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.http.notation import decode_json, json_answer
+from counterfoil.interfaces.rest.entity_paths import BULK_LIMIT
 from counterfoil.interfaces.rest.exchange import API, Answer, Call
-from counterfoil.interfaces.rest.list_queries import parse_list_query
-from counterfoil.interfaces.rest.openapi import BULK_LIMIT
+from counterfoil.interfaces.rest.list_queries import ListQuery, parse_list_query
 from counterfoil.interfaces.rest.schemas import collection_name
 from counterfoil.platform.metadata import Catalogue, Entity, Record
+from counterfoil.platform.records.pages import Page
+from counterfoil.platform.records.paths import All
+from counterfoil.platform.records.querying import Query
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 ENTITY_TAG = re.compile(r'^(?:W/)?"(\d{1,18})"$')
@@ -21,15 +24,29 @@ def list_records(uow: UnitOfWork, call: Call) -> Answer:
     """One page of records, with the cursor of the next."""
     entity = entity_asked_for(uow.catalogue, call)
     asked = parse_list_query(call.query)
-    page = uow.list(
-        entity.name, filters=asked.filters, sort=asked.sort, cursor=asked.cursor, limit=asked.limit
-    )
+    page = page_of(uow, entity.name, asked)
     headers = {}
     if page.next_cursor is not None:
         others = [(name, text) for name, text in call.query if name != "cursor"]
         query = urlencode([*others, ("cursor", page.next_cursor)])
         headers["link"] = f'<{call.path}?{query}>; rel="next"'
     return json_answer({"records": page.records, "next_cursor": page.next_cursor}, 200, headers)
+
+
+def page_of(uow: UnitOfWork, entity: str, asked: ListQuery) -> Page:
+    """The page that a list request asks for."""
+    if asked.related:
+        query = Query(
+            fields=asked.fields,
+            where=All(asked.filters),
+            sort=asked.sort,
+            cursor=asked.cursor,
+            limit=asked.limit,
+        )
+        return uow.query_records(entity, query, asked.include)
+    return uow.list(
+        entity, filters=asked.filters, sort=asked.sort, cursor=asked.cursor, limit=asked.limit
+    )
 
 
 def read_record(uow: UnitOfWork, call: Call) -> Answer:

@@ -15,7 +15,7 @@ from counterfoil.core.problems import Problem, Refused
 Result = TypeVar("Result")
 Row = TypeVar("Row")
 
-_AS_A_WHOLE = frozenset({401, 403, 405})
+_AS_A_WHOLE = frozenset({401, 403, 405, 503})
 """Refusals that concern the request and not one of its rows, when they name no row."""
 
 

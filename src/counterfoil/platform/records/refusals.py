@@ -21,6 +21,10 @@ BUSY = "busy"
 """The code of what could not be locked in the time it was given."""
 
 
+TRY_AGAIN = "try_again"
+"""The code of what others were in the way of just now; the same again may well succeed."""
+
+
 @contextmanager
 def refusing(catalogue: Catalogue, seen: Catalogue | None = None) -> Iterator[None]:
     """Raise Refused in place of the database's error when the values are at fault.
@@ -45,6 +49,9 @@ def _refusal(catalogue: Catalogue, seen: Catalogue, error: object) -> Refused | 
     if isinstance(error, (errors.LockNotAvailable, errors.QueryCanceled)):
         message = "others are working with it and would have had to wait; try again"
         return Refused(Problem(BUSY, message), status=503)
+    if isinstance(error, (errors.DeadlockDetected, errors.SerializationFailure)):
+        message = "others changed the same records at the same time; try again"
+        return Refused(Problem(TRY_AGAIN, message), status=503)
     if not isinstance(error, (errors.IntegrityError, errors.DataError)):
         return None
     entity = catalogue.entities.get(error.diag.table_name or "")

@@ -486,8 +486,9 @@ class UnitOfWork(Reading):
         table = self._tables.tables[entity]
         wanted = any_(literal(list(values), ARRAY(table.c[field].type)))
         statement = select(table).where(table.c[field] == wanted, *conditions).order_by(table.c.id)
-        rows = self._connection.execute(statement.with_for_update()).mappings()
-        return [dict(row) for row in rows]
+        with refusing(self._whole, self.catalogue):
+            rows = self._connection.execute(statement.with_for_update()).mappings()
+            return [dict(row) for row in rows]
 
     def _run_check(self, entity: str, records: Records, old_rows: OldRows) -> None:
         check = self._checks.get(entity)
