@@ -1,7 +1,7 @@
 """Matrix prices against a slow reference: which cell an event falls into, and what that costs."""
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from tests.core.rating.reference import Item, Price, Tier, cost, counted, half_up
 from tests.core.rating.test_engine_equals_reference import (
     FIRST,
-    MIDNIGHT_UTC,
     decimal,
     load,
     register,
@@ -54,38 +53,50 @@ class Call:
     attributes: dict[str, str]
 
 
-NUMBERS = st.text("34", min_size=1, max_size=4)
+# Few, so that several cells hold a call; and moments at which hours begin and end.
+NUMBERS = st.sampled_from(["3", "34", "345", "346", "4"])
+HOURS = [0, 360, 480, 1080]
 
 
 @st.composite
 def cells(draw: Any, model: str) -> Cell:
     values, prefixes, windows = {}, {}, ()
-    if draw(st.booleans()):
-        values["access"] = tuple(draw(st.lists(st.sampled_from(["pstn", "voip"]), min_size=1)))
-    if draw(st.booleans()):
-        kind = draw(st.sampled_from([values, prefixes]))
-        kind["number"] = tuple(draw(st.lists(NUMBERS, min_size=1, max_size=3)))
-    if draw(st.booleans()) or not (values or prefixes):
-        minutes = st.sampled_from([0, 360, 480, 1080])
-        windows = tuple(
-            draw(st.lists(st.tuples(st.integers(1, 7), minutes, minutes), min_size=1, max_size=4))
-        )
+    asked = draw(st.sampled_from(["access", "number", "number", "hours", "access number", "all"]))
+    if "access" in asked or asked == "all":
+        values["access"] = (draw(st.sampled_from(["pstn", "voip"])),)
+    if "number" in asked or asked == "all":
+        kind = draw(st.sampled_from([values, prefixes, prefixes]))
+        kind["number"] = tuple(draw(st.lists(NUMBERS, min_size=1, max_size=2)))
+    if asked in ("hours", "all"):
+        minutes = st.sampled_from(HOURS)
+        window = st.tuples(st.integers(1, 3), minutes, minutes)
+        windows = tuple(draw(st.lists(window, min_size=1, max_size=4)))
     return Cell(values, prefixes, windows, draw(plain_tiers(model)))
 
 
 @st.composite
 def plain_tiers(draw: Any, model: str) -> tuple[Tier, ...]:
-    return tuple(replace(tier, flat_amount=Fraction(0)) for tier in draw(tiers(model)))
+    """Tiers without flat amounts, which differ from those of other cells."""
+    price = Fraction(draw(st.integers(1, 10**6)), 10**6)
+    return tuple(
+        replace(tier, unit_amount=tier.unit_amount + price, flat_amount=Fraction(0))
+        for tier in draw(tiers(model))
+    )
 
 
 @st.composite
 def calls(draw: Any) -> Call:
     attributes = {}
-    if draw(st.booleans()):
-        attributes["access"] = draw(st.sampled_from(["pstn", "voip", "other"]))
-    if draw(st.booleans()):
+    if draw(st.integers(0, 3)):
+        attributes["access"] = draw(st.sampled_from(["pstn", "voip", "voip"]))
+    if draw(st.integers(0, 3)):
         attributes["number"] = draw(NUMBERS)
-    moment = MIDNIGHT_UTC + timedelta(minutes=draw(st.integers(0, 31 * 24 * 60 - 1)))
+    day, minute = draw(st.integers(1, 3)), draw(st.sampled_from(HOURS))
+    local = datetime.combine(FIRST, time.min, ZoneInfo(ZONE)) + timedelta(days=day, minutes=minute)
+    moment = (local - draw(st.sampled_from([timedelta(0), timedelta(microseconds=1)]))).astimezone(
+        ZoneInfo("UTC")
+    )
+    moment = moment.replace(tzinfo=None)
     return Call(moment, draw(st.integers(1, 400).map(lambda n: Fraction(n, 2))), attributes)
 
 
@@ -104,9 +115,9 @@ def cases(draw: Any) -> tuple[Item, str, list[Cell], tuple[Tier, ...] | None, li
         event_increment=draw(st.sampled_from([None, Fraction(60), Fraction("0.1")])),
         unit_size=draw(st.sampled_from([1, 60, 7])),
     )
-    matrix = draw(st.lists(cells(model), min_size=1, max_size=5))
+    matrix = draw(st.lists(cells(model), min_size=2, max_size=6))
     rest = draw(st.one_of(st.none(), plain_tiers(model)))
-    return item, model, matrix, rest, draw(st.lists(calls(), max_size=10))
+    return item, model, matrix, rest, draw(st.lists(calls(), min_size=4, max_size=10))
 
 
 def weights(cell: Cell, call: Call) -> list[int] | None:
@@ -153,8 +164,6 @@ def expected(
         if number == 0 and rest is None:
             return None
         by_cell[number] = by_cell.get(number, Fraction(0)) + counted(item, call.quantity)
-    if not usage:
-        return []
     quantity = amount = Fraction(0)
     for number, meter_units in by_cell.items():
         band = matrix[number - 1].tiers if number else rest
