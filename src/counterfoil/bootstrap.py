@@ -37,6 +37,7 @@ from counterfoil.platform.access.entities import ENTITIES as ACCESS
 from counterfoil.platform.access.rules import CHECKS as ACCESS_CHECKS
 from counterfoil.platform.engine.choice import open_runner, read_runner
 from counterfoil.platform.engine.runner import IN_THIS_PROCESS, Runner
+from counterfoil.platform.extracts.entities import ENTITIES as EXTRACTS
 from counterfoil.platform.files.entities import ENTITIES as FILES
 from counterfoil.platform.files.store import FileStore
 from counterfoil.platform.metadata import Catalogue, build_catalogue
@@ -68,6 +69,7 @@ CATALOGUE: Catalogue = build_catalogue(
         *INCENTIVES,
         *BILLING,
         *AUTOMATION,
+        *EXTRACTS,
     )
 )
 """Every entity of the system, in the order of the rooms."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.brm import sessions, writing
 from counterfoil.interfaces.brm.answers import rows_answer, told, written_answer
+from counterfoil.interfaces.brm.extracts import run_request
+from counterfoil.interfaces.brm.files import read_files, write_file
 from counterfoil.interfaces.brm.reading import read_query
 from counterfoil.interfaces.brm.records import Row
 from counterfoil.interfaces.brm.translating import Translated, listing, translate
@@ -22,6 +24,10 @@ from counterfoil.platform.records.unit_of_work import UnitOfWork
 PATHS = re.compile(
     r"(?:/[\w.~-]{1,100})?/(?P<api>rest/2\.[01]|auth/1\.0)(?P<rest>/[^?]*)?", re.ASCII
 )
+
+
+MOST_REQUESTS = 10
+"""Bulk requests at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +166,35 @@ def upsert(request: Request) -> Answer:
     return written_answer(("upsertResponse",), results)
 
 
+def bulk_request(request: Request) -> Answer:
+    """A query whose result is kept; what became of one stands in its record."""
+    if len(request.parts) > 1:
+        raise not_possible(request.call, ("GET",))
+    organisation, access = request.desk.organisation, request.caller.access
+    rows = rows_of(request.call, ())
+    if len(rows) > MOST_REQUESTS:
+        message = f"at most {MOST_REQUESTS} bulk requests are taken at once"
+        raise Refused(Problem("too_many_records", message, "brmObjects"), status=400)
+    results = [run_request(organisation, access, row) for row in rows]
+    return written_answer(("createResponse",), results)
+
+
+def file_request(request: Request) -> Answer:
+    """A file of a record, read or written."""
+    parts = request.parts[1:]
+    if len(parts) != 3:
+        raise nothing_here(request.call)
+    organisation, access, record_id = (
+        request.desk.organisation,
+        request.caller.access,
+        id_of(parts[1]),
+    )
+    if request.call.method == "GET":
+        return read_files(organisation, access, parts, record_id)
+    results = write_file(organisation, access, parts, record_id, body_of(request.call))
+    return written_answer(("createResponse",), results)
+
+
 def entity_of(request: Request) -> str:
     """The entity in the path: behind ``delete`` and ``undelete``, or first."""
     if request.parts[0].lower() not in ("delete", "undelete"):
@@ -219,6 +254,8 @@ _NAMED: Mapping[str, Mapping[str, Callable[[Request], Answer]]] = {
     "query": {"GET": query, "POST": query},
     "delete": {"DELETE": _DELETE, "POST": _DELETE},
     "undelete": {"DELETE": _UNDELETE, "POST": _UNDELETE},
+    "bulk_api_request": {"GET": retrieve, "POST": bulk_request},
+    "files": {"GET": file_request, "POST": file_request},
 }
 """What stands first in a path and is no entity, with its methods."""
 

@@ -247,6 +247,26 @@ ACTIVITY_COLLECTOR = Mapped(
     fields=(Theirs("ActivityCollectorName", "external_id"),),
 )
 
+BULK_API_REQUEST = Mapped(
+    name="BULK_API_REQUEST",
+    entity="extract",
+    fields=(
+        Theirs("RequestName", "name"),
+        Theirs("RequestMethod", "method", {"QUERY": "query", "RETRIEVE": "retrieve"}),
+        Theirs("RequestBody", "statement"),
+        Theirs("RetrieveEntityName", "entity"),
+        Theirs("Columns", "columns"),
+        Theirs("ResponseFormat", "format", {"JSON": "json", "CSV": "csv"}),
+        Theirs("RequestsPerBatch", "records_per_batch"),
+        Theirs(
+            "Status",
+            "status",
+            {"PENDING": "pending", "COMPLETE": "complete", "FAILED": "failed"},
+        ),
+        Theirs("ErrorMessage", "message"),
+    ),
+)
+
 ENTITIES: tuple[Mapped, ...] = (
     ACCOUNT,
     BILLING_PROFILE,
@@ -264,5 +284,6 @@ ENTITIES: tuple[Mapped, ...] = (
     ACTIVITY_COLLECTOR,
     INVOICE,
     ACTIVITY,
+    BULK_API_REQUEST,
 )
 """The first of those over one entity of ours is where its references lead to."""

@@ -17,6 +17,12 @@ from counterfoil.interfaces.brm.words import Dialect, Word, Wording
 from counterfoil.platform.metadata import FieldType
 from counterfoil.platform.records.selecting import MOST_ROWS
 
+_CLAUSES = (
+    *("expressions", "distinct", "from_", "joins", "where", "group", "having"),
+    *("order", "limit", "offset"),
+)
+"""The parts of a SELECT that are looked at."""
+
 MOST_SOURCES = 24
 LONGEST_PATH = 6
 
@@ -34,10 +40,11 @@ _KINDS: dict[FieldType, Kind] = {
 
 @dataclass(frozen=True, slots=True)
 class Translated:
-    """The statement, and by which names its results go."""
+    """The statement, by which names its results go, and whether it says itself how many."""
 
     statement: exp.Select
     keys: tuple[str, ...]
+    limited: bool
 
 
 @dataclass(slots=True)
@@ -88,9 +95,12 @@ class Translation:
 
     def result(self) -> Translated:
         """The statement of the query."""
+        tree = self._tree
+        _refuse_others(tree, _CLAUSES)
         self._read_from()
         self._expand_star()
-        tree = self._tree
+        if not tree.expressions:
+            raise _refused("the query selects nothing")
         aliases = {
             one.alias.lower(): place for place, one in enumerate(tree.expressions) if one.alias
         }
@@ -107,15 +117,12 @@ class Translation:
             if tree.args.get(clause) is not None:
                 made.set(clause, self._term(tree.args[clause]))
         made.set("order", self._order(items, aliases))
-        for name in ("with_", "windows", "locks", "into", "hint", "laterals", "pivots", "connect"):
-            if tree.args.get(name):
-                raise _refused(f"{name.strip('_')} is not possible in a query here")
         limit = min(limits)
         made.set("limit", exp.Limit(expression=exp.Literal.number(limit)))
         if tree.args.get("offset") is not None:
             made.set("offset", tree.args["offset"])
         self._write_from(made)
-        return Translated(made, keys)
+        return Translated(made, keys, limited=len(limits) > 1)
 
     # -- FROM --------------------------------------------------------------------------------
 
@@ -132,6 +139,9 @@ class Translation:
     def _add_source(self, table: exp.Expr, join: exp.Join | None) -> None:
         if not isinstance(table, exp.Table) or not table.name or table.args.get("db"):
             raise _refused("FROM takes entities only")
+        _refuse_others(table, ("this", "alias"))
+        if isinstance(table.args.get("alias"), exp.TableAlias):
+            _refuse_others(table.args["alias"], ("this",))
         # 404 would mean to callers that there are no rows.
         wording = self._dialect.entity(table.name, missing=400)
         name = (table.alias or table.name).lower()
@@ -401,6 +411,13 @@ def _table(entity: str, alias: str) -> exp.Table:
     return exp.Table(
         this=exp.to_identifier(entity), alias=exp.TableAlias(this=exp.to_identifier(alias))
     )
+
+
+def _refuse_others(node: exp.Expr, known: Sequence[str]) -> None:
+    """Refuse parts of a node that would not be looked at: nothing asked for is left out."""
+    others = [name for name, value in node.args.items() if value and name not in known]
+    if others:
+        raise _refused(f"{others[0].strip('_')} is not possible in a query here")
 
 
 def _conjuncts(node: exp.Expr) -> list[exp.Expr]:

@@ -115,14 +115,20 @@ def run_statement(
         return sql if seen.whereclause is None else f"{sql} OFFSET 0"
 
     sql = render_statement(statement, source)
+    with refusing(catalogue), _told_as_a_query(), reading_only(driver) as cursor:
+        cursor.execute(sql.encode())
+        return Selected(cast("list[tuple[object, ...]]", cursor.fetchall()))
+
+
+@contextmanager
+def _told_as_a_query() -> Iterator[None]:
+    """What is wrong with a statement itself as a refusal."""
     try:
-        with refusing(catalogue), reading_only(driver) as cursor:
-            cursor.execute(sql.encode())
-            return Selected(cast("list[tuple[object, ...]]", cursor.fetchall()))
+        yield
     except errors.QueryCanceled:
         message = f"the query takes longer than {SECONDS} seconds; ask for less at once"
         raise Refused(Problem("query_too_slow", message), status=400) from None
-    except (errors.ProgrammingError, errors.FeatureNotSupported) as error:
+    except (errors.ProgrammingError, errors.NotSupportedError) as error:
         message = error.diag.message_primary or "the query cannot be run"
         raise Refused(Problem("bad_query", message), status=400) from None
     except errors.OperationalError as error:

@@ -1,0 +1,123 @@
+"""Bulk requests are really done, and their results are fetched as files by who asked."""
+
+import base64
+import csv
+import io
+import json
+from typing import Any
+
+import pytest
+from billingplatform import BillingPlatform, exceptions
+from tests.interfaces.brm.conftest import sign_in_as
+from tests.interfaces.conftest import Place
+
+from counterfoil.platform.model.applying import apply_change_set
+
+
+def fetch(client: BillingPlatform, request: str) -> list[bytes]:
+    """The batches of a request's result."""
+    url = f"{client.rest_base_url}/files/BULK_API_REQUEST/{request}/ResponseFile"
+    answer = client.session.get(url, timeout=60)
+    assert answer.status_code == 200, answer.text
+    return [base64.b64decode(one["Data"]) for one in answer.json()["retrieveResponse"]]
+
+
+def asked(answer: dict[str, Any]) -> str:
+    """The Id of a request that was taken."""
+    (element,) = answer["createResponse"]
+    assert (element["ErrorCode"], element["ErrorText"]) == ("0", " ")
+    return str(element["Id"])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def accounts(place: Place) -> None:
+    """Seven accounts."""
+    database = place.organisation.database
+    with database.transaction(now=place.organisation.clock()) as uow:
+        rows = [{"external_id": f"B{n}", "name": f'Bulk "{n}"'} for n in range(7)]
+        uow.create_many("account", rows)
+
+
+def test_a_query_in_batches(client: BillingPlatform) -> None:
+    sql = "SELECT Id, Name n FROM ACCOUNT WHERE ExternalKey LIKE 'B%' ORDER BY Name DESC"
+    request = asked(client.bulk_query_request("all", sql, RequestsPerBatch=3))
+    batches = [json.loads(one) for one in fetch(client, request)]
+    assert [len(one) for one in batches] == [3, 3, 1]
+    assert [row["n"] for one in batches for row in one] == [f'Bulk "{n}"' for n in range(6, -1, -1)]
+    (record,) = client.retrieve_by_id("BULK_API_REQUEST", int(request))["retrieveResponse"]
+    assert (record["Status"], record["Records"], record["RequestMethod"]) == (
+        "COMPLETE",
+        "7",
+        "QUERY",
+    )
+    limited = asked(client.bulk_query_request("few", f"{sql} OFFSET 1 ROWS FETCH NEXT 4 ROWS ONLY"))
+    (batch,) = fetch(client, limited)
+    assert [row["n"] for row in json.loads(batch)] == [f'Bulk "{n}"' for n in (5, 4, 3, 2)]
+
+
+def test_whole_records_as_csv(client: BillingPlatform) -> None:
+    request = asked(
+        client.bulk_retrieve_request(
+            "some",
+            "ExternalKey IN ('B1', 'B2')",
+            "ACCOUNT",
+            Columns=["Name", "Status"],
+            CSVDelimiter=";",
+            CSVEndLineFormat="LF",
+        )
+    )
+    (batch,) = fetch(client, request)
+    assert batch.decode() == 'Name;Status\n"Bulk ""1""";ACTIVE\n"Bulk ""2""";ACTIVE\n'
+    everything = asked(client.bulk_retrieve_request("all", "ExternalKey = 'B1'", "account"))
+    (batch,) = fetch(client, everything)
+    (row,) = csv.DictReader(io.StringIO(batch.decode()))
+    assert (row["Name"], row["PoolNode"]) == ('Bulk "1"', "0")
+
+
+def test_both_names_of_the_batch_size(client: BillingPlatform) -> None:
+    body = {"RequestName": "x", "RequestBody": "SELECT Id FROM ACCOUNT", "RecordsPerBatch": "2"}
+    request = asked(client.create("bulk_api_request", body))
+    assert len(json.loads(fetch(client, request)[0])) == 2
+
+
+def test_a_request_that_fails_says_why(client: BillingPlatform) -> None:
+    request = asked(client.bulk_query_request("bad", "SELECT Ghost FROM ACCOUNT"))
+    (record,) = client.retrieve_by_id("BULK_API_REQUEST", int(request))["retrieveResponse"]
+    assert record["Status"] == "FAILED"
+    assert record["ErrorMessage"].startswith("Ghost: ACCOUNT has no such field")
+    refused = client.create(
+        "bulk_api_request", {"RequestMethod": "MDL EXTRACT", "RequestBody": "x"}
+    )
+    (element,) = refused["createResponse"]
+    assert (element["ErrorCode"], element["ErrorElementField"]) == (
+        "UNKNOWN_CHOICE",
+        "RequestMethod",
+    )
+
+
+def test_a_result_is_for_who_asked(client: BillingPlatform, place: Place) -> None:
+    other = sign_in_as(place, "clerk", {"account": ["read"], "extract": ["read"]})
+    request = asked(client.bulk_query_request("mine", "SELECT Id FROM ACCOUNT"))
+    url = f"{other.rest_base_url}/files/BULK_API_REQUEST/{request}/ResponseFile"
+    assert other.session.get(url, timeout=60).status_code == 404
+    own = asked(other.bulk_query_request("own", "SELECT Name FROM ACCOUNT"))
+    assert len(json.loads(fetch(other, own)[0])) >= 7
+
+
+def test_a_file_of_a_record(client: BillingPlatform, place: Place) -> None:
+    change = "change_set: Papers\nfields: {contact: {x_paper: {kind: file}}}\n"
+    apply_change_set(
+        place.organisation.database, change, now=place.organisation.clock(), source="cli"
+    )
+    (account,) = client.query("SELECT Id FROM ACCOUNT WHERE ExternalKey = 'B1'")["queryResponse"]
+    made = client.create(
+        "CONTACT", {"AccountId": account["Id"], "Name": "Ann", "ExternalKey": "ann"}
+    )["createResponse"]
+    url = f"{client.rest_base_url}/files/CONTACT/{made[0]['Id']}/x_paper"
+    with pytest.raises(exceptions.BillingPlatform404Exception):
+        client._response_handler(client.session.get(url, timeout=60))
+    body = {"FileName": "id.pdf", "Data": base64.b64encode(b"\x00%PDF").decode()}
+    answer = client.session.post(url, json=body, timeout=60).json()
+    assert answer["createResponse"][0]["ErrorCode"] == "0"
+    (read,) = client.session.get(url, timeout=60).json()["retrieveResponse"]
+    assert (read["FileName"], base64.b64decode(read["Data"])) == ("id.pdf", b"\x00%PDF")
