@@ -86,7 +86,7 @@ def run_bills(
     accounts. ``runner`` says where buckets are rated.
     Refuses (409) while another bill run of this organisation is going on.
     """
-    with database.transaction(now=now, source="job") as guard:
+    with database.transaction(now=now) as guard:
         lock_billing(guard)
         run_id, todo, unbilled = _begin(database, billing_date, now, accounts, finalize=finalize)
         threads = 1 if workers > 1 else None
@@ -115,7 +115,7 @@ def finalize_invoices(
     database: Database, *, now: datetime, invoice_ids: Sequence[int] | None = None
 ) -> int:
     """Give drafts (all, or those ids) their gapless numbers and make them final; how many."""
-    with database.transaction(now=now, source="job") as uow:
+    with database.transaction(now=now) as uow:
         chosen = "" if invoice_ids is None else " AND id = ANY(:ids)"
         rows = uow.query(
             f"SELECT id FROM invoice WHERE state = 'draft'{chosen} ORDER BY id FOR UPDATE",
@@ -129,7 +129,7 @@ def discard_drafts(database: Database, *, now: datetime) -> int:
 
     Refuses (409) while a bill run of this organisation is going on.
     """
-    with database.transaction(now=now, source="job") as uow:
+    with database.transaction(now=now) as uow:
         lock_billing(uow)
         charges = uow.query(
             "SELECT DISTINCT r.subscription_charge_id AS id FROM rated_charge r "
@@ -182,7 +182,7 @@ def _begin(
     others, and one that looks back before an earlier run has seen nothing of what lies between,
     so they record no segment.
     """
-    with database.transaction(now=now, source="job") as uow:
+    with database.transaction(now=now) as uow:
         lock_publishing(uow)
         newest = uow.query("SELECT coalesce(max(id), 0) AS id FROM usage_segment")[0]["id"]
         back = uow.query(
@@ -211,7 +211,7 @@ def _begin(
 
 def _finish(database: Database, summary: BillRunSummary, now: datetime) -> None:
     skipped = len({account for account, _, _ in summary.problems})
-    with database.transaction(now=now, source="job") as uow:
+    with database.transaction(now=now) as uow:
         run = uow.update(
             "bill_run",
             summary.bill_run_id,
@@ -273,7 +273,7 @@ def _bill_batch(
     """Bill one batch in one transaction. When it fails, its halves are tried, so that one
     account's fault is reported and stops nobody else's bill."""
     try:
-        with database.transaction(now=order.now, source="job") as uow:
+        with database.transaction(now=order.now) as uow:
             bills = compute_bills(
                 uow,
                 store,
@@ -298,7 +298,7 @@ def _bill_batch(
 def _give_up(database: Database, order: BatchOrder, fault: str) -> BillRunSummary:
     """Report an account that cannot be computed at all (an amount beyond 38 digits, say)."""
     problem = (order.accounts[0], "not_computable", fault.splitlines()[0][:1000])
-    with database.transaction(now=order.now, source="job") as uow:
+    with database.transaction(now=order.now) as uow:
         save_problems(uow, [problem], order.bill_run_id)
     return BillRunSummary(order.bill_run_id, accounts=1, problems=[problem])
 

@@ -273,7 +273,7 @@ def rerate_bills(
     ``finalize``. Doing it again adds nothing. Refuses (409) to apply while a bill run is going on.
     """
     order = _Order(window, invoice_date or now.date(), now, finalize=finalize)
-    with database.transaction(now=now, source="job") as guard:
+    with database.transaction(now=now) as guard:
         if apply:
             lock_billing(guard)
             order = replace(order, bill_run_id=_begin(database, order))
@@ -306,7 +306,7 @@ class _Order:
 
 
 def _begin(database: Database, order: _Order) -> int:
-    with database.transaction(now=order.now, source="job") as uow:
+    with database.transaction(now=order.now) as uow:
         run = uow.create(
             "bill_run",
             {
@@ -319,7 +319,7 @@ def _begin(database: Database, order: _Order) -> int:
 
 
 def _finish(database: Database, found: ReratingSummary, now: datetime) -> None:
-    with database.transaction(now=now, source="job") as uow:
+    with database.transaction(now=now) as uow:
         uow.update(
             "bill_run",
             int(found.bill_run_id or 0),
@@ -362,7 +362,7 @@ def _rerate(
     if order.bill_run_id is None:
         with database.rehearsal(now=order.now) as uow:
             return compute_rerating(uow, store, accounts, order.window, order.invoice_date)
-    with database.transaction(now=order.now, source="job") as uow:
+    with database.transaction(now=order.now) as uow:
         rerated = compute_rerating(uow, store, accounts, order.window, order.invoice_date)
         batch = BatchOrder(
             tuple(accounts),
@@ -381,7 +381,7 @@ def _give_up(database: Database, order: _Order, account: int, message: str) -> R
     """An account that cannot be computed at all, as a problem."""
     problem = (account, "not_computable", message)
     if order.bill_run_id is not None:
-        with database.transaction(now=order.now, source="job") as uow:
+        with database.transaction(now=order.now) as uow:
             save_problems(uow, [problem], order.bill_run_id)
     nothing = pa.table({})
     names = ("account_id", "code", "message")

@@ -8,10 +8,12 @@ from typer.core import TyperGroup
 
 from counterfoil import __version__
 from counterfoil.interfaces.cli import (
+    access,
     accounts,
     balances,
     bills,
     demo,
+    history,
     incentives,
     invoices,
     model,
@@ -107,6 +109,10 @@ usage.app.command("correct")(correct_command)
 usage.app.command("correct-file")(correct_file_command)
 app.command("simulate")(simulate_command)
 app.add_typer(outbox.app, name="outbox")
+app.add_typer(access.users, name="users")
+app.add_typer(access.roles, name="roles")
+app.add_typer(access.access, name="access")
+app.add_typer(history.app, name="history")
 app.add_typer(scenario.app, name="scenario")
 app.command()(demo.demo)
 app.command()(demo_real)

@@ -33,6 +33,7 @@ from counterfoil.interfaces.soap.door import DOOR as SOAP
 from counterfoil.interfaces.worker.background import Paced, Task, in_background
 from counterfoil.platform.access.tokens import AdminToken
 from counterfoil.platform.access.users import make_administrator
+from counterfoil.platform.records.sealing import seal_history
 
 DOORS: tuple[Door, ...] = (SOAP, BRM)
 """The interfaces beside REST."""
@@ -75,14 +76,20 @@ def background_tasks(
     watchers: Sequence[UsageWatcher] = USAGE_WATCHERS,
 ) -> list[Task]:
     """What a server does besides answering: watch and compact usage, deliver events and forget
-    old ones."""
-    database, store = organisation.database, organisation.usage_store
+    old ones, seal the history."""
+    database = organisation.database.acting(actor="system", source="job", request_id="")
+    store = organisation.usage_store
 
     def watch(watcher: UsageWatcher) -> bool:
         return watch_usage(database, store, watcher, now=organisation.clock()) > 0
 
     def prune() -> bool:
-        prune_events(organisation.database, organisation.clock())
+        prune_events(database, organisation.clock())
+        return False
+
+    def seal() -> bool:
+        with database.transaction(now=organisation.clock()) as uow:
+            seal_history(uow)
         return False
 
     compaction = Paced(lambda: compact_if_due(database, store, now=organisation.clock()))
@@ -92,6 +99,7 @@ def background_tasks(
         *(Task(f"usage watcher {one.name}", partial(watch, one)) for one in watchers),
         Task("delivery of events", courier.step, threads=DELIVERY_THREADS),
         Task("pruning of events", prune, interval=3600.0),
+        Task("sealing of the history", Paced(seal).step, interval=5.0),
     ]
 
 

@@ -13,9 +13,9 @@ from counterfoil.interfaces.rest.exchange import JSON, Answer, Call, Desk, Endpo
 from counterfoil.interfaces.rest.idempotency import in_transaction, reading
 from counterfoil.interfaces.rest.records import record_id
 from counterfoil.platform.access.callers import Caller
-from counterfoil.platform.access.explaining import explain_access
+from counterfoil.platform.access.explaining import explain_user
 from counterfoil.platform.access.keys import create_key, revoke_key
-from counterfoil.platform.access.roles import check_scopes, load_roles
+from counterfoil.platform.access.roles import check_scopes
 from counterfoil.platform.access.sessions import end_session
 from counterfoil.platform.access.users import (
     confirm_totp,
@@ -25,7 +25,7 @@ from counterfoil.platform.access.users import (
     set_password,
 )
 from counterfoil.platform.metadata import Entity, Record
-from counterfoil.platform.metadata.access import OPERATIONS, Operation
+from counterfoil.platform.metadata.access import OPERATIONS
 from counterfoil.platform.metadata.fields import document, instant, text
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
@@ -240,34 +240,8 @@ def get_explanation(uow: UnitOfWork, call: Call) -> Answer:
     if operation is None:
         raise Refused(Problem("unknown_choice", "is not an operation", "operation", OPERATIONS))
     return json_answer(
-        explained(uow, asked["user"], asked["entity"], operation, asked.get("field"))
+        explain_user(uow, asked["user"], asked["entity"], operation, asked.get("field"))
     )
-
-
-def explained(
-    uow: UnitOfWork, username: str, entity: str, operation: Operation, field: str | None
-) -> Record:
-    """The explanation of one question, as it is answered."""
-    user = find_user(uow, username)
-    ids = [
-        row["access_role_id"]
-        for row in uow.query(
-            "SELECT access_role_id FROM user_role WHERE access_user_id = :user ORDER BY id",
-            user=user["id"],
-        )
-    ]
-    found = explain_access(load_roles(uow, ids), uow.catalogue, entity, operation, field or None)
-    return {
-        "user": username,
-        "entity": entity,
-        "operation": operation,
-        "field": field,
-        "allowed": found.allowed and user["active"],
-        "only_where": list(found.rows),
-        "roles": [
-            {"role": one.role, "allows": one.allows, "says": one.says} for one in found.reasons
-        ],
-    }
 
 
 ENDPOINTS = (

@@ -36,6 +36,7 @@ from counterfoil.interfaces.rest import (
     deliveries,
     describing,
     files,
+    history,
     incentives,
     model,
     price_books,
@@ -77,6 +78,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *files.ENDPOINTS,
     *access.ENDPOINTS,
     *describing.ENDPOINTS,
+    *history.ENDPOINTS,
 )
 
 OPEN_PATHS = frozenset(

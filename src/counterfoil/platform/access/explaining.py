@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.access.entities import SECURITY_ENTITIES
-from counterfoil.platform.access.roles import Role, compile_access
-from counterfoil.platform.metadata import Access, Catalogue
+from counterfoil.platform.access.roles import Role, compile_access, load_roles
+from counterfoil.platform.access.users import find_user
+from counterfoil.platform.metadata import Access, Catalogue, Record
 from counterfoil.platform.metadata.access import EVERY_ROW, Operation, seen_catalogue
+from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,3 +102,29 @@ def _rows_in_words(access: Access, entity: str, operation: Operation) -> tuple[s
         " and ".join(f"{one.path} {one.op} {one.value}" for one in conditions)
         for conditions in rows
     )
+
+
+def explain_user(
+    uow: UnitOfWork, username: str, entity: str, operation: Operation, field: str | None
+) -> Record:
+    """The explanation of one question, as it is answered."""
+    user = find_user(uow, username)
+    ids = [
+        row["access_role_id"]
+        for row in uow.query(
+            "SELECT access_role_id FROM user_role WHERE access_user_id = :user ORDER BY id",
+            user=user["id"],
+        )
+    ]
+    found = explain_access(load_roles(uow, ids), uow.catalogue, entity, operation, field or None)
+    return {
+        "user": username,
+        "entity": entity,
+        "operation": operation,
+        "field": field,
+        "allowed": found.allowed and user["active"],
+        "only_where": list(found.rows),
+        "roles": [
+            {"role": one.role, "allows": one.allows, "says": one.says} for one in found.reasons
+        ],
+    }

@@ -39,7 +39,7 @@ class Database:
         """The same database, where all that is done is done in that name on that request."""
         acting = copy(self)
         acting._actor, acting._source = actor, source  # noqa: SLF001 - it is a copy of this
-        acting._request_id = request_id  # noqa: SLF001
+        acting._request_id = request_id or None  # noqa: SLF001
         return acting
 
     @property

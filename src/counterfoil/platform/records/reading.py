@@ -51,7 +51,7 @@ class Reading(Statements):
             raise unknown_records(declared, [record_id], ())
         return dict(row)
 
-    def find(self, entity: str, **equals: object) -> Record | None:
+    def find(self, entity: str, /, **equals: object) -> Record | None:
         """The first record, by id, whose fields have these values; None finds an empty field."""
         declared = self.catalogue.entity(entity)
         filters = [

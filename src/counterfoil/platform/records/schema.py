@@ -19,6 +19,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Numeric,
     PrimaryKeyConstraint,
@@ -145,7 +146,7 @@ def _checks(table: str, field: Field) -> list[CheckConstraint]:
     return [CheckConstraint(condition.replace("\0", "::"), name=name)] if conditions else []
 
 
-def _system_tables(tables: MetaData) -> None:
+def _history_tables(tables: MetaData) -> None:
     Table(
         "record_change",
         tables,
@@ -157,6 +158,14 @@ def _system_tables(tables: MetaData) -> None:
         Column("record_id", BigInteger, nullable=False),
         Column("action", Text, nullable=False),
         Column("row_version", BigInteger, nullable=False),
+        Column("request_id", Text),
+        Column("catalogue_version", BigInteger, nullable=False),
+        Column(
+            "transaction_id",
+            BigInteger,
+            nullable=False,
+            server_default=text("CAST(CAST(pg_current_xact_id() AS text) AS bigint)"),
+        ),
         Column("changes", JSONB, nullable=False),
         PrimaryKeyConstraint("id", name="pk_record_change"),
         CheckConstraint(
@@ -172,6 +181,31 @@ def _system_tables(tables: MetaData) -> None:
         PrimaryKeyConstraint("id", name="pk_catalogue_version"),
         CheckConstraint("id = 1", name="ck_catalogue_version_id"),
     )
+    Table(
+        "history_link",
+        tables,
+        Column("position", BigInteger, nullable=False, autoincrement=False),
+        Column("change_id", BigInteger, nullable=False),
+        Column("hash", LargeBinary, nullable=False),
+        PrimaryKeyConstraint("position", name="pk_history_link"),
+        UniqueConstraint("change_id", name="uq_history_link_change_id"),
+    )
+    Table(
+        "history_seal",
+        tables,
+        Column("id", BigInteger, Identity(always=False), nullable=False),
+        Column("sealed_at", DateTime(timezone=True), nullable=False),
+        Column("horizon", BigInteger, nullable=False),
+        Column("next_transaction", BigInteger, nullable=False),
+        Column("last_id", BigInteger, nullable=False),
+        Column("position", BigInteger, nullable=False),
+        Column("hash", LargeBinary, nullable=False),
+        PrimaryKeyConstraint("id", name="pk_history_seal"),
+    )
+
+
+def _system_tables(tables: MetaData) -> None:
+    _history_tables(tables)
     Table(
         "number_series",
         tables,

@@ -189,6 +189,12 @@ class Statements:
         )
 
     @property
+    def driver(self) -> psycopg.Connection[object]:
+        """The driver's connection, for COPY within this room."""
+        self._refuse_sql()
+        return self._driver
+
+    @property
     def _driver(self) -> psycopg.Connection[object]:
         return cast("psycopg.Connection[object]", self._connection.connection.driver_connection)
 

@@ -29,6 +29,7 @@ from counterfoil.platform.records.deleting import (
 )
 from counterfoil.platform.records.exact_json import encode_json
 from counterfoil.platform.records.guarding import Guard
+from counterfoil.platform.records.history import History
 from counterfoil.platform.records.locating import locate_refusal
 from counterfoil.platform.records.reading import Reading, possible_ids, unknown_records
 from counterfoil.platform.records.refusals import refusing
@@ -79,7 +80,7 @@ def _both(first: RecordCheck, second: RecordCheck) -> RecordCheck:
     return check
 
 
-class UnitOfWork(Reading):
+class UnitOfWork(Reading, History):
     """Records read and written in one transaction; made by ``Database.transaction``.
 
     ``now`` is the instant of everything written, ``source`` and ``actor`` stand in the history.
@@ -509,6 +510,8 @@ class UnitOfWork(Reading):
             now=self.now,
             actor=self.actor,
             source=self.source,
+            request_id=self.request_id,
+            catalogue_version=self._whole.version,
             action=action,
         )
 

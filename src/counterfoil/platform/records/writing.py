@@ -111,6 +111,8 @@ def write_history(
     now: datetime,
     actor: str,
     source: str,
+    request_id: str | None,
+    catalogue_version: int,
     action: str,
 ) -> None:
     """One row of history per changed record, in one COPY; of a secret only that it changed."""
@@ -122,6 +124,8 @@ def write_history(
             "at": pa.repeat(pa.scalar(now, instants), count),
             "actor": pa.repeat(pa.scalar(actor), count),
             "source": pa.repeat(pa.scalar(source), count),
+            "request_id": pa.array([request_id] * count, pa.string()),
+            "catalogue_version": pa.repeat(pa.scalar(catalogue_version, pa.int64()), count),
             "entity": pa.repeat(pa.scalar(entity.name), count),
             "record_id": pa.array([record["id"] for record, _ in changes], pa.int64()),
             "action": pa.repeat(pa.scalar(action), count),
