@@ -31,6 +31,7 @@ from counterfoil.interfaces.cli.output import fail_on_refused
 from counterfoil.interfaces.cli.rerate import rerate_command
 from counterfoil.interfaces.cli.serve import serve
 from counterfoil.interfaces.cli.simulate import simulate_command
+from counterfoil.interfaces.cli.transfer import export_command, import_command
 
 _HELP = """
 Order-to-cash software in which every amount on an invoice can explain itself.
@@ -108,6 +109,8 @@ bills.app.command("rerate")(rerate_command)
 usage.app.command("correct")(correct_command)
 usage.app.command("correct-file")(correct_file_command)
 app.command("simulate")(simulate_command)
+app.command("import")(import_command)
+app.command("export")(export_command)
 app.add_typer(outbox.app, name="outbox")
 app.add_typer(access.users, name="users")
 app.add_typer(access.roles, name="roles")
