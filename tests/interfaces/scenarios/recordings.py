@@ -44,8 +44,14 @@ class Recordings:
 
     folder: Path
 
-    def play(self, path: Path, server: Settings) -> Outcome:
-        """Play a scenario file; the first to do so leaves a recording."""
+    def play(
+        self,
+        path: Path,
+        server: Settings,
+        afterwards: Callable[[Organisation], None] | None = None,
+    ) -> Outcome:
+        """Play a scenario file; the first to do so leaves a recording. ``afterwards`` looks at what
+        it has come to."""
         scenario, problems = read_scenario(path)
         assert problems == []
         clock = SimulatedClock()
@@ -56,6 +62,8 @@ class Recordings:
             recorder = Recorder()
             outcome = play_scenario(scenario, replace(organisation, runner=recorder), clock)
             keep(organisation, recorder.rated)
+            if afterwards is not None:
+                afterwards(organisation)
         return outcome
 
     def of(self, path: Path, server: Settings) -> list[Rated]:
