@@ -34,6 +34,7 @@ from counterfoil.business.usage.entities import ENTITIES as USAGE
 from counterfoil.business.usage.store import UsageStore
 from counterfoil.business.usage.watching import UsageWatcher
 from counterfoil.platform.access.entities import ENTITIES as ACCESS
+from counterfoil.platform.access.openid import OpenIdSettings
 from counterfoil.platform.access.rules import CHECKS as ACCESS_CHECKS
 from counterfoil.platform.engine.choice import open_runner, read_runner
 from counterfoil.platform.engine.runner import IN_THIS_PROCESS, Runner
@@ -114,6 +115,7 @@ class Settings:
     mail_server: MailServer | None = None
     private_webhooks: bool = False
     admin_password: str | None = None
+    openid: OpenIdSettings | None = None
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str]) -> Self:
@@ -127,6 +129,7 @@ class Settings:
             database_url=read_database_url(url, variable) if url else None,
             admin_token=env.get("COUNTERFOIL_ADMIN_TOKEN") or None,
             admin_password=env.get("COUNTERFOIL_ADMIN_PASSWORD") or None,
+            openid=OpenIdSettings.from_environment(env),
             runner=read_runner(runner, "COUNTERFOIL_RUNNER") if runner else None,
             mail_server=MailServer.from_url(smtp) if smtp else None,
             private_webhooks=env.get(PRIVATE_WEBHOOKS) == "yes",

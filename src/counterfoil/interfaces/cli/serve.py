@@ -31,6 +31,7 @@ from counterfoil.interfaces.rest.app import build_app
 from counterfoil.interfaces.rest.exchange import API
 from counterfoil.interfaces.soap.door import DOOR as SOAP
 from counterfoil.interfaces.worker.background import Paced, Task, in_background
+from counterfoil.platform.access.openid import IdentityProvider
 from counterfoil.platform.access.tokens import AdminToken
 from counterfoil.platform.access.users import make_administrator
 from counterfoil.platform.records.sealing import seal_history
@@ -65,7 +66,8 @@ def serve(
                 open_courier(organisation, settings) as courier,
                 in_background(background_tasks(organisation, courier)),
             ):
-                answer_requests(organisation, token, listener)
+                provider = IdentityProvider(settings.openid) if settings.openid else None
+                answer_requests(organisation, token, listener, provider)
     except KeyboardInterrupt:
         console.print("Stopped.")
 
@@ -103,10 +105,15 @@ def background_tasks(
     ]
 
 
-def answer_requests(organisation: Organisation, token: AdminToken, listener: socket.socket) -> None:
+def answer_requests(
+    organisation: Organisation,
+    token: AdminToken,
+    listener: socket.socket,
+    provider: IdentityProvider | None = None,
+) -> None:
     """Serve until a signal; requests under way are finished first."""
     config = uvicorn.Config(
-        build_app(organisation, token, DOORS),
+        build_app(organisation, token, DOORS, provider),
         log_level="warning",
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,

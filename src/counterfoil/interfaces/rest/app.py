@@ -39,6 +39,7 @@ from counterfoil.interfaces.rest import (
     history,
     incentives,
     model,
+    openid,
     price_books,
     queries,
     records,
@@ -60,6 +61,7 @@ from counterfoil.interfaces.rest.idempotency import in_transaction, reading
 from counterfoil.interfaces.rest.openapi import describe_api
 from counterfoil.interfaces.rest.permitting import permitted
 from counterfoil.platform.access.callers import Entrance
+from counterfoil.platform.access.openid import IdentityProvider
 from counterfoil.platform.access.tokens import AdminToken
 from counterfoil.platform.metadata import Access, Catalogue
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -79,6 +81,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *access.ENDPOINTS,
     *describing.ENDPOINTS,
     *history.ENDPOINTS,
+    *openid.ENDPOINTS,
 )
 
 OPEN_PATHS = frozenset(
@@ -103,14 +106,18 @@ RequestHandler = Callable[[Request], Coroutine[None, None, Response]]
 
 
 def build_app(
-    organisation: Organisation, token: AdminToken | str, doors: Sequence[Door] = ()
+    organisation: Organisation,
+    token: AdminToken | str,
+    doors: Sequence[Door] = (),
+    provider: IdentityProvider | None = None,
 ) -> FastAPI:
     """The application of an open organisation; ``token`` is the administrator's.
 
-    ``doors`` are interfaces beside this one, each with paths and a gate of its own.
+    ``doors`` are interfaces beside this one, each with paths and a gate of its own; ``provider`` is
+    where users may sign in elsewhere.
     """
     admin = AdminToken.of(token) if isinstance(token, str) else token
-    entrance = Entrance(organisation.database, admin)
+    entrance = Entrance(organisation.database, admin, provider)
     gatherer = Gatherer(organisation.database, organisation.usage_store, organisation.clock)
     desk = Desk(organisation, gatherer, entrance)
     limiter, patient = CapacityLimiter(THREADS), CapacityLimiter(PATIENT_THREADS)

@@ -15,6 +15,7 @@ from datetime import datetime
 
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.access.keys import PREFIX as KEY_PREFIX
+from counterfoil.platform.access.openid import IdentityProvider
 from counterfoil.platform.access.passwords import is_password
 from counterfoil.platform.access.roles import compile_access, limit_access, load_roles
 from counterfoil.platform.access.sessions import LASTS, begin_session
@@ -95,9 +96,18 @@ SELECT array(SELECT access_role_id FROM user_role WHERE access_user_id = :user O
 
 
 class Entrance:
-    """Where everyone comes in who asks an organisation something over the network."""
+    """Where everyone comes in who asks an organisation something over the network.
 
-    def __init__(self, database: Database, admin_token: AdminToken | None = None) -> None:
+    ``provider`` is where users may sign in elsewhere.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        admin_token: AdminToken | None = None,
+        provider: IdentityProvider | None = None,
+    ) -> None:
+        self.provider = provider
         self._database = database
         self._admin_token = admin_token
         self._pepper = secrets.token_bytes(32)

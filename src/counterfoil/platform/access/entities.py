@@ -160,6 +160,7 @@ ENTITIES = (
     ACCESS_SESSION,
     API_KEY,
     SIGN_IN_FAILURE,
+    OPENID_SIGN_IN,
 )
 
 SECURITY_ENTITIES = frozenset(entity.name for entity in ENTITIES)
