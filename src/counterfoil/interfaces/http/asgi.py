@@ -6,9 +6,10 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 from starlette.types import Send
 
 from counterfoil.core.problems import Problem, Refused
@@ -29,6 +30,9 @@ def response_of(answer: Answer) -> Response:
     headers = {**SECURITY_HEADERS, **answer.headers}
     if answer.status not in {204, 304}:
         headers["content-type"] = answer.media_type
+    if answer.file is not None:
+        removal = BackgroundTask(remove_upload, answer.file)
+        return FileResponse(answer.file, answer.status, headers, background=removal)
     return Response(answer.body, answer.status, headers)
 
 
@@ -80,7 +84,7 @@ def upload_name(request: Request) -> str:
 
 
 def remove_upload(path: Path) -> None:
-    """Remove an upload and the folder made for it."""
+    """Remove an upload, or a file that was sent, and the folder made for it."""
     path.unlink(missing_ok=True)
     path.parent.rmdir()
 

@@ -52,12 +52,16 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One response: status, the encoded body, its media type and further headers."""
+    """One response: status, the encoded body, its media type and further headers.
+
+    ``file`` is sent in place of the body, and removed with the folder made for it.
+    """
 
     status: int
     body: bytes = b""
     media_type: str = JSON
     headers: Mapping[str, str] = field(default_factory=dict)
+    file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

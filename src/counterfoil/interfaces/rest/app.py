@@ -46,6 +46,7 @@ from counterfoil.interfaces.rest import (
     reratings,
     simulations,
     subscriptions,
+    transfers,
     usage,
 )
 from counterfoil.interfaces.rest.exchange import (
@@ -166,6 +167,7 @@ def entity_routes(desk: Desk, limiter: CapacityLimiter) -> list[Route]:
     read, listing = reading(records.read_record), reading(records.list_records)
     generic: tuple[tuple[str, dict[str, Handler]], ...] = (
         ("/{collection}/query", {"POST": reading(queries.query_records)}),
+        ("/{collection}/export", {"GET": transfers.get_export}),
         ("/{collection}/bulk", {"POST": in_transaction(bulk.write_bulk)}),
         ("/{collection}", {"GET": listing, "HEAD": listing, "POST": create}),
         (
@@ -175,11 +177,18 @@ def entity_routes(desk: Desk, limiter: CapacityLimiter) -> list[Route]:
     )
     return [
         Route(
-            API + path,
-            whole_body(acting(by_method(handlers)), desk, limiter, ENTITY_BODY_LIMIT),
-            methods=list(handlers),
-        )
-        for path, handlers in generic
+            f"{API}/{{collection}}/import",
+            streamed_body(acting(transfers.post_import), desk, limiter),
+            methods=["POST"],
+        ),
+        *(
+            Route(
+                API + path,
+                whole_body(acting(by_method(handlers)), desk, limiter, ENTITY_BODY_LIMIT),
+                methods=list(handlers),
+            )
+            for path, handlers in generic
+        ),
     ]
 
 

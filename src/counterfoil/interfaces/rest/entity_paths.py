@@ -36,6 +36,13 @@ _NAMES: Schema = {
 }
 _LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": LONGEST_PAGE}
 
+_ROW_COUNTS = ("read", "created", "updated", "unchanged", "refused")
+
+TABLE_TYPES = (
+    "text/csv",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+)
+
 SHARED_SCHEMAS: dict[str, object] = {
     "Condition": {
         "description": "A field or path with op and value; or and, or, not of conditions; or a "
@@ -127,6 +134,16 @@ SHARED_SCHEMAS: dict[str, object] = {
         "required": ["operation", "records"],
         "additionalProperties": False,
     },
+    "ImportedRows": {
+        "type": "object",
+        "properties": {
+            "dry_run": {"type": "boolean"},
+            **{name: {"type": "integer"} for name in _ROW_COUNTS},
+            "ignored_columns": {"type": "array", "items": {"type": "string"}},
+            "problems": {"type": "array", "items": {"type": "object"}},
+        },
+        "required": [*_ROW_COUNTS, "problems"],
+    },
     "BulkResults": {
         "type": "object",
         "properties": {
@@ -217,11 +234,12 @@ def entity_paths(entity: Entity, allowed: frozenset[str]) -> dict[str, dict[str,
     paths: dict[str, dict[str, object]] = {
         path: collection,
         f"{path}/query": {"post": query_operation(entity)},
+        f"{path}/export": {"get": export_operation(entity)},
         f"{path}/{{id}}": one,
     }
-    writing = sorted(allowed - {"read"})
-    if writing and not entity.created_by_command:
+    if allowed - {"read"} and not entity.created_by_command:
         paths[f"{path}/bulk"] = {"post": bulk_operation(entity)}
+        paths[f"{path}/import"] = {"post": import_operation(entity)}
     return paths
 
 
@@ -243,6 +261,44 @@ def query_operation(entity: Entity) -> Schema:
         {"200": answer("One page of records, or one row per group.", page)},
         body={JSON: {"schema": {"anyOf": [ref("RecordQuery"), ref("Grouping")]}}},
         description="Fields are named by path: account.parent.name, through at most 5 references.",
+    )
+
+
+def export_operation(entity: Entity) -> Schema:
+    """GET of records as a file."""
+    kind = Parameter(name="as", help="csv, which is the default, or xlsx.")
+    asked = (one for one in LIST_PARAMETERS if one.name in ("sort", "fields"))
+    files = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in TABLE_TYPES}
+    return operation(
+        collection_name(entity),
+        f"export_{entity.plural}",
+        f"Export {entity.plural.replace('_', ' ')} as a file that an import reads",
+        (*filter_parameters(entity), *asked, kind),
+        {"200": {"description": "The file.", "content": files}},
+        description="References are told by external id. No text begins like a formula.",
+    )
+
+
+def import_operation(entity: Entity) -> Schema:
+    """POST of a file of records."""
+    parameters = (
+        Parameter(name="name", help="The file's name, for problems."),
+        Parameter(name="by", help="The unique field that tells records apart."),
+        Parameter(name="mode", help="per_record, which is the default, or all_or_nothing."),
+        Parameter(name="dry_run", kind="boolean", help="true saves nothing and tells all."),
+        Parameter(name="clear_empty", kind="boolean", help="true: empty cells empty fields."),
+        Parameter(name="delimiter", help="Of CSV; found out when not told."),
+        Parameter(name="map", help="column:field or column:account.external_id; several times."),
+    )
+    file = {"schema": {"type": "string", "format": "binary"}}
+    return operation(
+        collection_name(entity),
+        f"import_{entity.plural}",
+        f"Import {entity.plural.replace('_', ' ')} from a CSV or XLSX file",
+        parameters,
+        {"200": answer("What became of the rows.", ref("ImportedRows"))},
+        body=dict.fromkeys((*TABLE_TYPES, "application/octet-stream"), file),
+        description="The same file a second time changes nothing.",
     )
 
 
