@@ -187,19 +187,21 @@ def _checked_columns(cells: Sequence[object], name: str) -> tuple[str, ...]:
 def _open_workbook(path: Path, name: str) -> Iterator[tuple[tuple[str, ...], Iterator[Row]]]:
     """The first sheet of a workbook; formulas stand for the values they had when it was saved."""
     _refuse_bomb(path, name)
-    try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
-    except (BadZipFile, InvalidFileException, KeyError, ValueError, OSError, TypeError) as fault:
-        message = f"is no XLSX file that can be read: {fault}"
-        raise Refused(Problem("malformed_file", message, file=name)) from fault
-    try:
-        if not book.worksheets:
-            raise Refused(Problem("missing_header", "has no sheet", file=name))
-        lines = book.worksheets[0].iter_rows(values_only=True)
-        columns = _checked_columns(next(lines, ()), name)
-        yield columns, _sheet_rows(lines, len(columns))
-    finally:
-        book.close()
+    # From the open file: a name without .xlsx would be refused.
+    with path.open("rb") as file:
+        try:
+            book = openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False)
+        except (BadZipFile, InvalidFileException, KeyError, ValueError, TypeError) as fault:
+            message = f"is no XLSX file that can be read: {fault}"
+            raise Refused(Problem("malformed_file", message, file=name)) from fault
+        try:
+            if not book.worksheets:
+                raise Refused(Problem("missing_header", "has no sheet", file=name))
+            lines = book.worksheets[0].iter_rows(values_only=True)
+            columns = _checked_columns(next(lines, ()), name)
+            yield columns, _sheet_rows(lines, len(columns))
+        finally:
+            book.close()
 
 
 def _sheet_rows(lines: Iterator[tuple[Any, ...]], count: int) -> Iterator[Row]:
