@@ -26,6 +26,18 @@ TRY_AGAIN = "try_again"
 
 
 @contextmanager
+def refusing_to_wait() -> Iterator[None]:
+    """Raise Refused when what has to be locked was not free in the time set for it."""
+    try:
+        yield
+    except DBAPIError as error:
+        if not isinstance(error.orig, (errors.LockNotAvailable, errors.QueryCanceled)):
+            raise
+        message = "others are working with it and would have had to wait; try again"
+        raise Refused(Problem(BUSY, message), status=503) from error
+
+
+@contextmanager
 def refusing(catalogue: Catalogue, seen: Catalogue | None = None) -> Iterator[None]:
     """Raise Refused in place of the database's error when the values are at fault.
 
@@ -46,9 +58,6 @@ def refusing(catalogue: Catalogue, seen: Catalogue | None = None) -> Iterator[No
 
 
 def _refusal(catalogue: Catalogue, seen: Catalogue, error: object) -> Refused | None:
-    if isinstance(error, (errors.LockNotAvailable, errors.QueryCanceled)):
-        message = "others are working with it and would have had to wait; try again"
-        return Refused(Problem(BUSY, message), status=503)
     if isinstance(error, (errors.DeadlockDetected, errors.SerializationFailure)):
         message = "others changed the same records at the same time; try again"
         return Refused(Problem(TRY_AGAIN, message), status=503)

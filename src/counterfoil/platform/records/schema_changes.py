@@ -83,6 +83,7 @@ def change_schema(uow: UnitOfWork, change: SchemaChange) -> None:
     uow.define("SET LOCAL statement_timeout = 0")
     for statement in change.statements:
         uow.define(statement)
+    uow.define("SET LOCAL lock_timeout = 0")
 
 
 def count_version(uow: UnitOfWork) -> int:

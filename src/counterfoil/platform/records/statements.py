@@ -15,7 +15,7 @@ from counterfoil.platform.metadata import CustomerModel, Record
 from counterfoil.platform.records.arrow_copy import read_table
 from counterfoil.platform.records.guarding import Guard
 from counterfoil.platform.records.living_catalogue import read_customer_model
-from counterfoil.platform.records.refusals import refusing
+from counterfoil.platform.records.refusals import refusing, refusing_to_wait
 
 # The class that follows from this one has a method named list, so signatures use these names.
 Ids = list[int]
@@ -126,7 +126,7 @@ class Statements:
         Refused (503, code ``busy``) when a lock was not got in the time set for it.
         """
         self._refuse_sql()
-        with refusing(self._whole):
+        with refusing_to_wait(), refusing(self._whole):
             self._connection.exec_driver_sql(sql.replace("%", "%%"))
 
     def customer_model(self) -> tuple[int, CustomerModel]:
