@@ -55,12 +55,16 @@ from counterfoil.platform.records.organisation_schema import (
 )
 from counterfoil.platform.records.postgres import embedded_server
 from counterfoil.platform.records.unit_of_work import RecordCheck, merge_checks
+from counterfoil.platform.rules.entities import ENTITIES as RULES
+from counterfoil.platform.rules.running import EVENT_TYPES as RULE_EVENTS
+from counterfoil.platform.rules.running import CustomerRules
 
 CATALOGUE: Catalogue = build_catalogue(
     (
         *CUSTOMER,
         *MODEL,
         *FILES,
+        *RULES,
         *OUTBOX,
         *ACCESS,
         *ACCOUNTS,
@@ -75,7 +79,7 @@ CATALOGUE: Catalogue = build_catalogue(
 )
 """Every entity of the system, in the order of the rooms."""
 
-EVENT_TYPES: tuple[EventType, ...] = (*BILLING_EVENTS,)
+EVENT_TYPES: tuple[EventType, ...] = (*BILLING_EVENTS, *RULE_EVENTS)
 """Everything that webhooks and mail rules can listen to."""
 
 CHECKS: dict[str, RecordCheck] = merge_checks(
@@ -205,7 +209,7 @@ def _opened(
     url: str, settings: Settings, home: Path, clock: Callable[[], datetime], runner: Runner
 ) -> Iterator[Organisation]:
     subscribers = subscriber_checks(EVENT_TYPES, private=settings.private_webhooks)
-    database = Database(url, CATALOGUE, merge_checks(CHECKS, subscribers))
+    database = Database(url, CATALOGUE, merge_checks(CHECKS, subscribers), CustomerRules())
     try:
         yield Organisation(database, UsageStore(home / "usage"), home, clock, runner)
     finally:

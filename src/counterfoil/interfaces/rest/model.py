@@ -161,7 +161,7 @@ ENDPOINTS = (
         bodies=CHANGE_SET_BODY,
         examples={YAML[0]: EXAMPLE},
         answers=APPLIED_ANSWER,
-        makes=("custom_entity", "custom_field"),
+        makes=("custom_entity", "custom_field", "rule", "rule_firing"),
     ),
     Endpoint(
         method="POST",

@@ -1,6 +1,6 @@
 """The catalogue: all entities of an organisation as one immutable value."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 
@@ -14,6 +14,7 @@ from counterfoil.platform.metadata.customer import (
 from counterfoil.platform.metadata.customer_checks import find_entity_problems, find_field_problems
 from counterfoil.platform.metadata.entity import CUSTOM, Entity, Field, FieldType
 from counterfoil.platform.metadata.formula_fields import computed_field
+from counterfoil.platform.metadata.rules import MOST_RULES, Rule, RuleCheck
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,14 +22,15 @@ class Catalogue:
     """Entities by name, in the order of declaration (targets of references come first).
 
     ``declared`` is the system's part, ``customer`` what was added to it in this ``version``;
-    ``problems`` tell which of that was left out and why. A catalogue equals only itself, so that
-    what follows from it can be kept for it.
+    ``rules`` are its rules by entity, ``problems`` tell which of that was left out and why. A
+    catalogue equals only itself, so that what follows from it can be kept for it.
     """
 
     entities: dict[str, Entity]
     declared: tuple[Entity, ...] = ()
     customer: CustomerModel = dataclass_field(default_factory=CustomerModel)
     version: int = 0
+    rules: Mapping[str, tuple[Rule, ...]] = dataclass_field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
 
     def entity(self, name: str) -> Entity:
@@ -73,7 +75,26 @@ def build_catalogue(
         if not custom.retired and custom.name not in wrong:
             entities[custom.name] = entity_of(custom)
     _add_fields(entities, model, problems)
-    return Catalogue(entities, system, model, version, tuple(problems))
+    rules = _rules(entities, model, problems)
+    return Catalogue(entities, system, model, version, rules, tuple(problems))
+
+
+def _rules(
+    entities: dict[str, Entity], model: CustomerModel, problems: list[Problem]
+) -> dict[str, tuple[Rule, ...]]:
+    """The rules that are right, by entity, in the order in which they were added."""
+    check = RuleCheck(entities)
+    found: dict[str, list[Rule]] = {}
+    for stated in model.rules:
+        rule = None if stated.retired else check.check(stated)
+        if rule is not None:
+            found.setdefault(stated.entity, []).append(rule)
+    for name, rules in found.items():
+        if len(rules) > MOST_RULES:
+            message = f"{name} has {len(rules)} rules; {MOST_RULES} are possible"
+            problems.append(Problem("too_many_rules", message, "rules"))
+    problems += check.problems
+    return {name: tuple(rules) for name, rules in found.items()}
 
 
 def _declared(system: Iterable[Entity]) -> dict[str, Entity]:

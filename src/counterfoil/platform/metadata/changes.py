@@ -5,12 +5,13 @@ What is not wanted any more is retired: hidden everywhere, with its values kept.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from counterfoil.core.problems import Problem
 from counterfoil.platform.metadata.catalogue import Catalogue, build_catalogue
 from counterfoil.platform.metadata.customer import CustomEntity, CustomField, FieldKind
+from counterfoil.platform.metadata.rules import CustomRule
 
 
 class Action(StrEnum):
@@ -24,7 +25,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One difference: of an entity, or of the field ``field`` of it; told in ``words``.
+    """One difference: of an entity, of its field ``field``, or of a ``rule``; told in ``words``.
 
     ``changed`` names what is different in a change.
     """
@@ -34,6 +35,7 @@ class Step:
     field: str
     words: str
     changed: tuple[str, ...] = ()
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,10 @@ class ModelChange:
 
 
 def plan_changes(
-    before: Catalogue, entities: Sequence[CustomEntity], fields: Sequence[CustomField]
+    before: Catalogue,
+    entities: Sequence[CustomEntity],
+    fields: Sequence[CustomField],
+    rules: Sequence[CustomRule] = (),
 ) -> tuple[ModelChange, list[Problem]]:
     """The steps from the catalogue as it is to one with these, each stated in full.
 
@@ -70,7 +75,13 @@ def plan_changes(
         elif old is not None:
             problems += _narrowings(old, field)
         steps += _field_steps(old, field)
-    wanted = model.updated(entities, fields)
+    for rule in rules:
+        stated = model.rule(rule.name)
+        if stated is None and rule.retired:
+            message = "there is nothing to retire"
+            problems.append(Problem("not_there", message, f"rules.{rule.name}"))
+        steps += _rule_steps(stated, rule)
+    wanted = model.updated(entities, fields, rules)
     after = build_catalogue(before.declared, wanted, before.version + 1)
     return ModelChange(before, after, tuple(steps)), [*problems, *after.problems]
 
@@ -92,6 +103,29 @@ def _field_steps(old: CustomField | None, new: CustomField) -> Iterator[Step]:
     elif old != new:
         changed = _changed(old.row(), new.row())
         yield from _changes(new.entity, new.name, place, changed, retired=new.retired)
+
+
+def _rule_steps(old: CustomRule | None, new: CustomRule) -> Iterator[Step]:
+    if old is None:
+        words = f"add the rule {new.name}: {_rule_told(new)}"
+        yield Step(Action.ADD, new.entity, "", words, rule=new.name)
+    elif old != new:
+        changed = _changed(old.row(), new.row())
+        for step in _changes(new.entity, "", f"the rule {new.name}", changed, retired=new.retired):
+            yield replace(step, rule=new.name)
+
+
+def _rule_told(rule: CustomRule) -> str:
+    when = [word for word, on in (("created", rule.on_create), ("changed", rule.on_update)) if on]
+    parts = [f"when a record of {rule.entity} is {' or '.join(when)}"]
+    if rule.condition:
+        parts.append(f"if {rule.condition}")
+    what = [rule.effect, rule.target or rule.field]
+    if rule.value:
+        what.append(f"to {rule.value}")
+    if rule.message:
+        what.append(f"({rule.message})")
+    return ", ".join([*parts, "then " + " ".join(part for part in what if part)])
 
 
 def _changed(old: dict[str, object], new: dict[str, object]) -> dict[str, tuple[object, object]]:

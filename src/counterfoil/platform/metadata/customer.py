@@ -13,6 +13,7 @@ from typing import Self, cast
 from counterfoil.core.formulas.vocabulary import SCALE, WHOLE
 from counterfoil.core.money.currencies import CURRENCIES
 from counterfoil.platform.metadata.entity import Entity, Field, FieldType, Record
+from counterfoil.platform.metadata.rules import CustomRule
 
 LONGEST_NAME = 48
 MOST_FIELDS = 400
@@ -121,6 +122,7 @@ class CustomerModel:
 
     entities: tuple[CustomEntity, ...] = ()
     fields: tuple[CustomField, ...] = ()
+    rules: tuple[CustomRule, ...] = ()
 
     def entity(self, name: str) -> CustomEntity | None:
         """The custom entity of that name, or None."""
@@ -130,14 +132,27 @@ class CustomerModel:
         """The custom field of that name of an entity, or None."""
         return next((one for one in self.fields if (one.entity, one.name) == (entity, name)), None)
 
-    def updated(self, entities: Iterable[CustomEntity], fields: Iterable[CustomField]) -> Self:
+    def rule(self, name: str) -> CustomRule | None:
+        """The rule of that name, or None."""
+        return next((one for one in self.rules if one.name == name), None)
+
+    def updated(
+        self,
+        entities: Iterable[CustomEntity],
+        fields: Iterable[CustomField],
+        rules: Iterable[CustomRule] = (),
+    ) -> Self:
         """With these in place of those of the same name, new ones at the end."""
         all_entities = {one.name: one for one in self.entities}
         all_entities |= {one.name: one for one in entities}
         all_fields = {(one.entity, one.name): one for one in self.fields}
         all_fields |= {(one.entity, one.name): one for one in fields}
+        all_rules = {one.name: one for one in self.rules} | {one.name: one for one in rules}
         return replace(
-            self, entities=tuple(all_entities.values()), fields=tuple(all_fields.values())
+            self,
+            entities=tuple(all_entities.values()),
+            fields=tuple(all_fields.values()),
+            rules=tuple(all_rules.values()),
         )
 
 

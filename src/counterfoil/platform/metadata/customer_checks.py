@@ -17,6 +17,7 @@ from counterfoil.platform.metadata.customer import (
     fields_of,
 )
 from counterfoil.platform.metadata.entity import CUSTOM, Entity, Field
+from counterfoil.platform.metadata.rules import NOT_RULED
 from counterfoil.platform.metadata.validation import read_value
 
 _NAME = re.compile(rf"{CUSTOM}[a-z0-9]+(_[a-z0-9]+)*", re.ASCII)
@@ -25,7 +26,7 @@ _LONGEST_TEXT = 1_000_000
 _NOT_TOLD = (FieldKind.LOOKUP, FieldKind.MASTER_DETAIL, FieldKind.FILE)
 _UNINDEXED = (FieldKind.FORMULA, FieldKind.MULTI_CHOICE)
 
-NOT_EXTENDED = frozenset({"custom_entity", "custom_field", "change_set"})
+NOT_EXTENDED = NOT_RULED
 """Entities of the model itself: they hold the customer's fields, they do not get any."""
 
 

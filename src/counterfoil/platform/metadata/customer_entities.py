@@ -3,6 +3,7 @@
 from counterfoil.platform.metadata.customer import LONGEST_NAME, FieldKind
 from counterfoil.platform.metadata.entity import Entity
 from counterfoil.platform.metadata.fields import boolean, choice, document, integer, text
+from counterfoil.platform.metadata.rules import Effect
 
 CUSTOM_ENTITY = Entity(
     name="custom_entity",
@@ -49,4 +50,27 @@ CUSTOM_FIELD = Entity(
     ),
 )
 
-ENTITIES = (CUSTOM_ENTITY, CUSTOM_FIELD)
+RULE = Entity(
+    name="rule",
+    plural="rules",
+    help="What must hold for records, or follows when they are written; added by a change set.",
+    created_by_command=True,
+    fields=(
+        text("name", required=True, unique=True, immutable=True, max_length=LONGEST_NAME),
+        text("entity", required=True, immutable=True, max_length=63),
+        choice("effect", tuple(effect.value for effect in Effect), required=True, immutable=True),
+        boolean("on_create", required=True),
+        boolean("on_update", required=True),
+        text("condition", max_length=4000),
+        text("field", max_length=63),
+        text("value", max_length=4000, help="The formula of the field's value."),
+        text("message", max_length=1000),
+        text("target", max_length=63, help="The entity of the record that is created."),
+        document("values", help="Pairs of a name and its formula."),
+        document("path", help="Pairs of a value and those that may follow it."),
+        text("help", max_length=2000),
+        boolean("retired", required=True, help="Does nothing any more."),
+    ),
+)
+
+ENTITIES = (CUSTOM_ENTITY, CUSTOM_FIELD, RULE)

@@ -35,12 +35,14 @@ class FieldType(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Read:
     """What a name in a formula means: the ``field`` of the record itself, or where there is a
-    ``target``, the field ``far`` of the record of that entity to which the field points."""
+    ``target``, the field ``far`` of the record of that entity to which the field points.
+    ``old`` means the record as it was."""
 
     name: str
     field: str
     target: str = ""
     far: str = ""
+    old: bool = False
 
 
 @dataclass(frozen=True, slots=True)

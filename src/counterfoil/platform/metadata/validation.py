@@ -117,6 +117,18 @@ class RecordChecker:
         return problems
 
 
+def fit_value(field: Field, value: object) -> tuple[object, Problem | None]:
+    """A computed value as the field keeps it, or why it cannot."""
+    if value is None:
+        return None, None
+    if field.type in (FieldType.INTEGER, FieldType.REFERENCE) and isinstance(value, Decimal):
+        value = int(value) if value == value.to_integral_value() else value
+    try:
+        return _COERCIONS[field.type](field, value), None
+    except _UnfitError as wrong:
+        return None, Problem(wrong.code, wrong.message, field.name, wrong.allowed)
+
+
 def half_amounts(entity: Entity, record: Record, line: int | None) -> list[Problem]:
     """Amounts without a currency, and currencies without an amount, of a whole record."""
     return [

@@ -7,8 +7,16 @@ from time import sleep
 from typing import TypeVar
 
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.platform.metadata import Catalogue, CustomerModel, Record, build_catalogue
+from counterfoil.platform.metadata import (
+    Catalogue,
+    CustomEntity,
+    CustomerModel,
+    CustomField,
+    Record,
+    build_catalogue,
+)
 from counterfoil.platform.metadata.changes import ModelChange, Step, plan_changes
+from counterfoil.platform.metadata.rules import CustomRule
 from counterfoil.platform.model.notation import ChangeSet, read_change_set, write_change_set
 from counterfoil.platform.records.database import Database
 from counterfoil.platform.records.refusals import BUSY
@@ -130,7 +138,8 @@ def export_model(uow: UnitOfWork, name: str) -> str:
     retired = {one.name for one in model.entities if one.retired}
     entities = tuple(one for one in model.entities if not one.retired)
     fields = tuple(one for one in model.fields if not one.retired and one.entity not in retired)
-    return write_change_set(name, CustomerModel(entities, fields))
+    rules = tuple(one for one in model.rules if not one.retired)
+    return write_change_set(name, CustomerModel(entities, fields, rules))
 
 
 def retiring(uow: UnitOfWork, entity: str, field: str | None) -> str:
@@ -160,7 +169,9 @@ def _catalogue_now(uow: UnitOfWork) -> Catalogue:
 
 
 def _planned(before: Catalogue, change_set: ChangeSet) -> ModelChange:
-    change, problems = plan_changes(before, change_set.entities, change_set.fields)
+    change, problems = plan_changes(
+        before, change_set.entities, change_set.fields, change_set.rules
+    )
     if problems:
         raise Refused(problems)
     return change
@@ -196,9 +207,9 @@ def _apply(
 
 def _keep_rows(uow: UnitOfWork, change: ModelChange) -> None:
     """Write the rows of what was added or changed."""
-    for entity, of_entities in (("custom_entity", True), ("custom_field", False)):
-        steps = [step for step in change.steps if (not step.field) is of_entities]
-        wanted = {(step.entity, step.field): _row(change, step) for step in steps}
+    for entity in ("custom_entity", "custom_field", "rule"):
+        steps = [step for step in change.steps if _kept_in(step) == entity]
+        wanted = {_key(step): _row(change, step) for step in steps}
         ids = _row_ids(uow, entity)
         new = [row for key, row in wanted.items() if key not in ids]
         uow.create_many(entity, new, by_command=True)
@@ -214,16 +225,28 @@ def _keep_rows(uow: UnitOfWork, change: ModelChange) -> None:
         )
 
 
+def _kept_in(step: Step) -> str:
+    if step.rule:
+        return "rule"
+    return "custom_field" if step.field else "custom_entity"
+
+
+def _key(step: Step) -> tuple[str, str]:
+    return (step.rule, "") if step.rule else (step.entity, step.field)
+
+
 def _row(change: ModelChange, step: Step) -> Record:
     model = change.after.customer
-    one = model.field(step.entity, step.field) if step.field else model.entity(step.entity)
+    one: CustomRule | CustomField | CustomEntity | None = model.rule(step.rule)
+    if not step.rule:
+        one = model.field(step.entity, step.field) if step.field else model.entity(step.entity)
     if one is None:
         raise LookupError(step)
     return one.row()
 
 
 def _row_ids(uow: UnitOfWork, entity: str) -> dict[tuple[str, str], int]:
-    columns = "name, ''" if entity == "custom_entity" else "entity, name"
+    columns = "entity, name" if entity == "custom_field" else "name, ''"
     rows = uow.query(f"SELECT id, {columns.replace(', ', ' AS owner, ')} AS member FROM {entity}")
     return {(str(row["owner"]), str(row["member"])): int(row["id"]) for row in rows}
 

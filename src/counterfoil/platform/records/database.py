@@ -14,22 +14,27 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from counterfoil.platform.metadata import FULL_ACCESS, Access, Catalogue
 from counterfoil.platform.records.exact_json import decode_json, encode_json
 from counterfoil.platform.records.living_catalogue import LivingCatalogue
-from counterfoil.platform.records.unit_of_work import RecordCheck, UnitOfWork
+from counterfoil.platform.records.unit_of_work import RecordCheck, RuleRunner, UnitOfWork
 
 
 class Database:
     """One organisation's database; hands out transactions, from any thread.
 
     ``url`` is a SQLAlchemy URL for psycopg, ``catalogue`` the program's own part of the catalogue,
-    ``checks`` the rooms' own rules by entity.
+    ``checks`` the rooms' own rules by entity, ``rules`` what carries out those of the customer.
     """
 
     def __init__(
-        self, url: str, catalogue: Catalogue, checks: Mapping[str, RecordCheck] | None = None
+        self,
+        url: str,
+        catalogue: Catalogue,
+        checks: Mapping[str, RecordCheck] | None = None,
+        rules: RuleRunner | None = None,
     ) -> None:
         self.url = url
         self._living = LivingCatalogue(catalogue)
         self._checks = checks or {}
+        self._rules = rules
         self._engine = build_engine(url)
         self._source = "cli"
         self._actor = "admin"
@@ -109,6 +114,7 @@ class Database:
                 actor=actor or self._actor,
                 request_id=self._request_id,
                 rehearsal=rehearsal,
+                rules=self._rules,
                 access=access,
             )
             if rehearsal:

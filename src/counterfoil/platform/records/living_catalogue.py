@@ -19,6 +19,7 @@ from counterfoil.platform.metadata import (
     Record,
     build_catalogue,
 )
+from counterfoil.platform.metadata.rules import CustomRule
 from counterfoil.platform.records.schema import build_tables
 
 _VERSION = "SELECT version FROM catalogue_version"
@@ -27,7 +28,8 @@ _VERSION = "SELECT version FROM catalogue_version"
 _CUSTOMER = """
 SELECT coalesce((SELECT version FROM catalogue_version), 0) AS version,
        (SELECT jsonb_agg(to_jsonb(e) ORDER BY e.id) FROM custom_entity e) AS entities,
-       (SELECT jsonb_agg(to_jsonb(f) ORDER BY f.id) FROM custom_field f) AS fields
+       (SELECT jsonb_agg(to_jsonb(f) ORDER BY f.id) FROM custom_field f) AS fields,
+       (SELECT jsonb_agg(to_jsonb(r) ORDER BY r.id) FROM rule r) AS rules
 """
 
 
@@ -76,6 +78,9 @@ def read_customer_model(connection: Connection) -> tuple[int, CustomerModel]:
     row = connection.execute(text(_CUSTOMER)).mappings().one()
     entities = cast("list[Record]", row["entities"] or [])
     fields = cast("list[Record]", row["fields"] or [])
+    rules = cast("list[Record]", row["rules"] or [])
     return int(row["version"]), CustomerModel(
-        tuple(map(CustomEntity.of, entities)), tuple(map(CustomField.of, fields))
+        tuple(map(CustomEntity.of, entities)),
+        tuple(map(CustomField.of, fields)),
+        tuple(map(CustomRule.of, rules)),
     )

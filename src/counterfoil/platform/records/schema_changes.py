@@ -41,7 +41,11 @@ class SchemaChange:
 def schema_change(change: ModelChange) -> SchemaChange:
     """What the steps of a change set mean for PostgreSQL."""
     tables = build_tables(change.after)
-    new = [step.entity for step in change.steps if step.action is Action.ADD and not step.field]
+    new = [
+        step.entity
+        for step in change.steps
+        if step.action is Action.ADD and not (step.field or step.rule)
+    ]
     statements: list[str] = []
     references: list[str] = []
     afterwards: list[str] = []

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime
-from typing import cast
+from typing import Protocol, cast
 
 import pyarrow as pa
 from sqlalchemy import ARRAY, ColumnElement, Connection, MetaData, any_, literal, select
@@ -80,6 +80,26 @@ def _both(first: RecordCheck, second: RecordCheck) -> RecordCheck:
     return check
 
 
+class RuleRunner(Protocol):
+    """What the customer's rules do with rows that are written; none of it where there are none."""
+
+    def fill(
+        self, uow: "UnitOfWork", entity: Entity, rows: Records, old_rows: OldRows
+    ) -> list[Problem]:
+        """Fill the rows in place, before the rooms' own rules see them."""
+        ...
+
+    def check(
+        self, uow: "UnitOfWork", entity: Entity, rows: Records, old_rows: OldRows
+    ) -> list[Problem]:
+        """What the rules have against the rows as they would be written."""
+        ...
+
+    def follow(self, uow: "UnitOfWork", entity: Entity, rows: Records, old_rows: OldRows) -> None:
+        """Do what follows from rows that have been written."""
+        ...
+
+
 class UnitOfWork(Reading, History):
     """Records read and written in one transaction; made by ``Database.transaction``.
 
@@ -104,6 +124,8 @@ class UnitOfWork(Reading, History):
         request_id: str | None = None,
         rehearsal: bool = False,
         access: Access = FULL_ACCESS,
+        rules: RuleRunner | None = None,
+        depth: int = 0,
     ) -> None:
         guard = Guard(connection, access, catalogue, tables)
         super().__init__(connection, guard, tables, now=now)
@@ -111,22 +133,31 @@ class UnitOfWork(Reading, History):
         self.source = source
         self.actor = actor
         self.request_id = request_id
+        self.depth = depth
+        self._rules = rules
         self._checks = checks
 
     def unrestricted(self) -> "UnitOfWork":
         """The same transaction with every right: for rules and commands on the actor's behalf."""
-        if self.access.unrestricted:
-            return self
+        return self if self.access.unrestricted else self._again(self.source, self.depth)
+
+    def by_rule(self) -> "UnitOfWork":
+        """The same transaction for what a rule does, one step deeper than what it follows from."""
+        return self._again("rule", self.depth + 1)
+
+    def _again(self, source: str, depth: int) -> "UnitOfWork":
         return UnitOfWork(
             self._connection,
             self._whole,
             self._tables,
             self._checks,
             now=self.now,
-            source=self.source,
+            source=source,
             actor=self.actor,
             request_id=self.request_id,
             rehearsal=self.rehearsal,
+            rules=self._rules,
+            depth=depth,
         )
 
     # -- writing -----------------------------------------------------------------------------
@@ -177,6 +208,7 @@ class UnitOfWork(Reading, History):
     ) -> None:
         with self._guard.within_rows(seen, [record["id"] for record in records], "create"):
             self._copy(declared, seen, records, lines, "create")
+        self._follow(declared, records, [None] * len(records))
 
     def _copy(
         self,
@@ -288,6 +320,8 @@ class UnitOfWork(Reading, History):
                 ) from refused
             if declared.history:
                 self._write_history(declared, differing, "update")
+        before = {old["id"]: old for old in old_rows}
+        self._follow(declared, [new for new, _ in differing], [before[one] for one in ids])
         return set(ids)
 
     def upsert_many(
@@ -453,7 +487,7 @@ class UnitOfWork(Reading, History):
             raise Refused(problems)
         if not rows:
             return
-        self._run_check(entity.name, rows, [None] * len(rows))
+        self._run_check(entity.name, rows, [None] * len(rows), ruled=False)
         self._copy(entity, entity, rows, range(1, len(rows) + 1), "undelete")
         moments = list({change["at"] for change in changes})
         owners = [row["id"] for row in rows]
@@ -491,11 +525,22 @@ class UnitOfWork(Reading, History):
             rows = self._connection.execute(statement.with_for_update()).mappings()
             return [dict(row) for row in rows]
 
-    def _run_check(self, entity: str, records: Records, old_rows: OldRows) -> None:
-        check = self._checks.get(entity)
-        problems = check(self.unrestricted(), records, old_rows) if check else []
+    def _run_check(
+        self, entity: str, records: Records, old_rows: OldRows, *, ruled: bool = True
+    ) -> None:
+        check, rules = self._checks.get(entity), self._rules if ruled else None
+        declared, whole = self._whole.entity(entity), self.unrestricted()
+        problems = rules.fill(whole, declared, records, old_rows) if rules else []
+        if check and not problems:
+            problems = check(whole, records, old_rows)
+        if rules and not problems:
+            problems = rules.check(whole, declared, records, old_rows)
         if problems:
             raise Refused(self._guard.told(problems, entity, [*records, *old_rows]))
+
+    def _follow(self, entity: Entity, rows: Records, old_rows: OldRows) -> None:
+        if self._rules is not None:
+            self._rules.follow(self.unrestricted(), entity, rows, old_rows)
 
     def _write_history(
         self,

@@ -7,7 +7,7 @@ import psycopg
 import pyarrow as pa
 
 from counterfoil.core.problems import Problem
-from counterfoil.platform.metadata import Entity, FieldType, Record
+from counterfoil.platform.metadata import Entity, Field, FieldType, Record
 from counterfoil.platform.metadata.validation import RecordChecker, half_amounts
 from counterfoil.platform.records.arrow_copy import copy_table
 from counterfoil.platform.records.exact_json import encode_json
@@ -24,6 +24,11 @@ _SQL_TYPES: dict[FieldType, str] = {
     FieldType.DOCUMENT: "jsonb",
     FieldType.MULTI_CHOICE: "text[]",
 }
+
+
+def sql_type_of(field: Field) -> str:
+    """How PostgreSQL reads the field's values out of JSON."""
+    return _SQL_TYPES[field.type]
 
 
 def check_new_rows(

@@ -1,0 +1,1 @@
+"""The customer's rules: carried out when records are written."""
