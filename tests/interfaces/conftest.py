@@ -1,7 +1,7 @@
 """A real server on a free port with every interface."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import httpx
@@ -11,10 +11,11 @@ import uvicorn
 from counterfoil.bootstrap import Organisation, Settings, scratch_organisation
 from counterfoil.interfaces.cli.serve import DOORS, listening_socket
 from counterfoil.interfaces.rest import build_app
-from counterfoil.platform.access.users import make_administrator
+from counterfoil.platform.access.users import create_user, make_administrator
 
 TOKEN = "correct horse battery staple"
 PASSWORD = "purple monkey dishwasher"
+PASSWORD_OF_OTHERS = "battery staple horse correct"
 
 
 @dataclass(frozen=True)
@@ -51,3 +52,30 @@ def place(server: Settings) -> Iterator[Place]:
         yield Place(f"http://{host}:{port}", organisation)
         running.should_exit = True
         thread.join()
+
+
+def make_user(
+    place: Place,
+    name: str,
+    grants: Mapping[str, Sequence[str]],
+    *,
+    unreadable: Mapping[str, Sequence[str]] | None = None,
+    rows: Mapping[str, object] | None = None,
+    commands: Sequence[str] = (),
+) -> None:
+    """A user with one role: operations by entity, restrictions by entity, commands."""
+    organisation = place.organisation
+    with organisation.database.transaction(now=organisation.clock()) as uow:
+        known = {"external_id": name, "commands": list(commands) or None}
+        role = uow.create("access_role", known)["id"]
+        for entity, operations in grants.items():
+            grant = {"access_role_id": role, "entity": entity}
+            grant["row_filter"] = (rows or {}).get(entity)
+            uow.create("access_grant", {**grant, **{f"may_{one}": True for one in operations}})
+        for entity, fields in (unreadable or {}).items():
+            rules = [
+                {"access_role_id": role, "entity": entity, "field": field, "denies": "read"}
+                for field in fields
+            ]
+            uow.create_many("field_rule", rules)
+        create_user(uow, name, password=PASSWORD_OF_OTHERS, roles=[name])

@@ -218,3 +218,54 @@ def test_one_product_of_several_is_provisioned_as_a_package(
         "queryResponse"
     ]
     assert [one["EndDate"] for one in ends] == ["2026-03-01", "2026-03-01"]
+
+
+BRIDGE = {
+    "format": "jsonl",
+    "fields": {
+        "event_id": "RecordNumber",
+        "time": "ACTIVITY_DATE",
+        "identifier": "BillingIdentifier",
+        "meter": {"constant": "minutes"},
+        "quantity": "Quantity",
+    },
+}
+
+
+def test_usage_of_what_was_provisioned(client: BillingPlatform, place: Place) -> None:
+    made(client, "METER", {"ExternalId": "minutes", "Name": "Minutes", "Unit": "minute"})
+    (meter,) = client.query("SELECT Id FROM METER WHERE ExternalId = 'minutes'")["queryResponse"]
+    (sold,) = made(client, "CF_PRODUCT", {"ExternalId": "calls", "Name": "Calls"})
+    (package,) = made(client, "PACKAGE", {"ExternalKey": "calls", "Name": "C", "ProductId": sold})
+    charge = {"ExternalKey": "calls", "Name": "Calls", "PackageId": package, "Kind": "usage"}
+    (product,) = made(client, "PRODUCT", {**charge, "MeterId": meter["Id"], "Unit": "minute"})
+    (account,) = made(client, "ACCOUNT", {"Name": "Caller"})
+    made(client, "BILLING_PROFILE", {"AccountId": account, "CurrencyCode": "USD"})
+    provided = {"AccountId": account, "ProductId": product, "StartDate": "2026-01-01"}
+    made(client, "ACCOUNT_PRODUCT", {**provided, "BillingIdentifier": "b-1, b-2"})
+    (collector,) = made(
+        client,
+        "ACTIVITY_COLLECTOR",
+        {"ActivityCollectorName": "bridge", "Name": "Bridge", "Definition": BRIDGE},
+    )
+    record = {
+        "ACTIVITY_COLLECTOR_ID": collector,
+        "RecordNumber": "1",
+        "ACTIVITY_DATE": "2026-01-31T10:00:00Z",
+        "BillingIdentifier": "b-2",
+        "Quantity": "12.5",
+    }
+    answer = client.create(
+        "COLLECTOR_FIELDS",
+        [
+            record,
+            {**record, "RecordNumber": "2", "BillingIdentifier": "nobody"},
+            {**record, "ACTIVITY_COLLECTOR_ID": "999"},
+        ],
+    )["createResponse"]
+    assert [one["ErrorCode"] for one in answer] == ["0", "UNKNOWN_SUBSCRIBER", "UNKNOWN_REFERENCE"]
+    batches = client.query("SELECT Accepted, Rejected FROM USAGE_BATCH")["queryResponse"]
+    assert batches == [{"Accepted": "1", "Rejected": "1"}]
+    url = f"{client.rest_base_url}/COLLECTOR_FIELDS"
+    assert client.session.put(url, json={"brmObjects": record}, timeout=60).status_code == 400
+    assert place.count("rejected_usage") == 1

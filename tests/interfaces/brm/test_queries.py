@@ -159,6 +159,7 @@ fields:
   x_site_survey:
     x_account: {kind: master_detail, target: account}
     x_score: {kind: decimal, digits: 12, places: 3}
+    x_double: {kind: formula, returns: number, formula: x_score * 2}
 """
     now = place.organisation.clock()
     apply_change_set(place.organisation.database, content, now=now, source="cli")
@@ -166,12 +167,12 @@ fields:
     made = client.create("X_SITE_SURVEY", {"x_account": "3", "x_score": "9.125"})
     assert made["createResponse"][0]["ErrorText"] == " "
     sql = (
-        "SELECT x_score, x_accountObj.Name, x_accountObj.x_region, x_accountObj.x_vip"
-        " FROM x_site_survey WHERE x_accountObj.x_region = 'emea' AND x_score > 9"
+        "SELECT x_score, x_double, x_accountObj.Name, x_accountObj.x_region, x_accountObj.x_vip"
+        " FROM x_site_survey WHERE x_accountObj.x_region = 'emea' AND x_double > 18"
     )
-    assert rows(client, sql) == [("9.125", "100% West", "emea", "1")]
+    assert rows(client, sql) == [("9.125", "18.25", "100% West", "emea", "1")]
     (record,) = client.retrieve_by_query("X_SITE_SURVEY", "x_score = 9.125")["retrieveResponse"]
-    assert (record["x_account"], record["x_score"]) == ("3", "9.125")
+    assert (record["x_account"], record["x_score"], record["x_double"]) == ("3", "9.125", "18.25")
 
 
 REFUSED = [
@@ -263,7 +264,7 @@ def test_what_is_not_possible_is_told(place: Place, sql: str) -> None:
     assert place.count("account") == before
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.one_of(st.text(max_size=80), st.lists(st.sampled_from(WORDS), max_size=14).map(" ".join)))
 def test_garbage_is_refused_or_answered(place: Place, text: str) -> None:
     with place.client(sessionid=place.token) as client:

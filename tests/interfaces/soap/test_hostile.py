@@ -131,7 +131,7 @@ def test_text_that_xml_cannot_hold_comes_out_replaced(place: Place) -> None:
     assert "a\ufffdb" in answer.text
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.one_of(st.binary(max_size=200), st.text(max_size=200).map(str.encode)))
 def test_garbage_is_a_fault(place: Place, garbage: bytes) -> None:
     for body in (garbage, enveloped("<query>") + garbage):

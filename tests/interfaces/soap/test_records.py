@@ -216,6 +216,8 @@ fields:
     x_account: {kind: master_detail, target: account}
     x_score: {kind: decimal, digits: 12, places: 3}
     x_seen: {kind: datetime}
+    x_double: {kind: formula, returns: number, formula: x_score * 2}
+    x_tags: {kind: multi_choice, choices: [vip, late]}
 """
 
 
@@ -229,15 +231,18 @@ def test_a_custom_entity_added_a_moment_before(place: Place, generic: zeep.Clien
     )
     seen = datetime(2026, 1, 31, 23, 59, 59, tzinfo=UTC)
     typed.service.create(
-        record=[made.x_survey(x_account=one, x_score=Decimal("9.125"), x_seen=seen)]
+        record=[
+            made.x_survey(x_account=one, x_score=Decimal("9.125"), x_seen=seen, x_tags="late,vip")
+        ]
     )
     page = typed.service.query(
         entity="x_survey",
-        filter=[{"field": "x_score", "operator": "gt", "value": ["9"]}],
-        sort=["-x_score"],
+        filter=[{"field": "x_double", "operator": "gt", "value": ["18"]}],
+        sort=["-x_double"],
     )
     (survey,) = page.record
     assert (survey.x_account, survey.x_score, survey.x_seen) == (one, Decimal("9.125"), seen)
+    assert (survey.x_double, survey.x_tags) == (Decimal("18.25"), "vip,late")
     found = generic.service.query(
         entity="account", filter=[{"field": "x_region", "operator": "eq", "value": ["emea"]}]
     )

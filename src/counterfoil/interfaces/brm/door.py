@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.interfaces.brm import sessions, writing
+from counterfoil.interfaces.brm import collecting, sessions, writing
 from counterfoil.interfaces.brm.answers import rows_answer, told, written_answer
 from counterfoil.interfaces.brm.extracts import run_request
 from counterfoil.interfaces.brm.files import read_files, write_file
 from counterfoil.interfaces.brm.reading import read_query
 from counterfoil.interfaces.brm.records import Row
 from counterfoil.interfaces.brm.translating import Translated, listing, translate
-from counterfoil.interfaces.brm.words import dialect_of
+from counterfoil.interfaces.brm.words import dialect_of, plain_name
 from counterfoil.interfaces.brm.writing import Work, Written, write_each
 from counterfoil.interfaces.http.doors import Door
 from counterfoil.interfaces.http.exchange import Answer, Call, Desk
@@ -143,6 +143,8 @@ def write(names: Sequence[str], work: Work) -> Callable[[Request], Answer]:
 
     def handle(request: Request) -> Answer:
         entity = entity_of(request)
+        if plain_name(entity) == collecting.ENTITY:
+            return usage_request(request)
         rows = rows_of(request.call, request.parts[1:] if entity == request.parts[0] else ())
         # Of one record by its path, a client reads the answer of an upsert.
         by_path = len(request.parts) == 2 and names == ("updateResponse",)
@@ -176,6 +178,15 @@ def bulk_request(request: Request) -> Answer:
         message = f"at most {MOST_REQUESTS} bulk requests are taken at once"
         raise Refused(Problem("too_many_records", message, "brmObjects"), status=400)
     results = [run_request(organisation, access, row) for row in rows]
+    return written_answer(("createResponse",), results)
+
+
+def usage_request(request: Request) -> Answer:
+    """Usage records; they are taken in and neither changed nor deleted here."""
+    if request.call.method != "POST" or len(request.parts) > 1:
+        raise not_possible(request.call, ("POST",))
+    rows = rows_of(request.call, ())
+    results = collecting.collect(request.desk, request.caller.access, rows)
     return written_answer(("createResponse",), results)
 
 
