@@ -92,6 +92,22 @@ def rows(client: BillingPlatform, sql: str) -> list[tuple[str, ...]]:
         ("SELECT UPPER(SUBSTR(Name, 1, 5)) FROM ACCOUNT WHERE Id = 1", ["NORTH"]),
         ("SELECT LENGTH(TRIM(BillTo)) FROM BILLING_PROFILE", ["2"]),
         ("SELECT ROUND(AVG(Id), 1) FROM ACCOUNT", ["2"]),
+        ("SELECT NVL2(Months, 'fixed', 'open') FROM CONTRACT", ["fixed", "open"]),
+        ("SELECT COALESCE(Months, 1) + MOD(7, 4) FROM CONTRACT", ["15", "4"]),
+        ("SELECT GREATEST(Id, 2) * SIGN(-3) + ABS(-1) FROM CONTRACT", ["-1", "-1"]),
+        ("SELECT LEAST(CEIL(1.2), FLOOR(2.8), ROUND(2.5)) FROM CONTRACT WHERE Id = 1", ["2"]),
+        ("SELECT INSTR(Name, 'wind') FROM ACCOUNT WHERE Id = 1", ["6"]),
+        ("SELECT LOWER(LTRIM(RTRIM(' A '))) FROM ACCOUNT WHERE Id = 1", ["a"]),
+        ("SELECT LTRIM('xxA', 'x') || TRIM(LEADING '0' FROM '007') FROM BILLING_PROFILE", ["A7"]),
+        ("SELECT TO_NUMBER('12.5') * 2 FROM BILLING_PROFILE", ["25"]),
+        ("SELECT CONCAT(BillTo, Attention) FROM BILLING_PROFILE", ["NW"]),
+        ("SELECT NULLIF(CurrencyCode, 'EUR') FROM BILLING_PROFILE", ["USD"]),
+        ("SELECT TRUNC(12.57, 1) FROM BILLING_PROFILE", ["12.5"]),
+        (
+            "SELECT Id FROM ACCOUNT WHERE Created > TO_TIMESTAMP('2020-01-01', 'YYYY-MM-DD')",
+            ["1", "2", "3"],
+        ),
+        ("SELECT MIN(Status) FROM ACCOUNT WHERE Created > TIMESTAMP '2020-01-01 00:00:00'", None),
         (
             "SELECT Name FROM ACCOUNT WHERE systimestamp BETWEEN Created AND Created + 1",
             ["Northwind", "North's East", "100% West"],
@@ -102,7 +118,7 @@ def rows(client: BillingPlatform, sql: str) -> list[tuple[str, ...]]:
 )
 def test_one_column(client: BillingPlatform, sql: str, expected: list[str] | None) -> None:
     if expected is None:
-        expected = ["Northwind/", "North's East/1"]
+        expected = ["ACTIVE"] if "MIN" in sql else ["Northwind/", "North's East/1"]
     if not expected:
         with pytest.raises(exceptions.BillingPlatform404Exception):
             client.query(sql)

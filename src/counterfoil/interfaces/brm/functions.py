@@ -161,7 +161,7 @@ def _pattern(node: exp.Expr, default: str) -> exp.Expr:
 
 def cut(node: exp.Expr) -> exp.Expr:
     """TRUNC: of a moment to its day or unit, of a number to its places."""
-    value, unit = node.this, node.args.get("unit")
+    value, unit = node.this, node.args.get("unit") or node.args.get("decimals")
     if isinstance(node, exp.Anonymous):
         value, unit = (*node.expressions, None)[:2]
     if kind_of(value) in ("date", "instant"):
@@ -173,7 +173,7 @@ def cut(node: exp.Expr) -> exp.Expr:
         cut_off = call("date_trunc", exp.Literal.string(whole), value)
         is_day = whole not in ("hour", "minute")
         return marked(cast(cut_off, "date"), "date") if is_day else marked(cut_off, "instant")
-    return marked(call("trunc", value, unit), "number")
+    return marked(call("trunc", cast(value, "decimal"), unit), "number")
 
 
 def anonymous(node: exp.Expr) -> exp.Expr:
@@ -236,6 +236,16 @@ def now_of(now: datetime) -> exp.Expr:
     return marked(cast(exp.Literal.string(now.isoformat()), "timestamptz"), "instant")
 
 
+def _exact(name: str, *more: str) -> Callable[[exp.Expr], exp.Expr]:
+    """A function of numbers; PostgreSQL would take whole ones for floats."""
+
+    def build(node: exp.Expr) -> exp.Expr:
+        rest = [node.args.get(one) for one in more]
+        return marked(call(name, cast(node.this, "decimal"), *rest), "number")
+
+    return build
+
+
 def _plain(name: str, kind: Kind, *more: str) -> Callable[[exp.Expr], exp.Expr]:
     def build(node: exp.Expr) -> exp.Expr:
         rest = [node.args.get(one) for one in more]
@@ -257,6 +267,7 @@ BUILDERS: dict[type[exp.Expr], Callable[[exp.Expr], exp.Expr]] = {
     exp.DateStrToDate: read_day,
     exp.StrToTime: read_instant,
     exp.DateTrunc: cut,
+    exp.Trunc: cut,
     exp.TimestampTrunc: cut,
     exp.Anonymous: anonymous,
     exp.Coalesce: first_given,
@@ -271,11 +282,11 @@ BUILDERS: dict[type[exp.Expr], Callable[[exp.Expr], exp.Expr]] = {
     exp.Substring: _plain("substr", "text", "start", "length"),
     exp.StrPosition: _plain("strpos", "number", "substr"),
     exp.Nullif: _plain("nullif", "", "expression"),
-    exp.Round: _plain("round", "number", "decimals"),
+    exp.Round: _exact("round", "decimals"),
     exp.Abs: _plain("abs", "number"),
-    exp.Ceil: _plain("ceil", "number"),
-    exp.Floor: _plain("floor", "number"),
-    exp.Sign: _plain("sign", "number"),
+    exp.Ceil: _exact("ceil"),
+    exp.Floor: _exact("floor"),
+    exp.Sign: _exact("sign"),
     exp.Mod: _plain("mod", "number", "expression"),
     exp.Greatest: _plain("greatest", ""),
     exp.Least: _plain("least", ""),
