@@ -206,10 +206,11 @@ def test_the_first_administrator_is_made_once(database: Database) -> None:
     assert signed_in.caller.access.unrestricted
 
 
-def test_the_first_password_may_be_given(database: Database) -> None:
+@pytest.mark.parametrize("password", [PASSWORD, "short"])
+def test_the_first_password_may_be_given(database: Database, password: str) -> None:
     with database.transaction(now=NOW) as uow:
-        assert make_administrator(uow, PASSWORD) is None
-    assert Entrance(database).sign_in("admin", PASSWORD, now=NOW).caller.access.unrestricted
+        assert make_administrator(uow, password) is None
+    assert Entrance(database).sign_in("admin", password, now=NOW).caller.access.unrestricted
 
 
 def test_no_secret_is_kept_in_the_clear(database: Database, entrance: Entrance) -> None:

@@ -32,8 +32,9 @@ from counterfoil.interfaces.rest.exchange import API
 from counterfoil.interfaces.soap.door import DOOR as SOAP
 from counterfoil.interfaces.worker.background import Paced, Task, in_background
 from counterfoil.platform.access.openid import IdentityProvider
+from counterfoil.platform.access.passwords import password_problems
 from counterfoil.platform.access.tokens import AdminToken
-from counterfoil.platform.access.users import make_administrator
+from counterfoil.platform.access.users import ADMINISTRATOR, make_administrator
 from counterfoil.platform.records.sealing import seal_history
 
 DOORS: tuple[Door, ...] = (SOAP, BRM)
@@ -140,8 +141,16 @@ def listening_socket(host: str, port: int) -> socket.socket:
 
 def first_password(organisation: Organisation, settings: Settings) -> str | None:
     """The password of the user ``admin`` when it was made just now and has to be shown once."""
+    given = settings.admin_password
     with organisation.database.transaction(now=organisation.clock()) as uow:
-        return make_administrator(uow, settings.admin_password)
+        is_first = uow.find("access_user", external_id=ADMINISTRATOR) is None
+        made = make_administrator(uow, given)
+    if is_first and given is not None and password_problems(given, ADMINISTRATOR):
+        console.print(
+            "[bold red]WARNING[/]: COUNTERFOIL_ADMIN_PASSWORD is easy to guess; make another with: "
+            "counterfoil users password admin"
+        )
+    return made
 
 
 def announce(

@@ -46,9 +46,13 @@ def set_password(uow: UnitOfWork, username: str, password: str) -> None:
     problems = password_problems(password, username)
     if problems:
         raise Refused(problems)
-    change = {"password_hash": hash_password(password)}
-    uow.update("access_user", user["id"], change, by_command=True)
+    _keep_password(uow, user["id"], password)
     end_sessions(uow, user["id"])
+
+
+def _keep_password(uow: UnitOfWork, user_id: int, password: str) -> None:
+    change = {"password_hash": hash_password(password)}
+    uow.update("access_user", user_id, change, by_command=True)
 
 
 def end_sessions(uow: UnitOfWork, user_id: int) -> None:
@@ -129,7 +133,8 @@ def take_code(uow: UnitOfWork, user_id: int, code: str) -> bool:
 def make_administrator(uow: UnitOfWork, password: str | None) -> str | None:
     """Make the first user, ``admin``, where there is none; a password made for it, or None.
 
-    What is answered has to be shown once; it is stored only as a hash.
+    What is answered has to be shown once; it is stored only as a hash. A password that the operator
+    of the machine gives is taken as it is, however short.
     """
     uow.query("SELECT pg_advisory_xact_lock(hashtextextended('first administrator', 0))")
     if uow.query("SELECT 1 AS found FROM access_user LIMIT 1"):
@@ -138,11 +143,6 @@ def make_administrator(uow: UnitOfWork, password: str | None) -> str | None:
         role = {"external_id": ADMINISTRATOR_ROLE, "name": "Administrator", "administrator": True}
         uow.create("access_role", role)
     made = secrets.token_urlsafe(15) if password is None else None
-    create_user(
-        uow,
-        ADMINISTRATOR,
-        name="Administrator",
-        password=password or made,
-        roles=[ADMINISTRATOR_ROLE],
-    )
+    user = create_user(uow, ADMINISTRATOR, name="Administrator", roles=[ADMINISTRATOR_ROLE])
+    _keep_password(uow, user["id"], password or str(made))
     return made
