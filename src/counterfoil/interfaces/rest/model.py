@@ -88,9 +88,7 @@ def post_apply(desk: Desk, call: Call) -> Answer:
 def post_apply_draft(desk: Desk, call: Call) -> Answer:
     """Apply a kept change set; one that was applied already is answered as then."""
     organisation = desk.organisation
-    done = apply_draft(
-        organisation.database, record_id(call), now=organisation.clock(), source="rest"
-    )
+    done = apply_draft(organisation.database, record_id(call), now=organisation.clock())
     return json_answer(done)
 
 
@@ -98,7 +96,7 @@ def post_retire(desk: Desk, call: Call) -> Answer:
     """Hide a custom field or entity everywhere; its values are kept."""
     body = command_body(call, RETIREMENT)
     organisation = desk.organisation
-    with organisation.database.transaction(now=organisation.clock(), source="rest") as uow:
+    with organisation.database.transaction(now=organisation.clock()) as uow:
         content = retiring(
             uow.unrestricted(), str(body["entity"]), cast("str | None", body["field"])
         )
@@ -112,7 +110,7 @@ def get_export(uow: UnitOfWork, _call: Call) -> Answer:
 
 def _applied(desk: Desk, content: str) -> Answer:
     organisation = desk.organisation
-    done = apply_change_set(organisation.database, content, now=organisation.clock(), source="rest")
+    done = apply_change_set(organisation.database, content, now=organisation.clock())
     return json_answer(done)
 
 

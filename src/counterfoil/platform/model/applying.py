@@ -84,8 +84,8 @@ def apply_change_set(
     content: str,
     *,
     now: datetime,
-    source: str,
-    actor: str = "admin",
+    source: str | None = None,
+    actor: str | None = None,
     file: str = "",
     pause: Pause = sleep,
 ) -> Applied:
@@ -110,8 +110,8 @@ def apply_draft(
     change_set_id: int,
     *,
     now: datetime,
-    source: str,
-    actor: str = "admin",
+    source: str | None = None,
+    actor: str | None = None,
     pause: Pause = sleep,
 ) -> Applied:
     """Apply a draft; one that was applied already is answered as then, and nothing changes."""
