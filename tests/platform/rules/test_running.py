@@ -12,7 +12,12 @@ from counterfoil.bootstrap import Settings, scratch_organisation
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.metadata.access import EVERY_ROW, Access, EntityAccess
-from counterfoil.platform.model.applying import apply_change_set, export_model, plan_change_set
+from counterfoil.platform.model.applying import (
+    apply_change_set,
+    export_model,
+    plan_change_set,
+    retiring,
+)
 from counterfoil.platform.records.database import Database
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
@@ -337,3 +342,16 @@ def test_the_change_set_of_the_guide_can_be_applied(database: Database) -> None:
     assert len([step for step in done.steps if step.startswith("add the rule")]) == 5
     with database.transaction(now=NOW) as uow:
         assert deal(uow, x_value="100")["x_commission"] == Decimal("5.00")
+
+
+def test_a_retired_rule_does_nothing_any_more(database: Database) -> None:
+    content = "change_set: One\nrules:\n  city: {entity: site, then: require, field: city}\n"
+    apply_change_set(database, content, now=NOW, source="cli")
+    with database.transaction(now=NOW) as uow:
+        account = uow.create("account", {"external_id": "A", "name": "A"})["id"]
+        site: Record = {"external_id": "S", "account_id": account, "name": "S", "country": "DE"}
+        assert refusal(lambda: uow.create("site", site))[0].field == "city"
+        ended = retiring(uow, "rule", "city")
+    apply_change_set(database, ended, now=NOW, source="cli")
+    with database.transaction(now=NOW) as uow:
+        assert uow.create("site", site)["city"] is None

@@ -68,6 +68,10 @@ def describe(as_json: AsJson = False) -> None:
         model = uow.customer_model()[1]
     rows = [(one.name, "", "entity", one.label, one.retired, one.help) for one in model.entities]
     rows += [
+        (one.entity, one.name, f"rule: {one.effect}", one.condition, one.retired, one.help)
+        for one in model.rules
+    ]
+    rows += [
         (one.entity, one.name, _kind(one), one.label, one.retired, one.help) for one in model.fields
     ]
     columns = ("entity", "field", "kind", "label", "retired", "help")
@@ -76,11 +80,13 @@ def describe(as_json: AsJson = False) -> None:
 
 @app.command()
 def retire(
-    entity: Annotated[str, typer.Argument(help="The entity, or that of the field.")],
-    field: Annotated[str | None, typer.Argument(help="The custom field.")] = None,
+    entity: Annotated[str, typer.Argument(help="The entity, that of the field, or: rule.")],
+    field: Annotated[
+        str | None, typer.Argument(help="The custom field, or the name of the rule.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Hide a custom field, or a custom entity, everywhere; its values are kept."""
+    """Hide a custom field or entity everywhere, its values are kept; or end a rule."""
     with opened_records() as uow:
         content = retiring(uow, entity, field)
     _apply(content, "", as_json=as_json)

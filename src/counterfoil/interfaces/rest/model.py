@@ -34,8 +34,11 @@ RETIREMENT = Entity(
     name="retirement",
     plural="retirements",
     fields=(
-        Field(name="entity", required=True, help="The entity, or that of the field."),
-        Field(name="field", help="The custom field; without it the custom entity is retired."),
+        Field(name="entity", required=True, help="The entity, that of the field, or: rule."),
+        Field(
+            name="field",
+            help="The custom field, or the rule's name; without it the custom entity is retired.",
+        ),
     ),
 )
 

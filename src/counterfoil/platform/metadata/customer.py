@@ -197,7 +197,8 @@ def fields_of(custom: CustomField) -> tuple[Field, ...]:
         case FieldKind.LOOKUP:
             return (replace(plain, target=custom.target, on_delete=custom.on_delete),)
         case FieldKind.MASTER_DETAIL:
-            return (replace(plain, target=custom.target, on_delete="cascade", indexed=True),)
+            belongs = replace(plain, required=True, indexed=True)
+            return (replace(belongs, target=custom.target, on_delete="cascade"),)
         case FieldKind.FILE:
             return (replace(plain, target=STORED_FILE),)
         case FieldKind.MONEY:

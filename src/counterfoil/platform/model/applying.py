@@ -143,8 +143,13 @@ def export_model(uow: UnitOfWork, name: str) -> str:
 
 
 def retiring(uow: UnitOfWork, entity: str, field: str | None) -> str:
-    """The text of a change set that retires a custom entity, or a custom field of an entity."""
+    """The text of a change set that retires a custom entity, a custom field of an entity, or
+    (``rule`` and its name) a rule."""
     model = uow.customer_model()[1]
+    rule = model.rule(field or "") if entity == "rule" else None
+    if rule is not None:
+        wanted = CustomerModel((), (), (replace(rule, retired=True),))
+        return write_change_set(f"Retire the rule {rule.name}", wanted)
     if field is None:
         one = model.entity(entity)
         if one is not None:
