@@ -178,6 +178,6 @@ ENDPOINTS = (
         path="/model/export",
         handler=reading(get_export),
         summary="Everything added to the data model, as one change set for elsewhere",
-        answers={YAML[0]: {"type": "string"}},
+        answers={YAML[0]: {"description": "A change set in YAML."}},
     ),
 )

@@ -7,6 +7,7 @@ import codecs
 import csv
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +35,12 @@ FORMULA = re.compile(r"'*[=+\-@\t\r]")
 
 An export into CSV puts one more apostrophe before such a text, and an import takes it away.
 """
+
+_BROKEN = (
+    *(BadZipFile, InvalidFileException, zlib.error, EOFError),
+    *(KeyError, IndexError, ValueError, TypeError, AttributeError, SyntaxError),
+)
+"""What openpyxl and the libraries below it raise on files that are broken or made with malice."""
 
 _PART = 1 << 20
 _MARKS = (
@@ -191,17 +198,25 @@ def _open_workbook(path: Path, name: str) -> Iterator[tuple[tuple[str, ...], Ite
     with path.open("rb") as file:
         try:
             book = openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False)
-        except (BadZipFile, InvalidFileException, KeyError, ValueError, TypeError) as fault:
+        except _BROKEN as fault:
             message = f"is no XLSX file that can be read: {fault}"
             raise Refused(Problem("malformed_file", message, file=name)) from fault
         try:
             if not book.worksheets:
                 raise Refused(Problem("missing_header", "has no sheet", file=name))
-            lines = book.worksheets[0].iter_rows(values_only=True)
+            lines = _sheet_lines(book.worksheets[0], name)
             columns = _checked_columns(next(lines, ()), name)
             yield columns, _sheet_rows(lines, len(columns))
         finally:
             book.close()
+
+
+def _sheet_lines(sheet: Any, name: str) -> Iterator[tuple[Any, ...]]:
+    try:
+        yield from sheet.iter_rows(values_only=True)
+    except _BROKEN as fault:
+        message = f"its sheet cannot be read: {fault}"
+        raise Refused(Problem("malformed_file", message, file=name)) from fault
 
 
 def _sheet_rows(lines: Iterator[tuple[Any, ...]], count: int) -> Iterator[Row]:
