@@ -27,6 +27,12 @@ from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.brm.door import DOOR as BRM
 from counterfoil.interfaces.http.authentication import load_admin_token
 from counterfoil.interfaces.http.doors import Door
+from counterfoil.interfaces.http.rate_limit import (
+    OPEN_TO_OTHERS,
+    VARIABLE,
+    RateLimit,
+    read_rate_limit,
+)
 from counterfoil.interfaces.rest.app import build_app
 from counterfoil.interfaces.rest.exchange import API
 from counterfoil.interfaces.soap.door import DOOR as SOAP
@@ -113,13 +119,21 @@ def answer_requests(
     provider: IdentityProvider | None = None,
 ) -> None:
     """Serve until a signal; requests under way are finished first."""
+    limit = rate_limit(os.environ.get(VARIABLE), listener.getsockname()[0])
     config = uvicorn.Config(
-        build_app(organisation, token, DOORS, provider),
+        build_app(organisation, token, DOORS, provider, limit),
         log_level="warning",
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     uvicorn.Server(config).run(sockets=[listener])
+
+
+def rate_limit(given: str | None, host: str) -> RateLimit | None:
+    """How often a caller may ask: as given; else without limit where only this machine asks."""
+    if given:
+        return read_rate_limit(given)
+    return None if ipaddress.ip_address(host).is_loopback else OPEN_TO_OTHERS
 
 
 def listening_socket(host: str, port: int) -> socket.socket:

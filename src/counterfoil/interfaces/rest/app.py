@@ -28,6 +28,7 @@ from counterfoil.interfaces.http.doors import FAULT, Door, Doors
 from counterfoil.interfaces.http.gate import CallerGate
 from counterfoil.interfaces.http.notation import json_answer
 from counterfoil.interfaces.http.problem_answers import problem_answer, refusal_answer
+from counterfoil.interfaces.http.rate_limit import RateGate, RateLimit
 from counterfoil.interfaces.rest import (
     access,
     bills,
@@ -111,11 +112,12 @@ def build_app(
     token: AdminToken | str,
     doors: Sequence[Door] = (),
     provider: IdentityProvider | None = None,
+    rate_limit: RateLimit | None = None,
 ) -> FastAPI:
     """The application of an open organisation; ``token`` is the administrator's.
 
     ``doors`` are interfaces beside this one, each with paths and a gate of its own; ``provider`` is
-    where users may sign in elsewhere.
+    where users may sign in elsewhere. ``rate_limit`` holds for each caller.
     """
     admin = AdminToken.of(token) if isinstance(token, str) else token
     entrance = Entrance(organisation.database, admin, provider)
@@ -144,6 +146,7 @@ def build_app(
                 clock=organisation.clock,
                 open_paths=OPEN_PATHS,
             ),
+            Middleware(RateGate, limit=rate_limit),
         ],
         exception_handlers={HTTPException: http_problem, Exception: unexpected_problem},
         openapi_url=None,
