@@ -100,6 +100,7 @@ class RecordChecker:
         self, values: Record, clean: Record, line: int | None, *, partial: bool
     ) -> list[Problem]:
         problems: list[Problem] = []
+        beyond = False
         for name, field in self._fields.items():
             if name not in values and not partial and field.default is not None:
                 clean[name] = self._coerce[name](field.default)
@@ -107,13 +108,16 @@ class RecordChecker:
                 continue
             if partial and (field.immutable or name not in values):
                 continue
-            if values.get(name, field.default) not in (None, ""):
+            may_set = name in self._seen and not self._seen[name].computed
+            if (values.get(name, field.default) if may_set else field.default) not in (None, ""):
                 continue
-            if name in self._seen and not self._seen[name].computed:
+            if may_set:
                 problems.append(Problem("required", "is required", name, line=line))
-            elif name not in values:
-                message = f"a new {self._entity.name} needs more than your roles let you set"
-                problems.append(Problem("not_granted", message, line=line))
+            else:
+                beyond = True
+        if beyond:
+            message = f"a new {self._entity.name} needs more than your roles let you set"
+            problems.append(Problem("not_granted", message, line=line))
         return problems
 
 

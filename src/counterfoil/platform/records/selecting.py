@@ -73,6 +73,21 @@ def check_statement(statement: exp.Select, catalogue: Catalogue) -> None:
             raise _impossible(found)
         if isinstance(node, exp.Table):
             catalogue.entity(node.name)
+    _check_columns(statement, catalogue)
+
+
+def _check_columns(statement: exp.Select, catalogue: Catalogue) -> None:
+    """Refuse (400) columns that no table has and no alias names.
+
+    PostgreSQL would take ``a.text`` for the function ``text`` of the row ``a``.
+    """
+    known = {alias.alias for alias in statement.find_all(exp.Alias)}
+    for table in statement.find_all(exp.Table):
+        known.update(field.name for field in catalogue.entity(table.name).readable)
+    for column in statement.find_all(exp.Column):
+        if column.name not in known and not isinstance(column.this, exp.Star):
+            name = f"{column.table}.{column.name}" if column.table else f'"{column.name}"'
+            raise Refused(Problem("bad_query", f"column {name} does not exist"), status=400)
 
 
 def _what_is_impossible(node: exp.Expr) -> str | None:
