@@ -24,12 +24,14 @@ from bench.machine import describe_machine
 from bench.printing import LINES, measure_printing
 from bench.rating import measure_rating
 from bench.rating_memory import measure_rating_memory
+from bench.rest import CLIENTS as REST_CLIENTS
+from bench.rest import measure_rest
 from bench.spark import measure_spark
 from counterfoil.bootstrap import Settings, database_server, scratch_organisation
 from counterfoil.platform.engine.spark import spark_missing
 
 RESULT = Path(__file__).parents[1] / "build" / "bench.json"
-MEASURES = ("rate", "bill", "current", "http", "file", "pdf", "spark")
+MEASURES = ("rate", "bill", "current", "http", "file", "pdf", "rest", "spark")
 
 Figures = dict[str, object]
 
@@ -48,11 +50,12 @@ class Scale:
     spark_accounts: int
     current: tuple[int, int, int]
     """Accounts, events of one account, and rounds."""
+    rest_seconds: float
 
 
 SCALES = {
     "small": Scale(
-        100_000, (50_000, 100_000), 1, (100, 200), 5_000, 10_000, 2, 100, (100, 1_000, 3)
+        100_000, (50_000, 100_000), 1, (100, 200), 5_000, 10_000, 2, 100, (100, 1_000, 3), 4.0
     ),
     "full": Scale(
         10_000_000,
@@ -64,6 +67,7 @@ SCALES = {
         50,
         20_000,
         (20_000, 100_000, 40),
+        60.0,
     ),
 }
 
@@ -229,6 +233,20 @@ def _current(settings: Settings, scale: Scale) -> Figures:
     }
 
 
+def _rest(settings: Settings, scale: Scale) -> Figures:
+    with _measuring(f"{REST_CLIENTS} clients over REST for {scale.rest_seconds:.0f} s"):
+        result = measure_rest(settings, scale.rest_seconds)
+    return {
+        "rest_requests_per_s": round(result.requests / result.seconds),
+        "rest_read_p95_ms": round(result.read_p95_ms),
+        "rest_write_p95_ms": round(result.write_p95_ms),
+        "rest_seconds": round(result.seconds),
+        "rest_raises": result.raises,
+        "rest_conflicts": result.conflicts,
+        "rest_fields_added": result.fields_added,
+    }
+
+
 _FIGURES: dict[str, Callable[[Settings, Scale], Figures]] = {
     "rate": _rate,
     "bill": _bill,
@@ -236,6 +254,7 @@ _FIGURES: dict[str, Callable[[Settings, Scale], Figures]] = {
     "http": _http,
     "file": _file,
     "pdf": _pdf,
+    "rest": _rest,
     "spark": _spark,
 }
 
@@ -252,6 +271,9 @@ _ROWS: tuple[tuple[str, str, str], ...] = (
     ("ingest_http_events_per_s", "Usage over HTTP, events per second", "50,000"),
     ("ingest_file_events_per_s", "Usage from a file, events per second", "150,000"),
     ("pdf_pages_per_s_core", "PDF pages per second and core", "40"),
+    ("rest_requests_per_s", "REST while fields are added, requests per second", ""),
+    ("rest_read_p95_ms", "  reading, ms at p95", ""),
+    ("rest_write_p95_ms", "  writing, ms at p95", ""),
 )
 
 

@@ -108,9 +108,9 @@ def measure_http(settings: Settings, events: int) -> HttpResult:
         bodies: SimpleQueue[bytes] = SimpleQueue()
         for start in range(0, events, EVENTS_PER_REQUEST):
             bodies.put(_body(start, min(start + EVENTS_PER_REQUEST, events)))
-        server = _start_server(organisation)
+        server = start_server(organisation)
         try:
-            port = _port_of(server)
+            port = port_of(server)
             _post(port, _body(-1, 0))
             begin = time.perf_counter()
             with ThreadPoolExecutor(CLIENTS) as pool:
@@ -142,16 +142,16 @@ def _body(start: int, end: int) -> bytes:
     ).encode()
 
 
-_TOKEN = "bench"
+TOKEN = "bench"
 _ADDRESS = re.compile(r"answers on http://127\.0\.0\.1:(\d+)")
 
 
-def _start_server(organisation: Organisation) -> subprocess.Popen[str]:
+def start_server(organisation: Organisation) -> subprocess.Popen[str]:
     environment = {
         **os.environ,
         "COUNTERFOIL_HOME": str(organisation.home),
         "COUNTERFOIL_DATABASE_URL": organisation.database.url,
-        "COUNTERFOIL_ADMIN_TOKEN": _TOKEN,
+        "COUNTERFOIL_ADMIN_TOKEN": TOKEN,
         "PYTHONUNBUFFERED": "1",
     }
     program = Path(sys.executable).with_name("counterfoil")
@@ -163,7 +163,7 @@ def _start_server(organisation: Organisation) -> subprocess.Popen[str]:
     )
 
 
-def _port_of(server: subprocess.Popen[str]) -> int:
+def port_of(server: subprocess.Popen[str]) -> int:
     for line in server.stdout or ():
         found = _ADDRESS.search(line)
         if found:
@@ -193,7 +193,7 @@ def _post(port: int, body: bytes) -> None:
 
 def _send(connection: HTTPConnection, body: bytes) -> int:
     headers = {
-        "Authorization": f"Bearer {_TOKEN}",
+        "Authorization": f"Bearer {TOKEN}",
         "Content-Type": "application/cloudevents-batch+json",
     }
     connection.request("POST", "/api/v1/usage/events", body, headers)

@@ -21,6 +21,11 @@ KEYS = {
     "ingest_http_events_per_s",
     "ingest_file_events_per_s",
     "pdf_pages_per_s_core",
+    "rest_requests_per_s",
+    "rest_read_p95_ms",
+    "rest_write_p95_ms",
+    "rest_raises",
+    "rest_fields_added",
 }
 
 
@@ -36,7 +41,7 @@ def test_every_key_of_the_report_is_measured(data_folder: Path, tmp_path: Path) 
     output = tmp_path / "build" / "bench.json"
 
     # Without Spark, of which two clusters would have to be started.
-    most = "rate,bill,current,http,file,pdf"
+    most = "rate,bill,current,http,file,pdf,rest"
     done = run_bench(output, "--only", most, "--folder", str(data_folder))
 
     assert done.returncode == 0, done.stderr
@@ -61,4 +66,4 @@ def test_an_unknown_measurement_is_refused(tmp_path: Path) -> None:
     done = run_bench(tmp_path / "bench.json", "--only", "pdf,xml")
 
     assert done.returncode == 2
-    assert "xml: not one of rate, bill, current, http, file, pdf, spark" in done.stderr
+    assert "xml: not one of rate, bill, current, http, file, pdf, rest, spark" in done.stderr
