@@ -25,6 +25,7 @@ fields:
     x_score: {kind: decimal, digits: 6, places: 2, minimum: 0}
     x_report: {kind: file}
 rules:
+  high-score: {entity: x_site_survey, if: x_score > 90, then: approve, field: x_score}
   score-needed: {entity: x_site_survey, if: name is null, then: require, field: x_score}
 """
 
@@ -179,7 +180,7 @@ def test_a_rule_refuses_in_its_words(surveyed: Served, api: httpx.Client) -> Non
     refused = api.post("/x-site-surveys", json={"x_account": account})
     assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "x_score")
     rules = api.get("/rules").json()["records"]
-    assert [rule["name"] for rule in rules] == ["score-needed"]
+    assert [rule["name"] for rule in rules] == ["high-score", "score-needed"]
 
 
 def test_a_file_is_kept_once_and_pointed_to(surveyed: Served, api: httpx.Client) -> None:
@@ -208,3 +209,21 @@ def test_only_administrators_change_the_model(surveyed: Served, api: httpx.Clien
         assert surveyor.get("/accounts?x_region=emea").status_code == 404
     assert api.get("/sites?x_mine=1").status_code == 422
     assert "x_mine" not in json.dumps(api.get("/change-sets").json())
+
+
+def test_a_value_waits_until_somebody_else_approves_it(surveyed: Served, api: httpx.Client) -> None:
+    account = open_account(api, "APPROVED")
+    made = api.post("/x-site-surveys", json={"x_account": account, "x_score": 5}).json()
+    path = f"/x-site-surveys/{made['id']}"
+    grant = {"entity": "x_site_survey", "may_read": True, "may_update": True}
+    with signed_in(surveyed, api, grant) as surveyor:
+        assert surveyor.patch(path, json={"x_score": 95}).json()["x_score"] == "5"
+        (waiting,) = api.get("/approvals?state=pending").json()["records"]
+        assert (waiting["requested"], waiting["record_id"]) == ({"value": "95"}, made["id"])
+        assert surveyor.post(f"/approvals/{waiting['id']}/approve").status_code == 403
+    decision = {"comment": "measured again"}
+    approved = api.post(f"/approvals/{waiting['id']}/approve", json=decision)
+    assert approved.status_code == 200, approved.text
+    assert (approved.json()["state"], approved.json()["comment"]) == ("approved", "measured again")
+    assert api.get(path).json()["x_score"] == "95"
+    assert api.post(f"/approvals/{waiting['id']}/reject").status_code == 409

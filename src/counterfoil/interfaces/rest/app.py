@@ -31,6 +31,7 @@ from counterfoil.interfaces.http.problem_answers import problem_answer, refusal_
 from counterfoil.interfaces.http.rate_limit import RateGate, RateLimit
 from counterfoil.interfaces.rest import (
     access,
+    approvals,
     bills,
     bulk,
     corrections,
@@ -84,6 +85,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *describing.ENDPOINTS,
     *history.ENDPOINTS,
     *openid.ENDPOINTS,
+    *approvals.ENDPOINTS,
 )
 
 OPEN_PATHS = frozenset(

@@ -39,6 +39,7 @@ class Effect(StrEnum):
     DEFAULT = "default"  # an empty field gets the value
     SET = "set"  # the field gets the value, whatever it was
     PATH = "path"  # a choice goes from one value to certain others only
+    APPROVE = "approve"  # a new value of the field waits until somebody else has approved it
     CREATE = "create"  # a record of another entity is created
     TELL = "tell"  # webhooks and mail rules are told
 
@@ -98,6 +99,7 @@ _NEEDED: dict[str, frozenset[str]] = {
     Effect.DEFAULT: frozenset({"field", "value"}),
     Effect.SET: frozenset({"field", "value"}),
     Effect.PATH: frozenset({"field", "path"}),
+    Effect.APPROVE: frozenset({"field"}),
     Effect.CREATE: frozenset({"target", "values"}),
     Effect.TELL: frozenset(),
 }
@@ -107,6 +109,7 @@ _POSSIBLE: dict[str, frozenset[str]] = {
     Effect.DEFAULT: frozenset({"condition", "field", "value"}),
     Effect.SET: frozenset({"condition", "field", "value"}),
     Effect.PATH: frozenset({"condition", "message", "field", "path"}),
+    Effect.APPROVE: frozenset({"condition", "field"}),
     Effect.CREATE: frozenset({"condition", "target", "values"}),
     Effect.TELL: frozenset({"condition", "values"}),
 }
@@ -227,7 +230,9 @@ class RuleCheck:
         return self._known[entity.name]
 
 
-NOT_RULED = frozenset({"custom_entity", "custom_field", "change_set", "rule", "rule_firing"})
+NOT_RULED = frozenset(
+    {"custom_entity", "custom_field", "change_set", "rule", "rule_firing", "approval"}
+)
 """Entities of the model itself."""
 
 
@@ -263,6 +268,9 @@ def _field_problems(stated: CustomRule, entity: Entity, place: str) -> Iterator[
     if fills and stated.on_update and field.immutable:
         message = f"{stated.field} never changes; write when: [create]"
         yield Problem("immutable_field", message, f"{place}.when")
+    if stated.effect == Effect.APPROVE and (field.required or field.computed):
+        message = f"{stated.field} cannot be without a value until it is approved"
+        yield Problem("not_settable", message, f"{place}.field")
     if stated.effect == Effect.PATH:
         words = {stated_word for stated_word, _ in stated.path}
         words |= {word for _, following in stated.path for word in following}

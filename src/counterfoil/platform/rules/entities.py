@@ -1,7 +1,14 @@
 """Declaration of what rules have done."""
 
 from counterfoil.platform.metadata.entity import Entity
-from counterfoil.platform.metadata.fields import document, integer, text
+from counterfoil.platform.metadata.fields import (
+    boolean,
+    choice,
+    document,
+    instant,
+    integer,
+    text,
+)
 
 RULE_FIRING = Entity(
     name="rule_firing",
@@ -19,4 +26,25 @@ RULE_FIRING = Entity(
     ),
 )
 
-ENTITIES = (RULE_FIRING,)
+APPROVAL = Entity(
+    name="approval",
+    plural="approvals",
+    help="A new value of a field that waits, because a rule says so, until somebody decides.",
+    created_by_command=True,
+    indexes=(("entity", "record_id"), ("state",)),
+    fields=(
+        text("rule", required=True, immutable=True, max_length=48),
+        text("entity", required=True, immutable=True, max_length=63),
+        integer("record_id", required=True, immutable=True),
+        text("field", required=True, immutable=True, max_length=63),
+        document("requested", required=True, immutable=True, help="The new value, as value."),
+        text("requested_by", required=True, immutable=True),
+        choice("state", ("pending", "approved", "rejected"), required=True),
+        boolean("applied", required=True, default=False, help="The field has got the value."),
+        text("decided_by"),
+        instant("decided_at"),
+        text("comment", max_length=1000),
+    ),
+)
+
+ENTITIES = (RULE_FIRING, APPROVAL)

@@ -12,12 +12,13 @@ from counterfoil.platform.outbox.emitting import EventType, Happening, emit_many
 from counterfoil.platform.records.evaluating import evaluate
 from counterfoil.platform.records.exact_json import plain
 from counterfoil.platform.records.unit_of_work import UnitOfWork
+from counterfoil.platform.rules.approving import APPROVAL_REQUESTED, ASKED, ask, hold_back
 
 MOST_DEPTH = 5
 """How often a record that a rule has created may make rules create another one."""
 
 RULE_MET = EventType("rule.met", "A rule that says tell has met a record.")
-EVENT_TYPES = (RULE_MET,)
+EVENT_TYPES = (RULE_MET, APPROVAL_REQUESTED)
 
 FIRED = " fired"
 """Under this name, which no field has, a row carries what rules have filled until it is written."""
@@ -32,9 +33,14 @@ class CustomerRules:
     """The rules of the catalogue at hand."""
 
     def fill(self, uow: UnitOfWork, entity: Entity, rows: Rows, old_rows: OldRows) -> list[Problem]:
-        """Fill rows in place by the rules that say default and set, one after the other."""
+        """Fill rows in place by the rules that say default and set, one after the other, and take
+        out of them what has to be approved first."""
         problems: list[Problem] = []
-        for rule in _rules(uow, entity, (Effect.DEFAULT, Effect.SET)):
+        for rule in _rules(uow, entity, (Effect.DEFAULT, Effect.SET, Effect.APPROVE)):
+            if rule.stated.effect == Effect.APPROVE:
+                met = list(_met(uow, entity, rule, rows, old_rows))
+                hold_back(uow, rule, [(row, old_rows[place]) for place, row, _ in met])
+                continue
             for place, row, (value,) in _met(uow, entity, rule, rows, old_rows):
                 name = rule.stated.field
                 if rule.stated.effect == Effect.DEFAULT and row[name] is not None:
@@ -58,11 +64,15 @@ class CustomerRules:
                 problem = _objection(rule, row, old_rows[place])
                 if problem is not None:
                     problems.append(_at(problem, place, rows))
+        fired = [firing for row in rows for firing in row.pop(FIRED, ())]
+        asked = [request for row in rows for request in row.pop(ASKED, ())]
+        if not problems:
+            _keep(uow, fired)
+            ask(uow, asked)
         return problems
 
     def follow(self, uow: UnitOfWork, entity: Entity, rows: Rows, old_rows: OldRows) -> None:
         """Create and tell what follows from rows that have been written."""
-        _keep(uow, [firing for row in rows for firing in row.pop(FIRED, ())])
         for rule in _rules(uow, entity, (Effect.CREATE, Effect.TELL)):
             met = list(_met(uow, entity, rule, rows, old_rows))
             if met and rule.stated.effect == Effect.CREATE:
