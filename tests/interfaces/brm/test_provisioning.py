@@ -7,6 +7,8 @@ import pytest
 from billingplatform import BillingPlatform
 from tests.interfaces.conftest import Place
 
+from counterfoil.platform.model.applying import apply_change_set
+
 
 def made(client: BillingPlatform, entity: str, *records: dict[str, object]) -> list[str]:
     """The Ids of records that have to be made."""
@@ -269,3 +271,19 @@ def test_usage_of_what_was_provisioned(client: BillingPlatform, place: Place) ->
     url = f"{client.rest_base_url}/COLLECTOR_FIELDS"
     assert client.session.put(url, json={"brmObjects": record}, timeout=60).status_code == 400
     assert place.count("rejected_usage") == 1
+
+
+def test_custom_fields_of_what_is_provisioned(
+    client: BillingPlatform, place: Place, product: str
+) -> None:
+    content = "change_set: Orders\nfields: {subscription: {x_order: {kind: text}}}\n"
+    now = place.organisation.clock()
+    apply_change_set(place.organisation.database, content, now=now, source="cli")
+    (account,) = made(client, "ACCOUNT", {"Name": "Ordered"})
+    made(client, "BILLING_PROFILE", {"AccountId": account, "CurrencyCode": "USD"})
+    (record,) = client.retrieve_by_id("PRODUCT", product)["retrieveResponse"]
+    package = {"AccountId": account, "PackageId": record["PackageId"], "StartDate": "2026-01-01"}
+    (provided,) = made(client, "ACCOUNT_PACKAGE", {**package, "x_order": "PO-1"})
+    client.update("ACCOUNT_PACKAGE", {"Id": provided, "x_order": "PO-2"})
+    sql = f"SELECT AccountPackageObj.x_order o FROM ACCOUNT_PRODUCT WHERE AccountId = {account}"
+    assert client.query(sql)["queryResponse"] == [{"o": "PO-2"}]

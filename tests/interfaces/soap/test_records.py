@@ -255,4 +255,5 @@ def test_the_generic_description_stays_the_same(place: Place) -> None:
     assert first.content == requests.get(f"{place.url}/soap?wsdl", timeout=30).content
     assert b"x_region" not in first.content and b"billing_profile" not in first.content
     stranger = requests.get(f"{place.url}/soap/typed.wsdl", timeout=30)
-    assert b"unauthorized" in stranger.content
+    assert stranger.status_code == 401 and b"unauthorized" in stranger.content
+    assert stranger.headers["www-authenticate"].startswith("Basic")

@@ -164,7 +164,8 @@ def upsert(request: Request) -> Answer:
         message = "is required: the field that tells which record is meant"
         raise Refused(Problem("required", message, "externalIDFieldName"), status=400)
     rows = rows_of(request.call, request.parts[1:])
-    results = write_each(request.run, request.parts[0], rows, writing.upsert(field))
+    run = writing.again(request.run)
+    results = write_each(run, request.parts[0], rows, writing.upsert(field))
     return written_answer(("upsertResponse",), results)
 
 

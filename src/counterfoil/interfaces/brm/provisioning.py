@@ -46,7 +46,9 @@ def create_packages(uow: UnitOfWork, wording: Wording, changes: Sequence[Change]
     plans = [_given(wording, change, "PackageId") for change in changes]
     activations = _activations(uow, wording, changes, plans, [{} for _ in changes])
     uow.access.demand_command("activate_subscriptions")
-    return activate_subscriptions(uow.unrestricted(), activations)
+    ids = activate_subscriptions(uow.unrestricted(), activations)
+    update_records(uow, wording, _custom(changes), ids)
+    return ids
 
 
 def create_products(uow: UnitOfWork, wording: Wording, changes: Sequence[Change]) -> list[int]:
@@ -78,7 +80,9 @@ def create_products(uow: UnitOfWork, wording: Wording, changes: Sequence[Change]
         ids=subscriptions,
     )
     ids = {row["subscription_id"]: row["id"] for row in made}
-    return [ids[one] for one in subscriptions]
+    provided = [ids[one] for one in subscriptions]
+    update_records(uow, wording, _custom(changes), provided)
+    return provided
 
 
 def update_packages(
@@ -87,11 +91,7 @@ def update_packages(
     """ACCOUNT_PACKAGE: an end, and what the customer has added to subscriptions."""
     olds = _olds(uow, "subscription", ids)
     _end(uow, changes, olds, ids)
-    others = [
-        Change(one.row, {n: v for n, v in one.values.items() if n.startswith("x_")})
-        for one in changes
-    ]
-    update_records(uow, wording, others, ids)
+    update_records(uow, wording, _custom(changes), ids)
 
 
 def update_products(
@@ -119,11 +119,15 @@ def update_products(
                 uow.unrestricted(), old["subscription_id"], charge, _number(quantity), today
             )
     _end(uow, changes, olds, [one["subscription_id"] for one in olds])
-    others = [
+    update_records(uow, wording, _custom(changes), ids)
+
+
+def _custom(changes: Sequence[Change]) -> list[Change]:
+    """Of the changes what the customer has added to the entity, which no command asks for."""
+    return [
         Change(one.row, {n: v for n, v in one.values.items() if n.startswith("x_")})
         for one in changes
     ]
-    update_records(uow, wording, others, ids)
 
 
 def _olds(uow: UnitOfWork, entity: str, ids: Sequence[int]) -> list[Record]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import cast
 
 from counterfoil.core.problems import Problem, Refused
@@ -20,6 +21,7 @@ from counterfoil.interfaces.brm.words import Wording, dialect_of
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 MOST_RECORDS = 10_000
+TRIES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +37,32 @@ Work = Callable[[UnitOfWork, Wording, Sequence[Row]], list[Written]]
 """Writes rows in a transaction, all or none."""
 
 
+Run = Callable[[Callable[[UnitOfWork], list[Written]]], list[Written]]
+"""Runs something in a transaction of its own."""
+
+
+def again(run: Run) -> Run:
+    """The same, tried again where another one has made a record meanwhile: it is there then."""
+
+    def act(work: Callable[[UnitOfWork], list[Written]]) -> list[Written]:
+        for _ in range(TRIES - 1):
+            try:
+                return run(work)
+            except Refused as refused:
+                if refused.status != HTTPStatus.CONFLICT:
+                    raise
+        return run(work)
+
+    return act
+
+
 def write_each(
-    run: Callable[[Callable[[UnitOfWork], list[Written]]], list[Written]],
+    run: Run,
     entity: str,
     rows: Sequence[Row],
     work: Work,
 ) -> list[Written]:
-    """What became of every row; ``run`` runs something in a transaction of its own."""
+    """What became of every row."""
     results: dict[int, Written] = {}
     pending = [list(range(len(rows)))] if rows else []
     while pending:

@@ -110,7 +110,13 @@ def described(desk: Desk, call: Call) -> Answer:
         raise Refused(Problem("not_found", "messages are posted to /soap", allowed=names), 404)
     organisation = desk.organisation
     now = organisation.clock()
-    caller = desk.entrance.caller(call.headers, now=now)
+    try:
+        caller = desk.entrance.caller(call.headers, now=now)
+    except Refused as refused:
+        # No message has been sent yet: tools that fetch a description understand this.
+        known = {"www-authenticate": 'Basic realm="counterfoil"'}
+        told_so = fault(refused.problems, refused.status)
+        return Answer(refused.status, told_so.body, XML, known)
     with organisation.database.transaction(now=now, access=caller.access) as uow:
         return Answer(200, typed_wsdl(uow.catalogue, place), media_type=XML)
 
