@@ -239,6 +239,13 @@ REFUSED = [
     "SELECT rownum FROM ACCOUNT",
     "SELECT COUNT(*) FROM ACCOUNT WHERE rownum < 10",
     "SELECT *, Id FROM ACCOUNT",
+    "SELECT TRUNC() FROM ACCOUNT",
+    "SELECT NVL() FROM ACCOUNT",
+    "SELECT DECODE() FROM ACCOUNT",
+    "SELECT DECODE(Id) FROM ACCOUNT",
+    "SELECT TO_DATE() FROM ACCOUNT",
+    "SELECT CONCAT() FROM ACCOUNT",
+    "SELECT ADD_MONTHS(Id) FROM ACCOUNT",
     "SELECT TRUNC(Created, 'CC') FROM ACCOUNT",
     "INSERT INTO ACCOUNT (Name) VALUES ('x')",
     "UPDATE ACCOUNT SET Name = 'x'",
@@ -297,6 +304,17 @@ def test_a_slow_query_is_ended(place: Place, monkeypatch: pytest.MonkeyPatch) ->
         answer = client.post("/rest/2.0/query", json={"sql": f"SELECT COUNT(*) FROM {tables}"})
     assert answer.json()["errors"][0]["error_code"] == "QUERY_TOO_SLOW"
     assert datetime.now(UTC) - started < timedelta(seconds=20)
+
+
+def test_a_result_that_would_fill_the_memory_is_refused(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("counterfoil.platform.records.selecting.MOST_CHARACTERS", 100_000)
+    tables = ", ".join(f"ACCOUNT a{n}" for n in range(8))
+    wide = ", ".join(["a0.Name"] * 300)
+    with place.client(sessionid=place.token) as client:
+        answer = client.post("/rest/2.0/query", json={"sql": f"SELECT {wide} FROM {tables}"})
+    assert answer.json()["errors"][0]["error_code"] == "QUERY_TOO_LARGE"
 
 
 def test_the_connection_can_write_again_afterwards(place: Place) -> None:

@@ -19,7 +19,7 @@ ORACLE = Dialect.get_or_raise("oracle")
 _OPENING = (TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE)
 _CLOSING = (TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE)
 _MOST_BRACKETS = 60
-_UNREADABLE = (
+UNREADABLE = (
     SqlglotError,
     RecursionError,
     ValueError,
@@ -28,7 +28,7 @@ _UNREADABLE = (
     LookupError,
     AssertionError,
 )
-"""What the parser raises on texts that are no SQL; not all of it is meant to."""
+"""What reading raises on texts that are no SQL, or hardly; not all of it is meant to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def read_query(text: str) -> Query:
         trees = [tree for tree in ORACLE.parse(text) if tree is not None]
     except ParseError as error:
         raise _refused(_told(error, text)) from None
-    except _UNREADABLE:
+    except UNREADABLE:
         raise _refused("cannot be read as a query") from None
     if len(trees) != 1 or not isinstance(trees[0], exp.Select):
         raise _refused("has to be exactly one SELECT")
@@ -62,7 +62,7 @@ def _tokens(text: str) -> list[Token]:
         raise _refused("has a character that cannot be printed")
     try:
         tokens = ORACLE.tokenize(text)
-    except _UNREADABLE:
+    except UNREADABLE:
         raise _refused("cannot be read: is a text in single quotes not closed?") from None
     depth = 0
     for token in tokens:

@@ -12,7 +12,7 @@ from sqlglot import exp
 
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.brm.functions import BUILDERS, Kind, marked, now_of
-from counterfoil.interfaces.brm.reading import Query
+from counterfoil.interfaces.brm.reading import UNREADABLE, Query
 from counterfoil.interfaces.brm.words import Dialect, Word, Wording
 from counterfoil.platform.metadata import FieldType
 from counterfoil.platform.records.selecting import MOST_ROWS
@@ -70,6 +70,10 @@ def translate(query: Query, dialect: Dialect, now: datetime) -> Translated:
         return Translation(query, dialect, now).result()
     except RecursionError:
         raise _refused("the query is nested too deeply") from None
+    except UNREADABLE:
+        raise _refused(
+            "the query cannot be understood: does a function lack an argument?"
+        ) from None
 
 
 def listing(wording: Wording, dialect: Dialect, query: Query, now: datetime) -> Translated:

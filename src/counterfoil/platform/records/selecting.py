@@ -5,9 +5,11 @@ Only the kinds of nodes, functions and types named here may occur in it. Each ta
 query of its own that holds the readable fields of the records the actor sees, and nothing else.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, cast
 
 import psycopg
@@ -21,6 +23,10 @@ from counterfoil.platform.metadata import Catalogue
 from counterfoil.platform.records.refusals import refusing
 
 MOST_ROWS = 10_000
+MOST_CHARACTERS = 64_000_000
+"""Of all values of a result together."""
+AT_A_TIME = 100
+"""Rows fetched at a time."""
 SECONDS = 15
 """How long a statement may take."""
 DEEPEST = 120
@@ -130,9 +136,35 @@ def run_statement(
         return sql if seen.whereclause is None else f"{sql} OFFSET 0"
 
     sql = render_statement(statement, source)
-    with refusing(catalogue), _told_as_a_query(), reading_only(driver) as cursor:
+    with refusing(catalogue), _told_as_a_query(), reading_only(driver):
+        return Selected(_fetched(driver, sql))
+
+
+def _fetched(driver: psycopg.Connection[object], sql: str) -> list[tuple[object, ...]]:
+    """The rows, some at a time, so that no result fills the memory or takes for ever."""
+    rows: list[tuple[object, ...]] = []
+    room, until = MOST_CHARACTERS, time.monotonic() + SECONDS
+    with driver.cursor(name="selected") as cursor:
         cursor.execute(sql.encode())
-        return Selected(cast("list[tuple[object, ...]]", cursor.fetchall()))
+        while part := cast("list[tuple[object, ...]]", cursor.fetchmany(AT_A_TIME)):
+            rows += part
+            room -= sum(_length(value) for row in part for value in row)
+            if room < 0:
+                message = "the result is too large; ask for fewer or shorter values"
+                raise Refused(Problem("query_too_large", message), status=400)
+            if time.monotonic() > until:
+                raise too_slow()
+    return rows
+
+
+def _length(value: object) -> int:
+    return 8 if value is None or isinstance(value, int | date) else len(str(value))
+
+
+def too_slow() -> Refused:
+    """The refusal of a statement that takes too long."""
+    message = f"the query takes longer than {SECONDS} seconds; ask for less at once"
+    return Refused(Problem("query_too_slow", message), status=400)
 
 
 @contextmanager
@@ -141,8 +173,7 @@ def _told_as_a_query() -> Iterator[None]:
     try:
         yield
     except errors.QueryCanceled:
-        message = f"the query takes longer than {SECONDS} seconds; ask for less at once"
-        raise Refused(Problem("query_too_slow", message), status=400) from None
+        raise too_slow() from None
     except (errors.ProgrammingError, errors.NotSupportedError) as error:
         message = error.diag.message_primary or "the query cannot be run"
         raise Refused(Problem("bad_query", message), status=400) from None
@@ -154,18 +185,19 @@ def _told_as_a_query() -> Iterator[None]:
 
 
 @contextmanager
-def reading_only(driver: psycopg.Connection[object]) -> Iterator[psycopg.Cursor[object]]:
+def reading_only(driver: psycopg.Connection[object]) -> Iterator[None]:
     """A part of the transaction that can neither write nor take long, and leaves nothing behind."""
-    with driver.cursor() as cursor:
-        cursor.execute("SAVEPOINT reading_only")
-        try:
-            cursor.execute("SET TRANSACTION READ ONLY")
-            cursor.execute(f"SET LOCAL statement_timeout = '{SECONDS}s'".encode())
-            yield cursor
-        finally:
-            # What was set since the savepoint is undone with it.
-            driver.execute("ROLLBACK TO SAVEPOINT reading_only")
-            driver.execute("RELEASE SAVEPOINT reading_only")
+    driver.execute("SAVEPOINT reading_only")
+    try:
+        driver.execute("SET TRANSACTION READ ONLY")
+        driver.execute(f"SET LOCAL statement_timeout = '{SECONDS}s'".encode())
+        # All rows will be fetched, though by a cursor.
+        driver.execute("SET LOCAL cursor_tuple_fraction = 1")
+        yield
+    finally:
+        # What was set since the savepoint is undone with it.
+        driver.execute("ROLLBACK TO SAVEPOINT reading_only")
+        driver.execute("RELEASE SAVEPOINT reading_only")
 
 
 def render_statement(statement: exp.Select, source: Callable[[str], str]) -> str:
