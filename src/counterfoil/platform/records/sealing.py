@@ -40,7 +40,8 @@ _UNSEALED = f"""
 SELECT change.id, {_CONTENT} AS content FROM record_change AS change
 WHERE change.id > :after
   AND (change.transaction_id < :horizon OR change.transaction_id >= :next_transaction)
-  AND NOT EXISTS (SELECT 1 FROM history_link WHERE change_id = change.id)
+  AND NOT EXISTS (SELECT 1 FROM history_link
+                  WHERE change_id = change.id AND change_id > :after)
 ORDER BY change.id LIMIT :batch
 """
 _LINKS = f"""
