@@ -38,7 +38,8 @@ SELECT * FROM (
     FROM prepaid_void v JOIN prepaid_grant g ON g.id = v.prepaid_grant_id
     WHERE g.id = ANY(:grants)
     UNION ALL
-    SELECT g.external_id, i.invoice_date, 'drawn', r.amount,
+    SELECT g.external_id, i.invoice_date,
+           CASE r.kind WHEN 'credit' THEN 'returned' ELSE 'drawn' END, r.amount,
            coalesce(i.number, 'draft-' || i.id), g.currency, 2
     FROM rated_charge r
     JOIN prepaid_grant g ON g.id = r.prepaid_grant_id
@@ -75,7 +76,7 @@ def read_balances(uow: UnitOfWork, account: str, day: date) -> list[Record]:
 
 def read_movements(uow: UnitOfWork, account: str) -> list[Record]:
     """Everything that moved the balances an account may draw on: grant, day, movement (granted,
-    voided, drawn), amount (negative what left it), invoice, currency."""
+    voided, drawn, returned), amount (negative what left it), invoice, currency."""
     grants = [int(grant["id"]) for grant in uow.query(_GRANTS, account=account)]
     rows = uow.query(_MOVEMENTS, grants=grants)
     return [{name: value for name, value in row.items() if name != "place"} for row in rows]

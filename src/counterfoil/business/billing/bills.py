@@ -224,15 +224,16 @@ SELECT c.*, coalesce(c.commitment_part, coalesce(p.parts, 0) + l.nth - 1) AS par
 FROM charged c
 JOIN place l ON l.place_id = c.rowid
 LEFT JOIN (SELECT subscription_charge_id, cycle_start, count(*) AS parts FROM earlier_charge
-           GROUP BY ALL) p
+           WHERE kind NOT IN ('credit', 'debit') GROUP BY ALL) p
   ON p.subscription_charge_id = c.subscription_charge_id AND p.cycle_start = c.cycle_start
 """
 
 # What an adjustment took back no longer counts, nor what was given back of it before; what stands
-# in its place does.
+# in its place does. A credit note changes what is owed, not what was served: nothing is billed anew
+# because of it.
 _IN_FORCE = """
 SELECT r.* FROM earlier_charge r
-WHERE r.kind <> 'adjustment'
+WHERE r.kind NOT IN ('adjustment', 'credit', 'debit')
   AND NOT EXISTS (SELECT 1 FROM earlier_charge a
                   WHERE a.kind = 'adjustment' AND a.reverses_id = r.rated_charge_id)
   AND NOT EXISTS (SELECT 1 FROM earlier_charge a

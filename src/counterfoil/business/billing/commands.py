@@ -121,7 +121,7 @@ def finalize_invoices(
             f"SELECT id FROM invoice WHERE state = 'draft'{chosen} ORDER BY id FOR UPDATE",
             **({} if invoice_ids is None else {"ids": list(invoice_ids)}),
         )
-        return _finalize(uow, [int(row["id"]) for row in rows])
+        return finalize_drafts(uow, [int(row["id"]) for row in rows])
 
 
 def discard_drafts(database: Database, *, now: datetime) -> int:
@@ -158,6 +158,16 @@ _FORGET_USAGE_SEEN = """
 UPDATE bill_run SET usage_segment_seen = NULL
 WHERE id >= (SELECT min(bill_run_id) FROM invoice WHERE state = 'draft')
 """
+
+
+def lock_accounts(uow: UnitOfWork, accounts: Sequence[int]) -> None:
+    """Keep whoever bills, credits or settles these billed accounts apart, until the unit of work
+    ends. Always the first lock taken, so that nobody waits in a circle."""
+    uow.query(
+        "SELECT id FROM billing_profile WHERE account_id = ANY(:accounts) "
+        "ORDER BY account_id FOR UPDATE",
+        accounts=list(accounts),
+    )
 
 
 def lock_billing(uow: UnitOfWork) -> None:
@@ -274,6 +284,7 @@ def _bill_batch(
     account's fault is reported and stops nobody else's bill."""
     try:
         with database.transaction(now=order.now) as uow:
+            lock_accounts(uow, order.accounts)
             bills = compute_bills(
                 uow,
                 store,
@@ -336,7 +347,7 @@ def save_bills(uow: UnitOfWork, bills: Bills, order: BatchOrder) -> BillRunSumma
     ]
     save_problems(uow, problems, order.bill_run_id)
     if order.finalize:
-        _finalize(uow, invoice_ids)
+        finalize_drafts(uow, invoice_ids)
     totals: defaultdict[str, Decimal] = defaultdict(Decimal)
     for row in bills.invoices.select(["currency", "total"]).to_pylist():
         totals[row["currency"]] += row["total"]
@@ -431,15 +442,23 @@ WHERE i.id = v.id AND i.state = 'draft'
 """
 
 
-def _finalize(uow: UnitOfWork, invoice_ids: Sequence[int]) -> int:
-    """Number these drafts, invoices and credit notes each in their own gapless series."""
+DEFAULT_PREFIXES = {
+    "invoice_prefix": "INV-",
+    "credit_note_prefix": "CN-",
+    "debit_note_prefix": "DN-",
+}
+
+
+def finalize_drafts(uow: UnitOfWork, invoice_ids: Sequence[int]) -> int:
+    """Number these drafts, each kind of document in its own gapless series."""
     rows = uow.query(
         "SELECT id, kind FROM invoice WHERE id = ANY(:ids) AND state = 'draft' ORDER BY id",
         ids=list(invoice_ids),
     )
-    seller = uow.query("SELECT invoice_prefix, credit_note_prefix FROM seller ORDER BY id LIMIT 1")
-    prefixes = seller[0] if seller else {"invoice_prefix": "INV-", "credit_note_prefix": "CN-"}
-    for kind in ("invoice", "credit_note"):
+    names = ", ".join(DEFAULT_PREFIXES)
+    seller = uow.query(f"SELECT {names} FROM seller ORDER BY id LIMIT 1")
+    prefixes = seller[0] if seller else DEFAULT_PREFIXES
+    for kind in ("invoice", "credit_note", "debit_note"):
         ids = [row["id"] for row in rows if row["kind"] == kind]
         if not ids:
             continue

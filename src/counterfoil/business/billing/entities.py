@@ -34,6 +34,7 @@ SELLER = Entity(
         text("brand_color", max_length=7, default="#1f4e79", help="#rrggbb"),
         text("invoice_prefix", required=True, default="INV-", max_length=12),
         text("credit_note_prefix", required=True, default="CN-", max_length=12),
+        text("debit_note_prefix", required=True, default="DN-", max_length=12),
     ),
 )
 
@@ -94,13 +95,32 @@ INVOICE = Entity(
         ),
         choice(
             "kind",
-            ("invoice", "credit_note"),
+            ("invoice", "credit_note", "debit_note"),
             required=True,
-            help="A document whose total is negative is a credit note.",
+            help="A document whose total is negative is a credit note; a debit note charges more "
+            "for what an invoice billed.",
         ),
         choice("state", ("draft", "final"), required=True, indexed=True),
         reference("account", required=True),
-        reference("bill_run", required=True, indexed=True),
+        reference("bill_run", indexed=True, help="Empty for documents made by hand."),
+        reference(
+            "invoice",
+            name="corrects_id",
+            indexed=True,
+            help="The document that this credit or debit note corrects.",
+        ),
+        choice(
+            "correction",
+            ("credit", "void", "debit"),
+            help="What a document that corrects another does: void credits all that was left.",
+        ),
+        text("reason", max_length=500),
+        text(
+            "request_key",
+            unique=True,
+            max_length=200,
+            help="Whoever asked for the document calls it so; asked again, nothing is added.",
+        ),
         text("currency", required=True, max_length=3),
         date("invoice_date", required=True),
         date("due_date", required=True),
@@ -145,6 +165,10 @@ KINDS = ("one_time", "recurring", "usage", "reversal", "adjustment")
 APPLIED_KINDS = ("minimum", "maximum", "discount", "true_up", "prepaid")
 """Kinds that change what other rated charges come to."""
 
+MANUAL_KINDS = ("credit", "debit", "one_off")
+"""Kinds that someone asked for: what a credit note gives back of another rated charge, what a debit
+note adds to one, and what stands on a one-off invoice."""
+
 RATED_CHARGE = Entity(
     name="rated_charge",
     plural="rated_charges",
@@ -161,8 +185,11 @@ RATED_CHARGE = Entity(
     indexes=(("invoice_id",),),
     fields=(
         reference("invoice", required=True, on_delete="cascade"),
-        reference("subscription_charge", help="Empty for a commitment and for a prepaid balance."),
-        choice("kind", (*KINDS, *APPLIED_KINDS), required=True),
+        reference(
+            "subscription_charge",
+            help="Empty for a commitment, a prepaid balance and a one-off invoice.",
+        ),
+        choice("kind", (*KINDS, *APPLIED_KINDS, *MANUAL_KINDS), required=True),
         date("cycle_start", required=True),
         date("cycle_end", required=True),
         date("service_start", required=True),
@@ -171,13 +198,13 @@ RATED_CHARGE = Entity(
             "part",
             required=True,
             help="0 for the first billing of this service period; late usage and reversals count "
-            "on.",
+            "on, credits and debits have numbers below 0.",
         ),
         reference(
             "rated_charge",
             indexed=True,
-            help="The rated charge of which a reversal gives back a share, or which an adjustment "
-            "takes back.",
+            help="The rated charge of which a reversal or credit gives back a share, or which an "
+            "adjustment takes back.",
             name="reverses_id",
         ),
         reference(
@@ -191,7 +218,7 @@ RATED_CHARGE = Entity(
             "rated_charge",
             indexed=True,
             on_delete="cascade",
-            help="The rated charge that a minimum, maximum or discount changes.",
+            help="The rated charge that a minimum, maximum, discount or debit changes.",
             name="applies_to_id",
         ),
         reference("discount"),

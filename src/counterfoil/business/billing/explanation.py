@@ -15,7 +15,8 @@ from counterfoil.business.billing.adjustment_trace import (
     taken_back_sentences,
 )
 from counterfoil.business.billing.applied_explanation import applied_sentences
-from counterfoil.business.billing.entities import APPLIED_KINDS
+from counterfoil.business.billing.credit_notes import manual_sentences
+from counterfoil.business.billing.entities import APPLIED_KINDS, MANUAL_KINDS
 from counterfoil.business.billing.formula_sentences import formula_sentences
 from counterfoil.business.billing.itemising import itemise_usage
 from counterfoil.business.billing.loading import PRICED_BY_EVENT
@@ -69,7 +70,8 @@ SELECT c.id AS charge_id, c.name, c.kind, c.unit, c.unit_size, c.event_minimum,
        {PRICED_BY_EVENT} AS priced_by_event,
        (SELECT sum(b.amount) FROM rated_charge b
         WHERE b.subscription_charge_id = r.subscription_charge_id
-          AND b.cycle_start = r.cycle_start AND b.id < r.id) AS billed_before
+          AND b.cycle_start = r.cycle_start AND b.id < r.id
+          AND b.kind NOT IN ('credit', 'debit')) AS billed_before
 FROM subscription_charge sc
 JOIN subscription s ON s.id = sc.subscription_id
 JOIN account a ON a.id = s.account_id
@@ -98,6 +100,9 @@ def explain_line(
     if rated["kind"] in APPLIED_KINDS:
         facts = found[0] if found else {}
         return Explanation(line, rated, facts, None, [], [], None, applied_sentences(rated))
+    if rated["kind"] in MANUAL_KINDS:
+        sentences = manual_sentences(rated, str(rated["currency"]))
+        return Explanation(line, rated, found[0] if found else {}, None, [], [], None, sentences)
     facts = found[0]
     price = None if rated["price_id"] is None else uow.get("price", int(rated["price_id"]))
     layers = _read_layers(uow, rated, facts)

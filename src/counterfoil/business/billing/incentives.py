@@ -211,7 +211,7 @@ LEFT JOIN rate_plan rp ON rp.id = s.rate_plan_id
 LEFT JOIN commitment c ON c.id = r.commitment_id
 WHERE i.account_id IN (SELECT id FROM account
                        WHERE id = ANY(:accounts) AND root_id = ANY(:roots))
-  AND r.kind <> 'prepaid'
+  AND r.kind NOT IN ('prepaid', 'credit', 'debit', 'one_off')
 GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 """
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 from counterfoil.business.billing.bills import Bills, assemble
 from counterfoil.business.billing.commands import (
     BatchOrder,
+    lock_accounts,
     lock_billing,
     save_bills,
     save_problems,
@@ -45,6 +46,7 @@ _MINOR_UNIT = "CASE minor_digits {} END".format(
     )
 )
 
+# What was credited or debited by hand was decided by a person: such a cycle is left alone.
 # Amounts are compared before rounding, where the parts of an unchanged cycle add up exactly (to 15
 # decimals); but a share that was given back is known rounded only.
 _DIFFERENCE = f"""
@@ -66,6 +68,9 @@ WITH item AS (
     LEFT JOIN rated_again r USING (subscription_charge_id, cycle_start)
     LEFT JOIN billed b USING (subscription_charge_id, cycle_start)
     WHERE i.billed_account_id NOT IN (SELECT account_id FROM problem)
+      AND NOT EXISTS (SELECT 1 FROM earlier_charge e
+                      WHERE e.subscription_charge_id = i.subscription_charge_id
+                        AND e.cycle_start = i.cycle_start AND e.kind IN ('credit', 'debit'))
 )
 SELECT *, row_number() OVER (ORDER BY billed_account_id, subscription_charge_id, cycle_start)
        AS adjustment_no
@@ -363,6 +368,7 @@ def _rerate(
         with database.rehearsal(now=order.now) as uow:
             return compute_rerating(uow, store, accounts, order.window, order.invoice_date)
     with database.transaction(now=order.now) as uow:
+        lock_accounts(uow, accounts)
         rerated = compute_rerating(uow, store, accounts, order.window, order.invoice_date)
         batch = BatchOrder(
             tuple(accounts),

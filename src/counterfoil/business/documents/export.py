@@ -85,6 +85,7 @@ def invoice_json(invoice: Record, lines: Sequence[Record]) -> str:
         | _custom_part(snapshot),
         "payment_terms_days": snapshot.get("payment_terms_days"),
         "purchase_order": snapshot.get("purchase_order"),
+        **{name: snapshot[name] for name in ("corrects", "reason") if snapshot.get(name)},
         "lines": [
             {name: _json_value(line, name, places) for name in _LINE_FIELDS} | _custom_part(line)
             for line in lines

@@ -48,7 +48,7 @@ def presentment(invoice: Record, lines: Sequence[Record]) -> Presentment:
     total = _decimal(invoice["total"])
     groups = _groups(lines, notation, places, words)
     draft = invoice["state"] == "draft"
-    heading = words["credit_note"] if invoice["kind"] == "credit_note" else words["invoice"]
+    heading = words[str(invoice["kind"])]
     number = words["draft_number"] if draft else _clean(invoice["number"])
     amount = notation.amount(total, places)
     seller_record = snapshot.get("seller") or {}
@@ -267,6 +267,10 @@ def _facts(
     if _decimal(invoice["total"]) > 0:
         facts.append([words["due_date"], notation.day(_date(invoice["due_date"]))])
     facts.append([words["account"], _clean(account.get("external_id"))])
+    if snapshot.get("corrects"):
+        facts.append([words["corrects"], _clean(snapshot["corrects"]["number"])])
+    if snapshot.get("reason"):
+        facts.append([words["reason"], _clean(snapshot["reason"])])
     if order:
         facts.append([words["purchase_order"], order])
     if isinstance(terms, int) and invoice["kind"] != "credit_note":

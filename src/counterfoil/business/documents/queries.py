@@ -20,7 +20,10 @@ WHERE line.invoice_id = ANY(:ids) ORDER BY line.invoice_id, line.position
 """
 
 _LISTING = """
-SELECT invoice.id, invoice.number, invoice.kind, invoice.state, account.external_id AS account,
+SELECT invoice.id, invoice.number, invoice.kind,
+       CASE WHEN EXISTS (SELECT 1 FROM invoice void WHERE void.corrects_id = invoice.id
+                         AND void.correction = 'void' AND void.state = 'final')
+            THEN 'voided' ELSE invoice.state END AS state, account.external_id AS account,
        account.name AS account_name, invoice.invoice_date, invoice.due_date, invoice.currency,
        invoice.total
 FROM invoice JOIN account ON account.id = invoice.account_id
@@ -77,7 +80,8 @@ def list_invoices(
 ) -> list[Record]:
     """Invoices in order of their making: id, number, kind, state, account, dates and total.
 
-    ``account`` is an external id, ``state`` draft or final, ``on_date`` the invoice date.
+    ``account`` is an external id, ``state`` draft or final, ``on_date`` the invoice date. A final
+    document of which a credit note voids all is shown as voided.
     """
     return uow.query(_LISTING, account=account, state=state, on_date=on_date, limit=limit)
 

@@ -3,6 +3,9 @@
 ENGLISH: dict[str, str] = {
     "invoice": "Invoice",
     "credit_note": "Credit note",
+    "debit_note": "Debit note",
+    "corrects": "Corrects",
+    "reason": "Reason",
     "draft": "DRAFT",
     "draft_number": "Draft, not yet an invoice",
     "from": "From",
@@ -43,6 +46,9 @@ ENGLISH: dict[str, str] = {
 GERMAN: dict[str, str] = {
     "invoice": "Rechnung",
     "credit_note": "Gutschrift",
+    "debit_note": "Belastungsanzeige",
+    "corrects": "Zu",
+    "reason": "Grund",
     "draft": "ENTWURF",
     "draft_number": "Entwurf, noch keine Rechnung",
     "from": "Von",
@@ -83,6 +89,9 @@ GERMAN: dict[str, str] = {
 FRENCH: dict[str, str] = {
     "invoice": "Facture",
     "credit_note": "Avoir",
+    "debit_note": "Note de débit",
+    "corrects": "Concerne",
+    "reason": "Motif",
     "draft": "PROJET",
     "draft_number": "Projet, pas encore une facture",
     "from": "Émetteur",

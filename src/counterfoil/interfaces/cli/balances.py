@@ -48,11 +48,12 @@ def void(
 ) -> None:
     """Take back what is left of a grant, or a part of it."""
     with opened_records() as uow:
-        remaining = void_grant(uow, grant, _amount(amount), reason=reason)
+        remaining = void_grant(uow, grant, decimal_of(amount), reason=reason)
     typer.echo(f"{without_zeros(remaining)} remain of {grant}.")
 
 
-def _amount(text: str | None) -> Decimal | None:
+def decimal_of(text: str | None) -> Decimal | None:
+    """A decimal that was typed; refuses other texts."""
     try:
         return None if text is None else Decimal(text)
     except InvalidOperation:

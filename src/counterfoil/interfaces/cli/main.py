@@ -26,6 +26,7 @@ from counterfoil.interfaces.cli import (
     usage,
 )
 from counterfoil.interfaces.cli.corrections import correct_command, correct_file_command
+from counterfoil.interfaces.cli.credit_notes import credit_command, debit_command, void_command
 from counterfoil.interfaces.cli.demo_real import demo_real
 from counterfoil.interfaces.cli.output import fail_on_refused
 from counterfoil.interfaces.cli.rerate import rerate_command
@@ -106,6 +107,9 @@ app.add_typer(usage.app, name="usage")
 app.add_typer(bills.app, name="bills")
 app.add_typer(invoices.app, name="invoices")
 bills.app.command("rerate")(rerate_command)
+invoices.app.command("credit")(credit_command)
+invoices.app.command("void")(void_command)
+invoices.app.command("debit")(debit_command)
 usage.app.command("correct")(correct_command)
 usage.app.command("correct-file")(correct_file_command)
 app.command("simulate")(simulate_command)

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import yaml
 
-from counterfoil.business.billing.entities import APPLIED_KINDS, KINDS
+from counterfoil.business.billing.entities import APPLIED_KINDS, KINDS, MANUAL_KINDS
 from counterfoil.core.notation.located import (
     Entry,
     Kind,
@@ -106,7 +106,7 @@ STEPS: Mapping[str, Rules] = {
 EXPECT: Rules = {"invoices": Rule(kind=Kind.NODE), "problems": Rule(kind=Kind.NODE)}
 INVOICE: Rules = {
     "account": Rule(required=True),
-    "kind": Rule(choices=("invoice", "credit_note")),
+    "kind": Rule(choices=("invoice", "credit_note", "debit_note")),
     "currency": Rule(),
     "total": Rule(kind=Kind.DECIMAL),
     "number": Rule(),
@@ -118,7 +118,7 @@ LINE: Rules = {
     "times": Rule(kind=Kind.INTEGER, default=1, minimum=1, maximum=10_000),
     "charge": Rule(),
     "subscription": Rule(),
-    "kind": Rule(choices=(*KINDS, *APPLIED_KINDS)),
+    "kind": Rule(choices=(*KINDS, *APPLIED_KINDS, *MANUAL_KINDS)),
     "incentive": Rule(),
     "site": Rule(),
     "description": Rule(),

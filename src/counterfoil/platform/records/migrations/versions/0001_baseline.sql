@@ -436,6 +436,7 @@ CREATE TABLE seller (
     brand_color TEXT,
     invoice_prefix TEXT NOT NULL,
     credit_note_prefix TEXT NOT NULL,
+    debit_note_prefix TEXT NOT NULL,
     CONSTRAINT pk_seller PRIMARY KEY (id)
 );
 
@@ -890,7 +891,11 @@ CREATE TABLE invoice (
     kind TEXT NOT NULL,
     state TEXT NOT NULL,
     account_id BIGINT NOT NULL,
-    bill_run_id BIGINT NOT NULL,
+    bill_run_id BIGINT,
+    corrects_id BIGINT,
+    correction TEXT,
+    reason TEXT,
+    request_key TEXT,
     currency TEXT NOT NULL,
     invoice_date DATE NOT NULL,
     due_date DATE NOT NULL,
@@ -900,15 +905,20 @@ CREATE TABLE invoice (
     snapshot JSONB NOT NULL,
     CONSTRAINT pk_invoice PRIMARY KEY (id),
     CONSTRAINT uq_invoice_number UNIQUE (number),
-    CONSTRAINT ck_invoice_kind CHECK (kind IN ('invoice', 'credit_note')),
+    CONSTRAINT ck_invoice_kind CHECK (kind IN ('invoice', 'credit_note', 'debit_note')),
     CONSTRAINT ck_invoice_state CHECK (state IN ('draft', 'final')),
+    CONSTRAINT ck_invoice_correction CHECK (correction IN ('credit', 'void', 'debit')),
+    CONSTRAINT uq_invoice_request_key UNIQUE (request_key),
     CONSTRAINT fk_invoice_account_id FOREIGN KEY(account_id) REFERENCES account (id),
-    CONSTRAINT fk_invoice_bill_run_id FOREIGN KEY(bill_run_id) REFERENCES bill_run (id)
+    CONSTRAINT fk_invoice_bill_run_id FOREIGN KEY(bill_run_id) REFERENCES bill_run (id),
+    CONSTRAINT fk_invoice_corrects_id FOREIGN KEY(corrects_id) REFERENCES invoice (id)
 );
 
 CREATE INDEX ix_invoice_account_id_invoice_date ON invoice (account_id, invoice_date);
 
 CREATE INDEX ix_invoice_bill_run_id ON invoice (bill_run_id);
+
+CREATE INDEX ix_invoice_corrects_id ON invoice (corrects_id);
 
 CREATE INDEX ix_invoice_state ON invoice (state);
 
@@ -1402,7 +1412,7 @@ CREATE TABLE rated_charge (
     steps JSONB NOT NULL,
     formulas JSONB,
     CONSTRAINT pk_rated_charge PRIMARY KEY (id),
-    CONSTRAINT ck_rated_charge_kind CHECK (kind IN ('one_time', 'recurring', 'usage', 'reversal', 'adjustment', 'minimum', 'maximum', 'discount', 'true_up', 'prepaid')),
+    CONSTRAINT ck_rated_charge_kind CHECK (kind IN ('one_time', 'recurring', 'usage', 'reversal', 'adjustment', 'minimum', 'maximum', 'discount', 'true_up', 'prepaid', 'credit', 'debit', 'one_off')),
     CONSTRAINT ck_rated_charge_layer CHECK (layer IN ('list', 'region', 'template', 'account', 'site', 'contact', 'contract', 'subscription')),
     CONSTRAINT uq_rated_charge_sci_cs_ss_p UNIQUE (subscription_charge_id, cycle_start, service_start, part),
     CONSTRAINT uq_rated_charge_discount_id_applies_to_id UNIQUE (discount_id, applies_to_id),

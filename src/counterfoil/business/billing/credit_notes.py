@@ -1,0 +1,339 @@
+"""Credit notes, voids and debit notes: new documents that correct final ones.
+
+What they give back or add is a share of lines as they were billed. The account is locked while it
+is found out what is left, so that no line is given back twice, by whomever.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import cast
+
+from counterfoil.business.billing.crediting import (
+    BilledLine,
+    CreditPart,
+    Share,
+    credit_amount,
+    credit_everything,
+    credit_parts,
+    share_of,
+)
+from counterfoil.business.billing.manual_documents import (
+    ManualLine,
+    Request,
+    check_places,
+    day_of,
+    final_document,
+    made_before,
+    save_document,
+)
+from counterfoil.core.money.allocation import allocate
+from counterfoil.core.money.currencies import exponent
+from counterfoil.core.money.rounding import round_half_up
+from counterfoil.core.problems import Problem, Refused
+from counterfoil.platform.metadata import Record
+from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+_LINES = """
+SELECT l.position, l.account_name, l.site_name, l.product_name, l.description, l.unit,
+       l.unit_amount, l.custom_fields, r.id AS rated_charge_id, r.kind, r.amount, r.quantity,
+       r.service_start, r.service_end, r.cycle_start, r.cycle_end, r.cycle_days,
+       r.subscription_charge_id, r.price_id, r.layer, r.discount_id, r.holder_id,
+       r.prepaid_grant_id, r.applies_to_id, coalesce(g.reversed, 0) AS reversed,
+       coalesce(g.quantity, 0) AS quantity_credited, coalesce(g.periods, '[]') AS periods
+FROM invoice_line l
+JOIN rated_charge r ON r.id = l.rated_charge_id
+LEFT JOIN LATERAL (
+    SELECT -sum(c.amount) AS reversed,
+           -sum(c.quantity) FILTER (WHERE c.kind = 'credit'
+                                    AND c.steps->0->>'how' = 'quantity') AS quantity,
+           jsonb_agg(jsonb_build_array(c.service_start, c.service_end))
+               FILTER (WHERE c.kind = 'credit' AND c.steps->0->>'how' = 'period') AS periods
+    FROM rated_charge c WHERE c.reverses_id = r.id
+) g ON true
+WHERE l.invoice_id = :invoice ORDER BY l.position
+"""
+
+_CARRIED = ("subscription_charge_id", "cycle_start", "cycle_end", "cycle_days", "price_id", "layer")
+_SHOWN = ("account_name", "site_name", "product_name", "custom_fields")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DebitPart:
+    """What is charged on top of a line: an amount, or a quantity at what the line came to."""
+
+    position: int
+    amount: Decimal | None = None
+    quantity: Decimal | None = None
+
+
+def credit_invoice(
+    uow: UnitOfWork,
+    invoice: str | int,
+    request: Request,
+    *,
+    parts: Sequence[CreditPart] = (),
+    amount: Decimal | None = None,
+) -> Record:
+    """Make a credit note for a final invoice or debit note; answers with it.
+
+    Of chosen ``parts``, of an ``amount`` shared over all lines, or, with neither, of all that is
+    left. Refuses (404) an unknown document, (409) a draft, a credit note, or more than is left.
+    """
+    if parts and amount is not None:
+        message = "give lines or an amount for the whole document, not both"
+        raise Refused(Problem("bad_choice", message, "amount"))
+    original = _creditable(uow, invoice)
+    before = made_before(uow, request, int(original["account_id"]))
+    if before is not None:
+        return before
+    return _save_credit(uow, original, request, "credit", parts, amount)
+
+
+def void_invoice(uow: UnitOfWork, invoice: str | int, request: Request) -> Record:
+    """Credit all that is left of a document, which then counts as voided; answers with the credit
+    note. Asked again, it answers with the same. Refuses (409) when nothing is left."""
+    original = _creditable(uow, invoice)
+    before = made_before(uow, request, int(original["account_id"]))
+    voided = uow.find("invoice", corrects_id=original["id"], correction="void")
+    if before is not None or voided is not None:
+        return cast("Record", before or voided)
+    return _save_credit(uow, original, request, "void", (), None)
+
+
+def debit_invoice(
+    uow: UnitOfWork,
+    invoice: str | int,
+    request: Request,
+    *,
+    parts: Sequence[DebitPart] = (),
+    amount: Decimal | None = None,
+) -> Record:
+    """Make a debit note that charges more for what a final invoice billed; answers with it.
+
+    Per line (``parts``), or an ``amount`` shared over all its charges. Refuses as
+    :func:`credit_invoice` does, and what adds nothing.
+    """
+    if bool(parts) == (amount is not None):
+        message = "give lines or an amount for the whole document"
+        raise Refused(Problem("bad_choice", message, "amount"))
+    original = _creditable(uow, invoice)
+    before = made_before(uow, request, int(original["account_id"]))
+    if before is not None:
+        return before
+    rows = _read_lines(uow, original)
+    charges = [row for row in rows.values() if row["amount"] > 0]
+    currency = str(original["currency"])
+    added = _added(charges, parts, amount, currency)
+    lines = [_debit_line(rows[position], *extra, original) for position, extra in added.items()]
+    return _save(uow, original, request, "debit", lines)
+
+
+def _creditable(uow: UnitOfWork, invoice: str | int) -> Record:
+    original, _ = final_document(uow, invoice)
+    if original["kind"] == "credit_note":
+        message = f"{original['number']} is a credit note and cannot be corrected"
+        raise Refused(Problem("not_creditable", message, "invoice"), 409)
+    return original
+
+
+def _save_credit(
+    uow: UnitOfWork,
+    original: Record,
+    request: Request,
+    correction: str,
+    parts: Sequence[CreditPart],
+    amount: Decimal | None,
+) -> Record:
+    rows = _read_lines(uow, original)
+    billed = [_billed_line(row) for row in rows.values()]
+    currency = str(original["currency"])
+    for part in parts:
+        if part.amount is not None:
+            check_places(part.amount, currency, "lines.amount")
+    places = exponent(currency)
+    if parts:
+        shares = credit_parts(billed, parts, places)
+    elif amount is not None:
+        check_places(amount, currency, "amount")
+        shares = credit_amount(billed, amount, places)
+    else:
+        shares = credit_everything(billed, places)
+    lines = [_credit_line(rows[share.line.position], share, original) for share in shares]
+    return _save(uow, original, request, correction, lines)
+
+
+def _read_lines(uow: UnitOfWork, original: Record) -> dict[int, Record]:
+    rows = uow.query(_LINES, invoice=original["id"])
+    return {int(row["position"]): row for row in rows}
+
+
+def _billed_line(row: Record) -> BilledLine:
+    names = (
+        "position", "rated_charge_id", "kind", "amount", "reversed", "quantity", "service_start",
+        "service_end", "applies_to_id", "quantity_credited",
+    )  # fmt: skip
+    periods = tuple(
+        (date.fromisoformat(first), date.fromisoformat(end)) for first, end in row["periods"]
+    )
+    return BilledLine(**{name: row[name] for name in names}, periods_credited=periods)
+
+
+def _credit_line(row: Record, share: Share, original: Record) -> ManualLine:
+    step = {
+        "how": share.how,
+        "number": original["number"],
+        "line": row["position"],
+        "billed": row["amount"],
+        "before": row["reversed"],
+        "credited": share.amount,
+        "left": share.line.left - share.amount,
+    }
+    rated = {
+        **{name: row[name] for name in (*_CARRIED, "discount_id", "holder_id", "prepaid_grant_id")},
+        "kind": "credit",
+        "reverses_id": row["rated_charge_id"],
+        "service_start": share.start,
+        "service_end": share.end,
+        "days": (share.end - share.start).days,
+        "quantity": -share.quantity,
+        "amount": -share.amount,
+        "steps": [step],
+    }
+    whole = share.how == "all" and bool(share.quantity)
+    return ManualLine(
+        rated,
+        {
+            **{name: row[name] for name in _SHOWN},
+            "description": f"Credit: {row['description']}"[:500],
+            "unit": row["unit"] if share.quantity else "",
+            "unit_amount": row["unit_amount"] if whole else None,
+        },
+    )
+
+
+def _added(
+    charges: Sequence[Record],
+    parts: Sequence[DebitPart],
+    amount: Decimal | None,
+    currency: str,
+) -> Mapping[int, tuple[Decimal, Decimal]]:
+    """Amount and quantity to add, by position of the line."""
+    places = exponent(currency)
+    if amount is not None:
+        check_places(amount, currency, "amount")
+        if amount <= 0 or not charges:
+            raise Refused(Problem("too_small", "must be above 0", "amount"))
+        shares = allocate(amount, [row["amount"] for row in charges], places)
+        return {
+            int(row["position"]): (share, Decimal(0))
+            for row, share in zip(charges, shares, strict=True)
+            if share
+        }
+    known = {int(row["position"]): row for row in charges}
+    added: dict[int, tuple[Decimal, Decimal]] = {}
+    for part in parts:
+        row = known.get(part.position)
+        if row is None or part.position in added:
+            message = f"the document has no further charge at line {part.position}"
+            allowed = tuple(str(position) for position in known)
+            raise Refused(Problem("unknown_line", message, "lines.line", allowed))
+        added[part.position] = _extra(row, part, currency)
+    return added
+
+
+def _extra(row: Record, part: DebitPart, currency: str) -> tuple[Decimal, Decimal]:
+    quantity = part.quantity or Decimal(0)
+    extra = part.amount
+    if extra is None:
+        if not quantity or not row["quantity"]:
+            message = "give an amount, or a quantity of a line that has one"
+            raise Refused(Problem("missing", message, "lines.amount"))
+        extra = share_of(row["amount"], quantity, row["quantity"], exponent(currency))
+    check_places(extra, currency, "lines.amount")
+    if extra <= 0:
+        raise Refused(Problem("too_small", "must be above 0", "lines.amount"))
+    return extra, quantity
+
+
+def _debit_line(row: Record, extra: Decimal, quantity: Decimal, original: Record) -> ManualLine:
+    step = {
+        "how": "quantity" if quantity else "amount",
+        "number": original["number"],
+        "line": row["position"],
+        "billed": row["amount"],
+        "debited": extra,
+    }
+    rated = {
+        **{name: row[name] for name in _CARRIED},
+        "kind": "debit",
+        "applies_to_id": row["rated_charge_id"],
+        "service_start": row["service_start"],
+        "service_end": row["service_end"],
+        "days": (row["service_end"] - row["service_start"]).days,
+        "quantity": quantity,
+        "amount": extra,
+        "steps": [step],
+    }
+    shown = {
+        **{name: row[name] for name in _SHOWN},
+        "description": row["description"],
+        "unit": row["unit"] if quantity else "",
+        "unit_amount": None,
+    }
+    return ManualLine(rated, shown)
+
+
+def _save(
+    uow: UnitOfWork,
+    original: Record,
+    request: Request,
+    correction: str,
+    lines: Sequence[ManualLine],
+) -> Record:
+    snapshot = cast("Record", original["snapshot"])
+    on = day_of(uow, request, snapshot)
+    gives_back = correction != "debit"
+    terms = 0 if gives_back else int(str(snapshot.get("payment_terms_days") or 0))
+    corrects = {"number": original["number"], "date": str(original["invoice_date"])}
+    head: Record = {
+        "kind": "credit_note" if gives_back else "debit_note",
+        "account_id": original["account_id"],
+        "corrects_id": original["id"],
+        "correction": correction,
+        "reason": request.reason,
+        "request_key": request.key,
+        "currency": original["currency"],
+        "invoice_date": on,
+        "due_date": on + timedelta(days=terms),
+        "snapshot": {**snapshot, "corrects": corrects, "reason": request.reason},
+    }
+    return save_document(uow, head, lines, finalize=request.finalize)
+
+
+def manual_sentences(rated: Record, currency: str) -> tuple[str, ...]:
+    """How a credit, a debit or a one-off line came about, from what was stored beside it."""
+    step = rated["steps"][0]
+
+    def money(amount: object) -> str:
+        return f"{round_half_up(Decimal(str(amount)), exponent(currency)):,f} {currency}"
+
+    if rated["kind"] == "one_off":
+        counted = f"{step['quantity']} × {step['unit_amount']}"
+        return (f"Entered by hand: {counted} = {money(rated['amount'])}.",)
+    where = f"line {step['line']} of {step['number']}, billed as {money(step['billed'])}"
+    if rated["kind"] == "debit":
+        return (f"This charges {money(step['debited'])} on top of {where}.",)
+    how = {
+        "all": "all that was left of it",
+        "amount": "an amount",
+        "quantity": f"the share of {abs(Decimal(str(rated['quantity']))).normalize():f} units",
+        "period": f"the share of the days from {rated['service_start']} to before "
+        f"{rated['service_end']}",
+        "goes_along": "its share of what is credited besides",
+    }[step["how"]]
+    return (
+        f"This credits {where}: {how}, {money(step['credited'])}.",
+        f"Given back before: {money(step['before'])}. Left: {money(step['left'])}.",
+    )

@@ -1,0 +1,129 @@
+"""Documents that someone asked for, stored like those of a bill run: draft, then final."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import cast
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+
+from counterfoil.business.billing.commands import finalize_drafts, lock_accounts
+from counterfoil.business.billing.queries import read_invoice
+from counterfoil.core.money.currencies import exponent
+from counterfoil.core.money.rounding import round_half_up
+from counterfoil.core.problems import Problem, Refused
+from counterfoil.platform.metadata import Record
+from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What all documents made by hand are asked for with.
+
+    ``key`` is the caller's name of the request: asked again, the first answer stands.
+    ``on`` is the document's date, today at the account where it is None.
+    """
+
+    reason: str | None = None
+    on: date | None = None
+    finalize: bool = True
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ManualLine:
+    """A line to be: fields of its rated charge and of its invoice line, without ids."""
+
+    rated: Record
+    line: Record
+
+
+def made_before(uow: UnitOfWork, request: Request, account_id: int) -> Record | None:
+    """The document an earlier request with the same key made; also locks the account.
+
+    Refuses (409) a key that was used for another account.
+    """
+    lock_accounts(uow, [account_id])
+    found = None if request.key is None else uow.find("invoice", request_key=request.key)
+    if found is not None and found["account_id"] != account_id:
+        message = f"{request.key!r} was used for a document of another account"
+        raise Refused(Problem("request_key_reused", message, "request_key"), 409)
+    return found
+
+
+def day_of(uow: UnitOfWork, request: Request, snapshot: Record) -> date:
+    """The document's date: as asked, or today where the account is."""
+    zone = ZoneInfo(str(snapshot.get("time_zone") or "UTC"))
+    return request.on or uow.now.astimezone(zone).date()
+
+
+def final_document(uow: UnitOfWork, name: str | int) -> tuple[Record, list[Record]]:
+    """A final document by number or id, with its lines. Refuses (404) an unknown one, (409) a
+    draft."""
+    invoice, lines = read_invoice(uow, name)
+    if invoice["state"] != "final":
+        message = f"{name} is a draft: finalize or discard it"
+        raise Refused(Problem("not_final", message, "invoice"), 409)
+    return invoice, lines
+
+
+def check_places(amount: Decimal, currency: str, field: str) -> None:
+    """Refuse (422) an amount finer than the currency's minor unit."""
+    if amount != round_half_up(amount, exponent(currency)):
+        message = f"{amount} is finer than an amount in {currency}"
+        raise Refused(Problem("too_many_places", message, field))
+
+
+def save_document(
+    uow: UnitOfWork, head: Record, lines: Sequence[ManualLine], *, finalize: bool
+) -> Record:
+    """Store a document with its lines, number it if ordered, and answer with it.
+
+    ``head`` has the fields of an invoice; its state and total are found here.
+    """
+    total = sum((cast("Decimal", line.rated["amount"]) for line in lines), Decimal(0))
+    values = {"state": "draft", "total": total, "usage_segment_seen": 0, **head}
+    invoice_id = int(uow.create("invoice", values, by_command=True)["id"])
+    charge_ids = uow.allocate_ids("rated_charge", len(lines))
+    rated = [
+        {
+            "part": -charge_id,
+            **_NOTHING_COUNTED,
+            **line.rated,
+            "id": charge_id,
+            "invoice_id": invoice_id,
+            "exact_amount": line.rated["amount"],
+            "list_amount": line.rated["amount"],
+            "currency": head["currency"],
+            "steps": json.dumps(line.rated["steps"], default=str),
+        }
+        for charge_id, line in zip(charge_ids, lines, strict=True)
+    ]
+    shown = [
+        {
+            **line.line,
+            "invoice_id": invoice_id,
+            "position": position,
+            "rated_charge_id": charge_id,
+            "service_start": line.rated["service_start"],
+            "service_end": line.rated["service_end"],
+            "quantity": line.rated["quantity"],
+            "amount": line.rated["amount"],
+        }
+        for position, (charge_id, line) in enumerate(zip(charge_ids, lines, strict=True), start=1)
+    ]
+    uow.copy_in("rated_charge", pa.Table.from_pylist(rated))
+    uow.copy_in("invoice_line", pa.Table.from_pylist(shown))
+    if finalize:
+        finalize_drafts(uow, [invoice_id])
+    return uow.get("invoice", invoice_id)
+
+
+_NOTHING_COUNTED: Record = {
+    "quantity_before": Decimal(0),
+    "included_quantity": Decimal(0),
+    "events": 0,
+}

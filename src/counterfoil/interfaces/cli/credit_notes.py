@@ -1,0 +1,119 @@
+"""``counterfoil invoices credit``, ``void`` and ``debit``: documents that correct final ones."""
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Annotated
+
+import typer
+
+from counterfoil.business.billing.credit_notes import (
+    DebitPart,
+    credit_invoice,
+    debit_invoice,
+    void_invoice,
+)
+from counterfoil.business.billing.crediting import CreditPart
+from counterfoil.business.billing.manual_documents import Request
+from counterfoil.business.documents.queries import document_name
+from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.cli.balances import decimal_of
+from counterfoil.interfaces.cli.organisation import opened_records
+from counterfoil.interfaces.cli.prices import without_zeros
+from counterfoil.platform.metadata import Record
+
+Number = Annotated[str, typer.Argument(help="Number of the invoice or debit note.")]
+Reason = Annotated[str, typer.Option(help="Why; it stands on the document.")]
+Line = Annotated[int | None, typer.Option(min=1, help="Of this line only, by its number.")]
+Amount = Annotated[str | None, typer.Option(help="So much, such as 9.95.")]
+Quantity = Annotated[str | None, typer.Option(help="The share of so many units of the line.")]
+OnDay = Annotated[
+    datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="Date of the document.")
+]
+Draft = Annotated[bool, typer.Option("--draft", help="Leave it as a draft.")]
+Key = Annotated[
+    str | None, typer.Option(help="Your name of the request: asked again, nothing is added.")
+]
+Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="First day credited.")]
+EndDay = Annotated[
+    datetime | None, typer.Option(formats=["%Y-%m-%d"], help="First day not credited any more.")
+]
+
+
+def credit_command(
+    number: Number,
+    reason: Reason,
+    line: Line = None,
+    amount: Amount = None,
+    quantity: Quantity = None,
+    start: Day = None,
+    end: EndDay = None,
+    on: OnDay = None,
+    draft: Draft = False,
+    key: Key = None,
+) -> None:
+    """Credit an invoice: all that is left, a line, an amount, a quantity or a period."""
+    given = {
+        "amount": decimal_of(amount),
+        "quantity": decimal_of(quantity),
+        "start": _day(start),
+        "end": _day(end),
+    }
+    if line is None and (quantity or start or end):
+        raise Refused(Problem("missing", "a quantity or period is one of a --line", "line"))
+    if (start is None) != (end is None) or len([x for x in (amount, quantity, start) if x]) > 1:
+        message = "give --amount, --quantity, or --start with --end"
+        raise Refused(Problem("bad_choice", message, "line"))
+    with opened_records() as uow:
+        note = credit_invoice(
+            uow,
+            number,
+            _request(reason, on, draft, key),
+            parts=[] if line is None else [CreditPart(position=line, **given)],  # type: ignore[arg-type]
+            amount=decimal_of(amount) if line is None else None,
+        )
+    _tell(note)
+
+
+def void_command(
+    number: Number, reason: Reason, on: OnDay = None, draft: Draft = False, key: Key = None
+) -> None:
+    """Credit all that is left of an invoice, which then counts as voided."""
+    with opened_records() as uow:
+        note = void_invoice(uow, number, _request(reason, on, draft, key))
+    _tell(note)
+
+
+def debit_command(
+    number: Number,
+    reason: Reason,
+    line: Line = None,
+    amount: Amount = None,
+    quantity: Quantity = None,
+    on: OnDay = None,
+    draft: Draft = False,
+    key: Key = None,
+) -> None:
+    """Charge more for what an invoice billed: an amount, or a quantity of a line."""
+    more, units = decimal_of(amount), decimal_of(quantity)
+    with opened_records() as uow:
+        note = debit_invoice(
+            uow,
+            number,
+            _request(reason, on, draft, key),
+            parts=[] if line is None else [DebitPart(position=line, amount=more, quantity=units)],
+            amount=more if line is None else None,
+        )
+    _tell(note)
+
+
+def _request(reason: str, on: datetime | None, draft: bool, key: str | None) -> Request:
+    return Request(reason=reason, on=_day(on), finalize=not draft, key=key)
+
+
+def _day(given: datetime | None) -> date | None:
+    return None if given is None else given.date()
+
+
+def _tell(note: Record) -> None:
+    total = without_zeros(Decimal(str(note["total"])))
+    typer.echo(f"{document_name(note)}: {total} {note['currency']}")
