@@ -227,3 +227,12 @@ def test_a_value_waits_until_somebody_else_approves_it(surveyed: Served, api: ht
     assert (approved.json()["state"], approved.json()["comment"]) == ("approved", "measured again")
     assert api.get(path).json()["x_score"] == "95"
     assert api.post(f"/approvals/{waiting['id']}/reject").status_code == 409
+
+
+def test_a_grant_of_everything_does_not_mean_what_tells_of_all_fields(
+    surveyed: Served, api: httpx.Client
+) -> None:
+    with signed_in(surveyed, api, {"entity": "*", "may_read": True}) as reader:
+        assert reader.get("/accounts").status_code == 200
+        for collection in ("custom-fields", "rules", "rule-firings", "approvals", "change-sets"):
+            assert reader.get(f"/{collection}").status_code == 404, collection

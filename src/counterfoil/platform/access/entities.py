@@ -11,6 +11,7 @@ from counterfoil.platform.metadata.fields import (
     reference,
     text,
 )
+from counterfoil.platform.metadata.rules import NOT_RULED
 
 ACCESS_USER = Entity(
     name="access_user",
@@ -163,5 +164,6 @@ ENTITIES = (
     OPENID_SIGN_IN,
 )
 
-SECURITY_ENTITIES = frozenset(entity.name for entity in ENTITIES)
-"""Entities that only administrators write, and that a grant of ``*`` does not mean."""
+SECURITY_ENTITIES = frozenset(entity.name for entity in ENTITIES) | NOT_RULED | {"outgoing_event"}
+"""Entities that only administrators write, and that a grant of ``*`` does not mean: those of
+access, and those that hold names and values of fields which may be unreadable."""
