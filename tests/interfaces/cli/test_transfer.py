@@ -1,9 +1,11 @@
 """``counterfoil import`` and ``counterfoil export`` at the command line."""
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
+import openpyxl
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
@@ -76,3 +78,18 @@ def test_what_cannot_be_is_refused(
     assert answer.exit_code == 2, answer.output
     assert message in answer.stderr
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["in.csv"]
+
+
+def test_the_commands_of_the_guide_work(run: Run, tmp_path: Path):
+    guide = Path(__file__).parents[3] / "docs" / "import-export.md"
+    block = guide.read_text(encoding="utf-8").split("```sh\n")[1].split("```")[0]
+    book = openpyxl.Workbook()
+    book.active.append(["external_id", "name"])
+    book.active.append(["ACME", "Acme"])
+    book.save(tmp_path / "accounts.xlsx")
+    for line in block.splitlines():
+        program, *arguments = shlex.split(line, comments=True)
+        assert program == "counterfoil"
+        answer = run(*arguments)
+        assert answer.exit_code == 0, answer.stderr
+    assert (tmp_path / "sites.csv").read_text().startswith("external_id,account.external_id,name")

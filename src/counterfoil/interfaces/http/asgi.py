@@ -59,16 +59,18 @@ async def read_call(request: Request, limit: int) -> Call:
     return call_of(request, body, hashlib.sha256(body).hexdigest(), None)
 
 
-async def read_upload(request: Request, folder: Path) -> Call:
-    """The request with its body of any size written to a file in a new folder in ``folder``.
+async def read_upload(request: Request, folder: Path, largest: int | None = None) -> Call:
+    """The request with its body written to a file in a new folder in ``folder``.
 
-    Whoever asked removes it (:func:`remove_upload`).
+    Refuses (413) more than ``largest`` bytes. Whoever asked removes it (:func:`remove_upload`).
     """
+    if largest is not None:
+        refuse_announced_size(request, largest)
     digest = hashlib.sha256()
     path = Path(tempfile.mkdtemp(prefix="upload-", dir=folder)) / upload_name(request)
     try:
         with path.open("wb") as file:
-            async for part in buffered(request.stream(), 4 * MEGABYTE):
+            async for part in buffered(bounded(request.stream(), largest), 4 * MEGABYTE):
                 await run_in_threadpool(file.write, part)
                 await run_in_threadpool(digest.update, part)
     except BaseException:
@@ -87,6 +89,16 @@ def remove_upload(path: Path) -> None:
     """Remove an upload, or a file that was sent, and the folder made for it."""
     path.unlink(missing_ok=True)
     path.parent.rmdir()
+
+
+async def bounded(chunks: AsyncIterator[bytes], largest: int | None) -> AsyncIterator[bytes]:
+    """The same bytes, refused (413) as soon as there are more than ``largest``."""
+    size = 0
+    async for chunk in chunks:
+        size += len(chunk)
+        if largest is not None and size > largest:
+            raise too_large(largest)
+        yield chunk
 
 
 async def buffered(chunks: AsyncIterator[bytes], size: int) -> AsyncIterator[bytes]:

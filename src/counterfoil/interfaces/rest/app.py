@@ -185,7 +185,7 @@ def entity_routes(desk: Desk, limiter: CapacityLimiter) -> list[Route]:
     return [
         Route(
             f"{API}/{{collection}}/import",
-            streamed_body(acting(transfers.post_import), desk, limiter),
+            streamed_body(acting(transfers.post_import), desk, limiter, transfers.LARGEST_FILE),
             methods=["POST"],
         ),
         *(
@@ -243,7 +243,7 @@ class OpenApiDocuments:
 def endpoint_route(endpoint: Endpoint, desk: Desk, limiter: CapacityLimiter) -> Route:
     """The route of one endpoint."""
     if endpoint.streamed:
-        handler = streamed_body(permitted(endpoint), desk, limiter)
+        handler = streamed_body(permitted(endpoint), desk, limiter, endpoint.largest)
     else:
         handler = whole_body(permitted(endpoint), desk, limiter, endpoint.limit)
     return Route(API + endpoint.path, handler, methods=[endpoint.method])
@@ -267,13 +267,15 @@ def whole_body(
     return handle
 
 
-def streamed_body(handler: Handler, desk: Desk, limiter: CapacityLimiter) -> RequestHandler:
+def streamed_body(
+    handler: Handler, desk: Desk, limiter: CapacityLimiter, largest: int | None
+) -> RequestHandler:
     """Write the body to a file, then work on that in a thread."""
 
     async def handle(request: Request) -> Response:
         call: Call | None = None
         try:
-            call = await read_upload(request, desk.organisation.home)
+            call = await read_upload(request, desk.organisation.home, largest)
             answer = await to_thread.run_sync(handler, desk, call, limiter=limiter)
         except Refused as refused:
             answer = refusal_answer(refused, request.url.path)

@@ -60,10 +60,10 @@ class Endpoint:
 
     ``path`` begins after :data:`API` and may hold ``{variables}``. ``bodies`` and ``answers``
     map media types to JSON schemas, ``examples`` to an example body. ``makes`` names the entities
-    whose records come into being here. ``streamed`` bodies of any size go to a temporary file;
-    others are read up to ``limit`` bytes. ``command`` is the name under which roles grant it, none
-    for administrators only; ``audience`` opens it to whoever is signed in, or to all. ``subject``
-    names the entity of the record in the path, which the caller has to see. ``patient`` handlers
+    whose records come into being here. ``streamed`` bodies go to a temporary file, of any size
+    or at most ``largest`` bytes; others are read up to ``limit`` bytes. ``command`` is the name
+    under which roles grant it, none for administrators only; ``audience`` opens it to whoever is
+    signed in, or to all. ``subject`` names the entity of the record in the path, which the caller has to see. ``patient`` handlers
     mostly wait for a commit shared with others, and have threads of their own.
     """
 
@@ -79,6 +79,7 @@ class Endpoint:
     status: int = 200
     makes: tuple[str, ...] = ()
     streamed: bool = False
+    largest: int | None = None
     patient: bool = False
     command: str = ""
     audience: Audience = "granted"

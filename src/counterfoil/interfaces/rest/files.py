@@ -2,11 +2,20 @@
 
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.http.notation import json_answer
-from counterfoil.interfaces.rest.exchange import JSON, Answer, Call, Desk, Endpoint, Parameter
+from counterfoil.interfaces.rest.exchange import (
+    JSON,
+    MEGABYTE,
+    Answer,
+    Call,
+    Desk,
+    Endpoint,
+    Parameter,
+)
 from counterfoil.interfaces.rest.records import record_id
 from counterfoil.platform.files.store import record_file
 
 ANY = "application/octet-stream"
+LARGEST_FILE = 100 * MEGABYTE
 
 
 def post_file(desk: Desk, call: Call) -> Answer:
@@ -47,6 +56,7 @@ ENDPOINTS = (
         status=201,
         makes=("stored_file",),
         streamed=True,
+        largest=LARGEST_FILE,
     ),
     Endpoint(
         method="GET",
