@@ -76,6 +76,7 @@ def handle(desk: Desk, call: Call) -> Answer:
     if parts[0].lower() == "login" and len(parts) == 1:
         return sessions.login(desk.entrance, call, now)
     caller = sessions.caller_of(desk.entrance, call, now)
+    desk.pace(caller)
     acting = desk.acting(replace(call, caller=caller), sessions.SOURCE)
     if parts[0].lower() == "logout" and len(parts) == 1:
         return sessions.logout(acting, caller)

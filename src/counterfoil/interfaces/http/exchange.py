@@ -66,12 +66,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What endpoints work with: the organisation, the gatherer of single usage events, and where
-    callers come in."""
+    """What endpoints work with: the organisation, the gatherer of single usage events, where
+    callers come in, and what refuses those who ask too often at a door."""
 
     organisation: Organisation
     gatherer: Gatherer
     entrance: Entrance
+    pace: Callable[[Caller], None] = lambda _caller: None
 
     def acting(self, call: Call, source: str) -> "Desk":
         """The desk at which everything is done in the name of the caller."""

@@ -5,6 +5,8 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
+from threading import Lock
 from time import monotonic
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -12,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.http.asgi import send_answer
 from counterfoil.interfaces.http.problem_answers import problem_answer
-from counterfoil.platform.access.callers import NOBODY
+from counterfoil.platform.access.callers import NOBODY, Caller
 
 VARIABLE = "COUNTERFOIL_RATE_LIMIT"
 MOST_CALLERS = 10_000
@@ -52,10 +54,26 @@ class Buckets:
         self.limit = limit
         self.clock = clock
         self._filled: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._lock = Lock()
 
     def take(self, caller: str) -> float:
         """Take one token; 0.0, or the seconds until there is one when the bucket is empty."""
-        now = self.clock()
+        with self._lock:
+            return self._take(caller, self.clock())
+
+    def demand(self, caller: Caller) -> None:
+        """Take one token; refuses (429) a caller whose bucket is empty."""
+        wait = self.take(caller.actor)
+        if wait:
+            problem = Problem("too_many_requests", self.told(wait))
+            raise Refused(problem, status=HTTPStatus.TOO_MANY_REQUESTS)
+
+    def told(self, wait: float) -> str:
+        """Why a caller has to wait, and how long."""
+        rate = f"{self.limit.per_second} requests a second, {self.limit.burst} at once"
+        return f"more than {rate}; try again in {math.ceil(wait)} s"
+
+    def _take(self, caller: str, now: float) -> float:
         tokens, since = self._filled.pop(caller, (float(self.limit.burst), now))
         tokens = min(self.limit.burst, tokens + (now - since) * self.limit.per_second)
         wait = 0.0 if tokens >= 1 else (1 - tokens) / self.limit.per_second
@@ -71,11 +89,11 @@ class RateGate:
     def __init__(
         self,
         app: ASGIApp,
-        limit: RateLimit | None,
+        limit: RateLimit | Buckets | None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.app = app
-        self.buckets = None if limit is None else Buckets(limit, clock)
+        self.buckets = Buckets(limit, clock) if isinstance(limit, RateLimit) else limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         caller = scope.get("caller", NOBODY)
@@ -86,8 +104,6 @@ class RateGate:
         if not wait:
             await self.app(scope, receive, send)
             return
-        limit = self.buckets.limit
-        message = f"more than {limit.per_second} requests a second, {limit.burst} at once"
         headers = {"retry-after": str(math.ceil(wait)), "connection": "close"}
-        problem = Problem("too_many_requests", message)
+        problem = Problem("too_many_requests", self.buckets.told(wait))
         await send_answer(problem_answer([problem], 429, scope["path"], headers), send)

@@ -7,9 +7,11 @@ they may hold and how they are described follows from the catalogue, not from fu
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import lru_cache, partial
 from hashlib import sha256
 from http import HTTPStatus
+from time import monotonic
 
 import msgspec
 from anyio import CapacityLimiter, to_thread
@@ -28,7 +30,7 @@ from counterfoil.interfaces.http.doors import FAULT, Door, Doors
 from counterfoil.interfaces.http.gate import CallerGate
 from counterfoil.interfaces.http.notation import json_answer
 from counterfoil.interfaces.http.problem_answers import problem_answer, refusal_answer
-from counterfoil.interfaces.http.rate_limit import RateGate, RateLimit
+from counterfoil.interfaces.http.rate_limit import Buckets, RateGate, RateLimit
 from counterfoil.interfaces.rest import (
     access,
     approvals,
@@ -126,7 +128,10 @@ def build_app(
     admin = AdminToken.of(token) if isinstance(token, str) else token
     entrance = Entrance(organisation.database, admin, provider)
     gatherer = Gatherer(organisation.database, organisation.usage_store, organisation.clock)
+    buckets = None if rate_limit is None else Buckets(rate_limit, monotonic)
     desk = Desk(organisation, gatherer, entrance)
+    if buckets is not None:
+        desk = replace(desk, pace=buckets.demand)
     limiter, patient = CapacityLimiter(THREADS), CapacityLimiter(PATIENT_THREADS)
 
     @asynccontextmanager
@@ -150,7 +155,7 @@ def build_app(
                 clock=organisation.clock,
                 open_paths=OPEN_PATHS,
             ),
-            Middleware(RateGate, limit=rate_limit),
+            Middleware(RateGate, limit=buckets),
         ],
         exception_handlers={HTTPException: http_problem, Exception: unexpected_problem},
         openapi_url=None,

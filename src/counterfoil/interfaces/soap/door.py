@@ -64,6 +64,7 @@ def answered(desk: Desk, call: Call, message: Message) -> Answer:
         text = f"there is no operation {message.operation[:60]!r}"
         raise Refused(Problem("unknown_operation", text, allowed=allowed), status=400)
     caller = caller_of(desk, call, message, now)
+    desk.pace(caller)
     filled = response(message.flavour, message.operation)
     acting = desk.acting(replace(call, caller=caller), SOURCE)
     if operation is None:
