@@ -11,9 +11,14 @@ from tests.business.billing.conftest import NOW, Company
 
 from counterfoil.bootstrap import Organisation
 from counterfoil.business.billing.queries import preview_invoice
+from counterfoil.business.billing.simulation import simulate
+from counterfoil.business.billing.window import Window
 from counterfoil.business.documents.export import invoice_csv, invoice_json
 from counterfoil.business.documents.presentment import presentment
 from counterfoil.business.documents.queries import read_documents
+from counterfoil.business.incentives.commands import save_incentives
+from counterfoil.business.incentives.notation import parse_incentives
+from counterfoil.business.products.price_book import parse_price_book
 from counterfoil.core.problems import Refused
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.model.applying import apply_change_set, retiring
@@ -185,3 +190,30 @@ def test_a_field_that_a_price_reads_cannot_be_retired(rooms: Company) -> None:
         assert uow.catalogue.version == 1
         hide = retiring(uow, "subscription", "x_project")
     apply_change_set(rooms.database, hide, now=NOW, source="cli")
+
+
+def test_price_books_and_incentives_are_loaded_as_before(rooms: Company) -> None:
+    everywhere = "change_set: Everywhere\nfields:\n" + "".join(
+        f"  {entity}:\n"
+        "    x_note: {kind: text}\n"
+        "    x_words: {kind: multi_choice, choices: [a, b]}\n"
+        "    x_length: {kind: formula, returns: number, formula: length(x_note)}\n"
+        for entity in ("product", "charge", "price", "price_tier", "discount", "discount_target")
+    )
+    apply_change_set(rooms.database, everywhere, now=NOW, source="cli")
+    rooms.load_prices(BOOK)
+    offer, problems = parse_incentives(
+        "discounts: [{id: spring, name: Spring, code: S, percent: 10, products: [rooms]}]", "offer"
+    )
+    assert problems == []
+    for _ in range(2):
+        with rooms.database.transaction(now=NOW) as uow:
+            counts = save_incentives(uow, offer)
+    assert counts["discounts_unchanged"] == 1
+    rooms.bill(JANUARY)
+    assert len(documents(rooms)) == 2
+    draft, problems = parse_price_book(BOOK.replace("amount: 100", "amount: 110"), "draft")
+    assert problems == []
+    window = Window(JANUARY, FEBRUARY)
+    report = simulate(rooms.database, rooms.store, draft, window, now=NOW)
+    assert [row.amounts.change for row in report.totals] == [Decimal(20)]

@@ -186,7 +186,9 @@ def _save_parts(
 ) -> set[str]:
     """Store the parts of one kind that differ; the entries whose parts changed."""
     owner = f"{entity}_id"
-    fields = [field.name for field in uow.catalogue.entity(part).fields if field.name != owner]
+    # The file knows no custom fields: they make no part another one.
+    declared = uow.catalogue.entity(part).fields
+    fields = [field.name for field in declared if field.name != owner and not field.custom]
     rows = uow.query(f'SELECT * FROM "{part}" WHERE "{owner}" = ANY(:ids)', ids=list(ids.values()))
     there: dict[int, set[tuple[object, ...]]] = {}
     for row in rows:

@@ -112,16 +112,19 @@ def _copy_prices(uow: UnitOfWork, copies: Sequence[tuple[int, Days]]) -> None:
 def _copied(entity: Entity, new_values: Mapping[str, str]) -> tuple[str, str]:
     """Columns of an entity besides the id, and what a copy of a row ``r`` has in them."""
     header = ("created_at", "updated_at", "row_version")
-    names = [*header, *(field.name for field in entity.fields)]
+    names = [*header, *(field.name for field in entity.stored)]
     columns = ", ".join(f'"{name}"' for name in names)
     return columns, ", ".join(new_values.get(name, f'r."{name}"') for name in names)
 
 
 def _parts_of_prices(uow: UnitOfWork) -> list[tuple[Entity, str]]:
-    """The entities whose records are part of a price, such as its tiers, with the field."""
+    """The entities whose records are part of a price, such as its tiers, with the field.
+
+    Details that a customer has added to a price are about that one and not copied.
+    """
     return [
         (entity, field.name)
         for entity in uow.catalogue.entities.values()
         for field in entity.fields
-        if field.target == "price" and field.on_delete == "cascade"
+        if field.target == "price" and field.on_delete == "cascade" and not entity.custom
     ]
