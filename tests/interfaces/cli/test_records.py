@@ -38,6 +38,21 @@ def test_a_site_is_made_changed_and_listed(run: Run) -> None:
     ]
 
 
+def test_a_record_is_deleted_and_put_back(run: Run) -> None:
+    assert run("accounts", "create", "ACME", "--name", "Acme").exit_code == 0
+    made = run(
+        "records", "create", "site", "external_id=HQ", "account=ACME", "name=HQ", "country=US"
+    )
+    assert made.exit_code == 0
+    refused = run("records", "delete", "account", "ACME")
+    assert refused.exit_code == 2
+    assert "account ACME is still referred to by 1 site (HQ) in account_id" in refused.stderr
+    deleted = json.loads(run("records", "delete", "site", "HQ", "--json").stdout)
+    assert run("records", "show", "site", "HQ").exit_code == 2
+    back = json.loads(run("records", "undelete", "site", str(deleted["id"]), "--json").stdout)
+    assert (back["external_id"], back["row_version"]) == ("HQ", 3)
+
+
 @pytest.mark.parametrize(
     ("arguments", "refusal"),
     [

@@ -9,6 +9,12 @@ from counterfoil.bootstrap import CATALOGUE
 from counterfoil.interfaces.rest.app import ENDPOINTS
 from counterfoil.interfaces.rest.openapi import describe_api
 from counterfoil.interfaces.rest.schemas import create_schema, field_schema
+from counterfoil.platform.metadata.access import (
+    EVERY_ROW,
+    Access,
+    EntityAccess,
+    seen_catalogue,
+)
 
 DOCUMENT = describe_api(CATALOGUE, ENDPOINTS)
 
@@ -44,3 +50,20 @@ def test_examples_fit_their_schemas(entity) -> None:  # type: ignore[no-untyped-
     for schema in schemas:
         for example in schema["examples"]:
             Draft202012Validator(schema).validate(example)
+
+
+def test_a_role_is_told_only_what_it_may_do() -> None:
+    reader = EntityAccess(rows={"read": EVERY_ROW}, unreadable=frozenset({"name"}))
+    writer = EntityAccess(rows=dict.fromkeys(("read", "create"), EVERY_ROW))
+    access = Access(entities={"account": reader, "site": writer})
+    document = describe_api(seen_catalogue(access, CATALOGUE), ENDPOINTS, access)
+    OpenAPIV31SpecValidator(document).validate()
+    paths = document["paths"]
+    assert "/api/v1/contacts" not in paths
+    assert "/api/v1/accounts/bulk" not in paths
+    assert "/api/v1/bill-runs" not in paths or "post" not in paths["/api/v1/bill-runs"]
+    assert set(paths["/api/v1/accounts"]) == {"get"}
+    assert set(paths["/api/v1/accounts/{id}"]) == {"get"}
+    assert set(paths["/api/v1/sites"]) == {"get", "post"}
+    assert set(paths["/api/v1/sites/{id}"]) == {"get"}
+    assert "name" not in document["components"]["schemas"]["Account"]["properties"]

@@ -126,6 +126,28 @@ def update(entity: EntityName, record: Which, values: Values, as_json: AsJson = 
     print_properties(f"Changed {entity}", changed, as_json=as_json)
 
 
+@app.command()
+def delete(entity: EntityName, record: Which, as_json: AsJson = False) -> None:
+    """Delete a record that nothing refers to; the history keeps what it was."""
+    with opened_records() as uow:
+        record_id = _record_id(uow, uow.catalogue.entity(entity), record)
+        uow.delete_many(entity, [record_id])
+    print_properties(f"Deleted {entity}", {"id": record_id}, as_json=as_json)
+
+
+@app.command()
+def undelete(
+    entity: EntityName,
+    record_id: Annotated[int, typer.Argument(metavar="ID", help="Id of the deleted record.")],
+    as_json: AsJson = False,
+) -> None:
+    """Put a deleted record back as it was, with its details."""
+    with opened_records() as uow:
+        uow.undelete_many(entity, [record_id])
+        back = uow.get(entity, record_id)
+    print_properties(f"Put back {entity}", back, as_json=as_json)
+
+
 def _made_by_command(entity: str) -> Refused:
     return Refused(Problem("made_by_command", f"{entity} records are made by commands only"))
 

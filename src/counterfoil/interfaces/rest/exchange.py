@@ -63,8 +63,9 @@ class Endpoint:
     whose records come into being here. ``streamed`` bodies go to a temporary file, of any size
     or at most ``largest`` bytes; others are read up to ``limit`` bytes. ``command`` is the name
     under which roles grant it, none for administrators only; ``audience`` opens it to whoever is
-    signed in, or to all. ``subject`` names the entity of the record in the path, which the caller has to see. ``patient`` handlers
-    mostly wait for a commit shared with others, and have threads of their own.
+    signed in, or to all. ``subject`` names the entity of the record in the path, which the caller
+    has to see. ``patient`` handlers mostly wait for a commit shared with others, and have threads
+    of their own.
     """
 
     method: Method

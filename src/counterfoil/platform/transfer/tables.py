@@ -81,7 +81,7 @@ def open_table(
             start = file.read(4)
             whole = path.stat().st_size
         if start[:4] == b"PK\x03\x04":
-            with _open_workbook(path, told) as (columns, rows):
+            with _open_workbook(path, told, progress) as (columns, rows):
                 yield Table(columns, rows)
             return
         encoding = detect_encoding(path, told)
@@ -191,7 +191,9 @@ def _checked_columns(cells: Sequence[object], name: str) -> tuple[str, ...]:
 
 
 @contextmanager
-def _open_workbook(path: Path, name: str) -> Iterator[tuple[tuple[str, ...], Iterator[Row]]]:
+def _open_workbook(
+    path: Path, name: str, progress: Progress | None
+) -> Iterator[tuple[tuple[str, ...], Iterator[Row]]]:
     """The first sheet of a workbook; formulas stand for the values they had when it was saved."""
     _refuse_bomb(path, name)
     # From the open file: a name without .xlsx would be refused.
@@ -204,9 +206,11 @@ def _open_workbook(path: Path, name: str) -> Iterator[tuple[tuple[str, ...], Ite
         try:
             if not book.worksheets:
                 raise Refused(Problem("missing_header", "has no sheet", file=name))
-            lines = _sheet_lines(book.worksheets[0], name)
+            sheet = book.worksheets[0]
+            lines = _sheet_lines(sheet, name)
             columns = _checked_columns(next(lines, ()), name)
-            yield columns, _sheet_rows(lines, len(columns))
+            rows = _sheet_rows(lines, len(columns))
+            yield columns, _told_rows(rows, progress, sheet.max_row, path.stat().st_size)
         finally:
             book.close()
 
@@ -217,6 +221,18 @@ def _sheet_lines(sheet: Any, name: str) -> Iterator[tuple[Any, ...]]:
     except _BROKEN as fault:
         message = f"its sheet cannot be read: {fault}"
         raise Refused(Problem("malformed_file", message, file=name)) from fault
+
+
+def _told_rows(
+    rows: Iterator[Row], progress: Progress | None, last: int | None, whole: int
+) -> Iterator[Row]:
+    """The rows of a sheet; how much of the file they are follows from how many there are."""
+    for row in rows:
+        if progress is not None and last and row.line % 1000 == 0:
+            progress(whole * min(row.line, last) // last, whole)
+        yield row
+    if progress is not None:
+        progress(whole, whole)
 
 
 def _sheet_rows(lines: Iterator[tuple[Any, ...]], count: int) -> Iterator[Row]:
