@@ -53,6 +53,9 @@ def clerk(place: Place) -> Iterator[BillingPlatform]:
         "SELECT NationalIdentityNumber FROM BILLING_PROFILE",
         "SELECT TaxId FROM BILLING_PROFILE",
         "SELECT ParentAccountObj.ParentAccountObj.Status FROM ACCOUNT",
+        "SELECT Id FROM BILLING_PROFILE WHERE AccountId IN (SELECT Id FROM ACCOUNT WHERE Status = 1)",
+        "SELECT Name, (SELECT Status FROM ACCOUNT.ParentAccountObj) FROM ACCOUNT",
+        "SELECT Name, (SELECT Id FROM ACCOUNT.ParentAccountObj ORDER BY Status) FROM ACCOUNT",
     ],
 )
 def test_an_unreadable_field_is_as_one_that_is_not_there(clerk: BillingPlatform, sql: str) -> None:

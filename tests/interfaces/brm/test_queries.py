@@ -141,6 +141,35 @@ def test_joins_and_groups(client: BillingPlatform) -> None:
         client.query(sql)
 
 
+def test_rows_among_those_of_another_query(client: BillingPlatform) -> None:
+    sql = (
+        "SELECT Name FROM ACCOUNT WHERE Id IN (SELECT AccountId FROM CONTRACT WHERE"
+        " ContractNumber LIKE 'K%') AND Id NOT IN (SELECT Id FROM ACCOUNT WHERE Status = 'CLOSED')"
+    )
+    assert rows(client, sql) == [("Northwind",)]
+    sql = "SELECT Name FROM ACCOUNT WHERE Id IN (SELECT Id FROM ACCOUNT ORDER BY Id DESC LIMIT 1)"
+    assert rows(client, sql) == [("100% West",)]
+
+
+def test_collections_in_the_select_list(client: BillingPlatform) -> None:
+    sql = (
+        "select Name, (select ContractNumber, AccountObj.Name from Contract.AccountObj"
+        " where StartDate < '2030-01-01' order by StartDate desc), (select Id from"
+        " Account.ParentAccountObj) subs from ACCOUNT where Id < 3"
+    )
+    assert client.query(sql)["queryResponse"] == [
+        {
+            "Name": "Northwind",
+            "Contract": [
+                {"ContractNumber": "K2", "AccountObj.Name": "Northwind"},
+                {"ContractNumber": "K1", "AccountObj.Name": "Northwind"},
+            ],
+            "subs": [{"Id": "2"}, {"Id": "3"}],
+        },
+        {"Name": "North's East", "Contract": [], "subs": []},
+    ]
+
+
 def test_the_keys_of_a_row_are_as_written(client: BillingPlatform) -> None:
     sql = (
         "SELECT a.Id, a.name AS AccountName, a.ParentAccountObj.Name, COUNT( * ) , b.Id"
@@ -217,6 +246,15 @@ REFUSED = [
     "WITH x AS (SELECT 1) SELECT Id FROM ACCOUNT",
     "SELECT Id FROM ACCOUNT WHERE Id = (SELECT MAX(Id) FROM ACCOUNT)",
     "SELECT Id FROM ACCOUNT WHERE EXISTS (SELECT 1 FROM ACCOUNT)",
+    "SELECT Id FROM ACCOUNT a WHERE Id IN (SELECT AccountId FROM CONTRACT WHERE Id = a.Id)",
+    "SELECT Id FROM ACCOUNT WHERE Id IN (SELECT Id, Name FROM ACCOUNT)",
+    "SELECT Id FROM ACCOUNT WHERE Id IN (SELECT Id FROM GHOST)",
+    "SELECT Id FROM ACCOUNT WHERE Id IN (SELECT Id FROM ACCOUNT UNION SELECT 1 FROM ACCOUNT)",
+    "SELECT (SELECT Id FROM CONTRACT) FROM ACCOUNT",
+    "SELECT (SELECT Id FROM CONTRACT.GhostObj) FROM ACCOUNT",
+    "SELECT (SELECT COUNT(*) FROM CONTRACT.AccountObj GROUP BY Id) FROM ACCOUNT",
+    "SELECT (SELECT Id FROM CONTRACT.AccountObj) FROM ACCOUNT GROUP BY Name",
+    "SELECT (DELETE FROM CONTRACT) FROM ACCOUNT",
     "SELECT Id FROM (SELECT Id FROM ACCOUNT)",
     "SELECT Id INTO x FROM ACCOUNT",
     "SELECT Id FROM ACCOUNT FOR UPDATE",

@@ -1,6 +1,7 @@
 """The bodies of answers: what callers of the dialect read, success and refusal."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 
 import msgspec
@@ -30,6 +31,13 @@ MOST_ERRORS = 100
 MOST_ALLOWED = 200
 
 
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """The rows that belong to a row."""
+
+    rows: list[dict[str, object]]
+
+
 def answer(body: Mapping[str, object], status: int = 200) -> Answer:
     """An answer with that JSON object."""
     return Answer(status, msgspec.json.encode(body))
@@ -40,8 +48,12 @@ def rows_answer(name: str, keys: Sequence[str], rows: Sequence[Sequence[object]]
     if not rows:
         message = "no row matches"
         raise Refused(Problem("no_rows", message), status=HTTPStatus.NOT_FOUND)
-    shown = [{key: written(one) for key, one in zip(keys, row, strict=True)} for row in rows]
+    shown = [{key: _shown(one) for key, one in zip(keys, row, strict=True)} for row in rows]
     return answer({name: shown})
+
+
+def _shown(value: object) -> object:
+    return value.rows if isinstance(value, Collection) else written(value)
 
 
 def written_answer(names: Sequence[str], results: Sequence[Written]) -> Answer:

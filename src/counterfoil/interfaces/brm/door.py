@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.brm import collecting, sessions, writing
-from counterfoil.interfaces.brm.answers import rows_answer, told, written_answer
+from counterfoil.interfaces.brm.answers import Collection, rows_answer, told, written_answer
+from counterfoil.interfaces.brm.children import read_children, take_children
 from counterfoil.interfaces.brm.extracts import run_request
 from counterfoil.interfaces.brm.files import read_files, write_file
 from counterfoil.interfaces.brm.reading import read_query
 from counterfoil.interfaces.brm.records import Row
-from counterfoil.interfaces.brm.translating import Translated, listing, translate
+from counterfoil.interfaces.brm.translating import listing, translate
 from counterfoil.interfaces.brm.words import dialect_of, plain_name
 from counterfoil.interfaces.brm.writing import Work, Written, write_each
 from counterfoil.interfaces.http.doors import Door
@@ -46,17 +47,6 @@ class Request:
             now=organisation.clock(), access=self.caller.access
         ) as uow:
             return act(uow)
-
-    def select(self, act: Callable[[UnitOfWork], Translated]) -> Answer:
-        """The rows of a statement, under ``queryResponse`` or ``retrieveResponse``."""
-        organisation = self.desk.organisation
-        with organisation.database.transaction(
-            now=organisation.clock(), access=self.caller.access
-        ) as uow:
-            made = act(uow)
-            rows = uow.select(made.statement).rows
-        name = "queryResponse" if self.parts[0].lower() == "query" else "retrieveResponse"
-        return rows_answer(name, made.keys, rows)
 
     def parameter(self, name: str) -> str | None:
         """A parameter of the query string, whatever its case."""
@@ -116,8 +106,18 @@ def query(request: Request) -> Answer:
         found = request.parameter("sql")
     if not isinstance(found, str):
         raise Refused(Problem("required", "is required", "sql"), status=400)
-    asked = read_query(found)
-    return request.select(lambda uow: translate(asked, dialect_of(uow.catalogue), uow.now))
+    asked, children = take_children(read_query(found))
+    organisation, access = request.desk.organisation, request.caller.access
+    with organisation.database.transaction(now=organisation.clock(), access=access) as uow:
+        dialect = dialect_of(uow.catalogue)
+        made = translate(asked, dialect, uow.now)
+        rows = [list(row) for row in uow.select(made.statement).rows]
+        for child in children if rows else ():
+            ids = [row[child.place] for row in rows]
+            owned = read_children(uow, dialect, child, ids, uow.now)
+            for row in rows:
+                row[child.place] = Collection(owned.get(row[child.place], []))
+    return rows_answer("queryResponse", made.keys, rows)
 
 
 def retrieve(request: Request) -> Answer:
@@ -126,14 +126,15 @@ def retrieve(request: Request) -> Answer:
     if len(request.parts) == 2:
         conditions = f"Id = {id_of(request.parts[1])}"
 
-    def act(uow: UnitOfWork) -> Translated:
+    organisation, access = request.desk.organisation, request.caller.access
+    with organisation.database.transaction(now=organisation.clock(), access=access) as uow:
         dialect = dialect_of(uow.catalogue)
         wording = dialect.entity(request.parts[0])
         where = f" WHERE {conditions}" if conditions and conditions.strip() else ""
         asked = read_query(f"SELECT Id FROM {wording.name}{where}")
-        return listing(wording, dialect, asked, uow.now)
-
-    return request.select(act)
+        made = listing(wording, dialect, asked, uow.now)
+        rows = uow.select(made.statement).rows
+    return rows_answer("retrieveResponse", made.keys, rows)
 
 
 # -- writing ------------------------------------------------------------------------------------

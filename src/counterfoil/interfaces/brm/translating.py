@@ -89,13 +89,13 @@ def listing(wording: Wording, dialect: Dialect, query: Query, now: datetime) -> 
 class Translation:
     """One query on its way."""
 
-    def __init__(self, query: Query, dialect: Dialect, now: datetime) -> None:
+    def __init__(self, query: Query, dialect: Dialect, now: datetime, sources: int = 0) -> None:
         self._query = query
         self._tree = query.tree
         self._dialect = dialect
         self._now = now
         self._sources: dict[str, Source] = {}
-        self._count = 0
+        self._count = sources
 
     def result(self) -> Translated:
         """The statement of the query."""
@@ -277,6 +277,8 @@ class Translation:
             return self._named(node)
         if isinstance(node, exp.CurrentTimestamp | exp.Systimestamp | exp.CurrentDate):
             return now_of(self._now)
+        if isinstance(node, exp.In) and isinstance(node.args.get("query"), exp.Subquery):
+            return self._among(node)
         if isinstance(node, exp.Select | exp.Subquery | exp.SetOperation | exp.Exists):
             raise _refused("a query within a query is not possible here")
         for name, value in list(node.args.items()):
@@ -288,6 +290,21 @@ class Translation:
                 )
         build = BUILDERS.get(type(node))
         return build(node) if build else node
+
+    def _among(self, node: exp.In) -> exp.Expr:
+        """IN (SELECT one field …): a query of its own, which knows nothing of this one."""
+        inner = node.args["query"].this
+        if not isinstance(inner, exp.Select) or len(inner.expressions) != 1:
+            raise _refused("IN takes a SELECT of one field")
+        translation = Translation(Query(inner, ()), self._dialect, self._now, self._count)
+        made = translation.result()
+        self._count = translation._count
+        if not made.limited:
+            made.statement.set("limit", None)
+        if not made.limited and inner.args.get("offset") is None:
+            made.statement.set("order", None)
+        among = exp.Subquery(this=made.statement)
+        return exp.In(this=self._term(node.this), query=among)
 
     def _order(self, items: Sequence[exp.Expr], aliases: dict[str, int]) -> exp.Order | None:
         """What was asked for, then what makes the order stable."""
