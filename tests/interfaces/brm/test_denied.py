@@ -53,7 +53,7 @@ def clerk(place: Place) -> Iterator[BillingPlatform]:
         "SELECT NationalIdentityNumber FROM BILLING_PROFILE",
         "SELECT TaxId FROM BILLING_PROFILE",
         "SELECT ParentAccountObj.ParentAccountObj.Status FROM ACCOUNT",
-        "SELECT Id FROM BILLING_PROFILE WHERE AccountId IN (SELECT Id FROM ACCOUNT WHERE Status = 1)",
+        "SELECT Id FROM CONTRACT WHERE AccountId IN (SELECT Id FROM ACCOUNT WHERE Status = 1)",
         "SELECT Name, (SELECT Status FROM ACCOUNT.ParentAccountObj) FROM ACCOUNT",
         "SELECT Name, (SELECT Id FROM ACCOUNT.ParentAccountObj ORDER BY Status) FROM ACCOUNT",
     ],
