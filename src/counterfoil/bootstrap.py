@@ -35,7 +35,7 @@ from counterfoil.business.usage.store import UsageStore
 from counterfoil.business.usage.watching import UsageWatcher
 from counterfoil.platform.access.entities import ENTITIES as ACCESS
 from counterfoil.platform.access.openid import OpenIdSettings
-from counterfoil.platform.access.rules import CHECKS as ACCESS_CHECKS
+from counterfoil.platform.access.rules import access_checks
 from counterfoil.platform.engine.choice import open_runner, read_runner
 from counterfoil.platform.engine.runner import IN_THIS_PROCESS, Runner
 from counterfoil.platform.extracts.entities import ENTITIES as EXTRACTS
@@ -82,8 +82,39 @@ CATALOGUE: Catalogue = build_catalogue(
 EVENT_TYPES: tuple[EventType, ...] = (*BILLING_EVENTS, *RULE_EVENTS)
 """Everything that webhooks and mail rules can listen to."""
 
+COMMANDS = (
+    "activate_subscriptions",
+    "cancel_subscription",
+    "change_quantity",
+    "correct_usage",
+    "decide_approvals",
+    "dismiss_usage",
+    "explain_amounts",
+    "explain_prices",
+    "finalize_invoices",
+    "import_usage",
+    "keep_files",
+    "load_incentives",
+    "load_price_book",
+    "preview_account",
+    "print_invoices",
+    "redeem_coupon",
+    "replay_delivery",
+    "rerate",
+    "rerun_usage",
+    "run_bills",
+    "see_current_charges",
+    "see_included",
+    "see_prepaid_balances",
+    "send_usage",
+    "simulate",
+    "verify_history",
+    "void_prepaid_grant",
+)
+"""What roles grant besides reading and writing records; everything else is the administrators'."""
+
 CHECKS: dict[str, RecordCheck] = merge_checks(
-    ACCESS_CHECKS,
+    access_checks(COMMANDS),
     ACCOUNT_CHECKS,
     PRODUCT_CHECKS,
     SUBSCRIPTION_CHECKS,

@@ -2,9 +2,13 @@
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
+
+from counterfoil.bootstrap import COMMANDS
+from counterfoil.interfaces.rest.app import ENDPOINTS
 
 PASSWORD = "a horse in the rain"
 NUMBERS = itertools.count(1)
@@ -141,3 +145,17 @@ def test_passwords_are_changed_by_who_knows_the_old_one(clerk: httpx.Client) -> 
     assert clerk.post("/me/password", json=new).status_code == 401
     assert clerk.post("/me/password", json={**new, "password": PASSWORD}).status_code == 200
     assert clerk.get("/me").status_code == 401, "all sessions have ended"
+
+
+def test_every_command_can_be_granted_by_its_name(api: httpx.Client) -> None:
+    named = {one.command for one in ENDPOINTS if one.command}
+    assert named == set(COMMANDS)
+    refused = api.post("/access-roles", json={"external_id": "x", "commands": ["run_bill"]})
+    assert refused.status_code == 422
+    error = refused.json()["errors"][0]
+    assert (error["code"], error["allowed"]) == ("unknown_command", list(COMMANDS))
+
+
+def test_the_guide_names_every_command() -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "access.md").read_text(encoding="utf-8")
+    assert [one for one in COMMANDS if f"`{one}`" not in guide] == []

@@ -18,7 +18,6 @@ from counterfoil.core.problems import Refused
 from counterfoil.interfaces.rest.app import ENDPOINTS
 from counterfoil.interfaces.rest.openapi import describe_api
 from counterfoil.interfaces.rest.schemas import schema_name
-from counterfoil.platform.access.entities import SECURITY_ENTITIES
 from counterfoil.platform.access.roles import FieldRule, Grant, Role, compile_access
 from counterfoil.platform.metadata import Entity, Field, FieldType
 from counterfoil.platform.metadata.access import OPERATIONS, seen_catalogue
@@ -50,7 +49,7 @@ def denying(entity: str, field: str, name: str = "clerk") -> Role:
         name,
         grants=(
             Grant("*", ALL),
-            *(Grant(one, READ) for one in SECURITY_ENTITIES),
+            *(Grant(one.name, READ) for one in ENTITIES if one.apart),
         ),
         rules=(FieldRule(entity, field, "read"),),
     )
@@ -92,7 +91,7 @@ def own_clauses(entity: Entity) -> dict[str, Clause]:
             uow, Export(entity=name, fields=(field,)), Path("/nonexistent"), "csv"
         ),
     }
-    if not entity.created_by_command and name not in SECURITY_ENTITIES:
+    if not entity.created_by_command and not entity.apart:
         clauses["create"] = lambda uow, field: uow.create(name, {field: "1"})
         clauses["upsert by"] = lambda uow, field: uow.upsert_many(name, field, [{field: "1"}])
     return clauses

@@ -11,6 +11,7 @@ from counterfoil.platform.metadata.fields import (
 
 DELIVERY = Entity(
     name="delivery",
+    apart=True,
     plural="deliveries",
     help="One event for one webhook or mail rule: waiting, delivered or given up.",
     created_by_command=True,
@@ -34,6 +35,7 @@ DELIVERY = Entity(
 
 DELIVERY_ATTEMPT = Entity(
     name="delivery_attempt",
+    apart=True,
     plural="delivery_attempts",
     help="The delivery log: one attempt and what came of it.",
     created_by_command=True,

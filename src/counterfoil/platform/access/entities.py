@@ -15,6 +15,7 @@ from counterfoil.platform.metadata.rules import NOT_RULED
 
 ACCESS_USER = Entity(
     name="access_user",
+    apart=True,
     plural="access_users",
     label="user",
     help="Someone who may sign in. The external id is the user name.",
@@ -32,6 +33,7 @@ ACCESS_USER = Entity(
 
 ACCESS_ROLE = Entity(
     name="access_role",
+    apart=True,
     plural="access_roles",
     label="role",
     help="A named set of grants that users are given.",
@@ -45,6 +47,7 @@ ACCESS_ROLE = Entity(
 
 ACCESS_GRANT = Entity(
     name="access_grant",
+    apart=True,
     plural="access_grants",
     label="grant",
     help="What a role may do with the records of an entity.",
@@ -66,6 +69,7 @@ ACCESS_GRANT = Entity(
 
 FIELD_RULE = Entity(
     name="field_rule",
+    apart=True,
     plural="field_rules",
     label="field rule",
     help="What a role may not do with a field of an entity that it grants. Rules only restrict.",
@@ -82,6 +86,7 @@ FIELD_RULE = Entity(
 
 USER_ROLE = Entity(
     name="user_role",
+    apart=True,
     plural="user_roles",
     label="user's role",
     help="A role that a user has.",
@@ -94,6 +99,7 @@ USER_ROLE = Entity(
 
 ACCESS_SESSION = Entity(
     name="access_session",
+    apart=True,
     plural="access_sessions",
     label="session",
     help="A user who has signed in, until the session expires or is ended.",
@@ -109,6 +115,7 @@ ACCESS_SESSION = Entity(
 
 API_KEY = Entity(
     name="api_key",
+    apart=True,
     plural="api_keys",
     label="API key",
     help="Opens the interfaces for a program, with at most the rights of the user it belongs to.",
@@ -126,6 +133,7 @@ API_KEY = Entity(
 
 SIGN_IN_FAILURE = Entity(
     name="sign_in_failure",
+    apart=True,
     plural="sign_in_failures",
     help="Failed sign-ins under one name since the last that succeeded, known or not.",
     created_by_command=True,
@@ -139,6 +147,7 @@ SIGN_IN_FAILURE = Entity(
 
 OPENID_SIGN_IN = Entity(
     name="openid_sign_in",
+    apart=True,
     plural="openid_sign_ins",
     label="OpenID sign-in",
     help="A sign-in that was sent to the identity provider and has not come back.",
@@ -165,5 +174,4 @@ ENTITIES = (
 )
 
 SECURITY_ENTITIES = frozenset(entity.name for entity in ENTITIES) | NOT_RULED | {"outgoing_event"}
-"""Entities that only administrators write, and that a grant of ``*`` does not mean: those of
-access, and those that hold names and values of fields which may be unreadable."""
+"""Entities that only administrators write: those of access and of the data model."""

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.platform.access.entities import SECURITY_ENTITIES
 from counterfoil.platform.access.roles import Role, compile_access, load_roles
 from counterfoil.platform.access.users import find_user
-from counterfoil.platform.metadata import Access, Catalogue, Record
+from counterfoil.platform.metadata import Access, Catalogue, Entity, Record
 from counterfoil.platform.metadata.access import EVERY_ROW, Operation, seen_catalogue
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
@@ -47,7 +46,7 @@ def explain_access(
         message = f"{entity} has no such field"
         raise Refused(Problem("unknown_field", message, "field", known))
     access = compile_access(roles, catalogue)
-    reasons = [_reason(role, entity, operation, field) for role in roles]
+    reasons = [_reason(role, declared, operation, field) for role in roles]
     if not roles:
         reasons = [Reason("", allows=False, says="has no role, so nothing is granted")]
     return Explanation(
@@ -69,12 +68,12 @@ def may(
     return operation not in ("create", "update") or not seen.computed
 
 
-def _reason(role: Role, entity: str, operation: Operation, field: str | None) -> Reason:
+def _reason(role: Role, declared: Entity, operation: Operation, field: str | None) -> Reason:
     if role.administrator:
         return Reason(role.name, allows=True, says="is an administrator's: everything is granted")
-    grant = role.grant(entity)
+    entity, grant = declared.name, role.grant(declared)
     if grant is None:
-        covered = "; * does not mean it" if entity in SECURITY_ENTITIES else ""
+        covered = "; * does not mean it" if declared.apart else ""
         return Reason(role.name, allows=False, says=f"has no grant for {entity}{covered}")
     which = "all of business (*)" if grant.entity == "*" else entity
     if operation not in grant.operations:

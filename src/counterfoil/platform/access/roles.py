@@ -4,8 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.platform.access.entities import SECURITY_ENTITIES
-from counterfoil.platform.metadata import FULL_ACCESS, Access, Catalogue, Record
+from counterfoil.platform.metadata import FULL_ACCESS, Access, Catalogue, Entity, Record
 from counterfoil.platform.metadata.access import (
     EVERY_ROW,
     OPERATIONS,
@@ -50,12 +49,11 @@ class Role:
     grants: tuple[Grant, ...] = ()
     rules: tuple[FieldRule, ...] = ()
 
-    def grant(self, entity: str) -> Grant | None:
+    def grant(self, entity: Entity) -> Grant | None:
         """The grant that counts for an entity: its own before the one of all entities."""
         by_name = {grant.entity: grant for grant in self.grants}
-        if entity in SECURITY_ENTITIES:
-            return by_name.get(entity)
-        return by_name.get(entity) or by_name.get(EVERY_ENTITY)
+        of_all = None if entity.apart else by_name.get(EVERY_ENTITY)
+        return by_name.get(entity.name) or of_all
 
     def denied(self, entity: str, *denials: str) -> frozenset[str]:
         """The fields of an entity that a rule denies."""
@@ -70,8 +68,8 @@ def compile_access(roles: Sequence[Role], catalogue: Catalogue) -> Access:
         return FULL_ACCESS
     entities = {
         name: found
-        for name in catalogue.entities
-        if (found := _entity_access(roles, name)) is not None
+        for name, entity in catalogue.entities.items()
+        if (found := _entity_access(roles, entity)) is not None
     }
     return Access(
         entities=entities,
@@ -79,14 +77,14 @@ def compile_access(roles: Sequence[Role], catalogue: Catalogue) -> Access:
     )
 
 
-def _entity_access(roles: Sequence[Role], entity: str) -> EntityAccess | None:
+def _entity_access(roles: Sequence[Role], entity: Entity) -> EntityAccess | None:
     granting = [(role, grant) for role in roles if (grant := role.grant(entity)) is not None]
     readers = [role for role, grant in granting if "read" in grant.operations]
     if not readers:
         return None
     writers = [role for role, grant in granting if grant.operations & {"create", "update"}]
-    unreadable = _common(role.denied(entity, "read") for role in readers)
-    unwritable = _common(role.denied(entity, "read", "write") for role in writers)
+    unreadable = _common(role.denied(entity.name, "read") for role in readers)
+    unwritable = _common(role.denied(entity.name, "read", "write") for role in writers)
     return EntityAccess(
         rows={
             operation: rows
@@ -117,9 +115,9 @@ def limit_access(access: Access, scopes: Iterable[str], catalogue: Catalogue) ->
         named.setdefault(subject, set()).add(operation)
     commands = named.pop(COMMAND, set())
     entities = {}
-    for name in catalogue.entities:
+    for name, entity in catalogue.entities.items():
         words = named.get(name, set())
-        if name not in SECURITY_ENTITIES:
+        if not entity.apart:
             words = words | named.get(EVERY_ENTITY, set())
         if words:
             entities[name] = _limited(access, name, words)

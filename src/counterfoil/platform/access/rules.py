@@ -4,23 +4,31 @@ from collections.abc import Sequence
 
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.access.entities import SECURITY_ENTITIES
-from counterfoil.platform.access.roles import EVERY_ENTITY, read_conditions
+from counterfoil.platform.access.roles import EVERY_COMMAND, EVERY_ENTITY, read_conditions
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import RecordCheck, UnitOfWork
 
 
-def check_roles(_uow: UnitOfWork, rows: list[Record], _old: list[Record | None]) -> list[Problem]:
-    """Commands are a list of names."""
-    message = 'has to be a list of names, such as ["run_bills"]'
+def role_check(commands: Sequence[str]) -> RecordCheck:
+    """The rule of roles: the commands that they grant are some of these, or ``*``."""
+
+    def check(_uow: UnitOfWork, rows: list[Record], _old: list[Record | None]) -> list[Problem]:
+        return [problem for row in rows for problem in _command_problems(row["commands"], commands)]
+
+    return check
+
+
+def _command_problems(given: object, commands: Sequence[str]) -> list[Problem]:
+    if given is None:
+        return []
+    if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
+        message = 'has to be a list of names, such as ["run_bills"]'
+        return [Problem("wrong_type", message, "commands")]
     return [
-        Problem("wrong_type", message, "commands")
-        for row in rows
-        if row["commands"] is not None and not _are_texts(row["commands"])
+        Problem("unknown_command", f"there is no command {one!r}", "commands", tuple(commands))
+        for one in given
+        if one not in (EVERY_COMMAND, *commands)
     ]
-
-
-def _are_texts(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
 def check_grants(uow: UnitOfWork, rows: list[Record], _old: list[Record | None]) -> list[Problem]:
@@ -74,8 +82,10 @@ def _unknown_entity(uow: UnitOfWork, name: str) -> Problem:
     return Problem("unknown_entity", f"there is no entity {name!r}", "entity", tuple(known))
 
 
-CHECKS: dict[str, RecordCheck] = {
-    "access_role": check_roles,
-    "access_grant": check_grants,
-    "field_rule": check_field_rules,
-}
+def access_checks(commands: Sequence[str]) -> dict[str, RecordCheck]:
+    """The room's rules by entity; ``commands`` are all that can be granted."""
+    return {
+        "access_role": role_check(commands),
+        "access_grant": check_grants,
+        "field_rule": check_field_rules,
+    }

@@ -7,6 +7,7 @@ LONGEST_STATEMENT = 4000
 
 EXTRACT = Entity(
     name="extract",
+    apart=True,
     plural="extracts",
     help="A query whose result is kept until it is fetched, in batches.",
     created_by_command=True,
@@ -29,6 +30,7 @@ EXTRACT = Entity(
 
 EXTRACT_BATCH = Entity(
     name="extract_batch",
+    apart=True,
     plural="extract_batches",
     help="A part of an extract's result.",
     created_by_command=True,

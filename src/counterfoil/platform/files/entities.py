@@ -6,6 +6,7 @@ from counterfoil.platform.metadata.fields import integer, text
 
 STORED_FILES = Entity(
     name=STORED_FILE,
+    apart=True,
     plural="stored_files",
     help="A file in the data folder that records point to; found by its content.",
     created_by_command=True,

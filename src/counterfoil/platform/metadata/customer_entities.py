@@ -7,6 +7,7 @@ from counterfoil.platform.metadata.rules import Effect
 
 CUSTOM_ENTITY = Entity(
     name="custom_entity",
+    apart=True,
     plural="custom_entities",
     help="An entity that was added to the data model by a change set.",
     created_by_command=True,
@@ -21,6 +22,7 @@ CUSTOM_ENTITY = Entity(
 
 CUSTOM_FIELD = Entity(
     name="custom_field",
+    apart=True,
     plural="custom_fields",
     help="A field that was added to an entity by a change set.",
     created_by_command=True,
@@ -52,6 +54,7 @@ CUSTOM_FIELD = Entity(
 
 RULE = Entity(
     name="rule",
+    apart=True,
     plural="rules",
     help="What must hold for records, or follows when they are written; added by a change set.",
     created_by_command=True,

@@ -114,7 +114,9 @@ class Entity:
     that records of this entity are made by commands only (an invoice is never posted as a
     record): reading is generic, writing is not. ``history`` false leaves bulk documents, which
     are immutable anyway, out of the change history. ``label`` defaults to the name in words.
-    ``told_on_invoices`` says that invoices show those of its fields that ask for it.
+    ``apart`` are entities that say who may do what, set the organisation up, or hold copies of what
+    other records say: a grant of all entities does not mean them. ``told_on_invoices`` says that
+    invoices show those of its fields that ask for it.
     """
 
     name: str
@@ -127,6 +129,7 @@ class Entity:
     created_by_command: bool = False
     history: bool = True
     told_on_invoices: bool = False
+    apart: bool = False
 
     def field(self, name: str) -> Field | None:
         """The declared field of that name, header fields included, or None."""

@@ -7,6 +7,7 @@ LONGEST_CONTENT = 1_000_000
 
 CHANGE_SET = Entity(
     name="change_set",
+    apart=True,
     plural="change_sets",
     help="Additions to the data model: planned, applied at once or not at all, and kept.",
     created_by_command=True,

@@ -12,6 +12,7 @@ from counterfoil.platform.metadata.fields import (
 
 OUTGOING_EVENT = Entity(
     name="outgoing_event",
+    apart=True,
     plural="outgoing_events",
     help="Something that has happened, for webhooks and mail rules to tell.",
     created_by_command=True,
@@ -43,6 +44,7 @@ def _event_types() -> Field:
 
 WEBHOOK = Entity(
     name="webhook",
+    apart=True,
     plural="webhooks",
     help="Where events are posted to, signed by the Standard Webhooks convention.",
     fields=(
@@ -62,6 +64,7 @@ WEBHOOK = Entity(
 
 MAIL_RULE = Entity(
     name="mail_rule",
+    apart=True,
     plural="mail_rules",
     help="Whom events are told by mail.",
     fields=(

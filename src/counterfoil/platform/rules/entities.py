@@ -12,6 +12,7 @@ from counterfoil.platform.metadata.fields import (
 
 RULE_FIRING = Entity(
     name="rule_firing",
+    apart=True,
     plural="rule_firings",
     help="Something that a rule has done with a record, or because of it.",
     created_by_command=True,
@@ -28,6 +29,7 @@ RULE_FIRING = Entity(
 
 APPROVAL = Entity(
     name="approval",
+    apart=True,
     plural="approvals",
     help="A new value of a field that waits, because a rule says so, until somebody decides.",
     created_by_command=True,
