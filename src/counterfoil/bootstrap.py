@@ -87,6 +87,8 @@ COMMANDS = (
     "cancel_subscription",
     "change_quantity",
     "correct_usage",
+    "credit_invoices",
+    "debit_invoices",
     "decide_approvals",
     "dismiss_usage",
     "explain_amounts",
@@ -109,6 +111,7 @@ COMMANDS = (
     "send_usage",
     "simulate",
     "verify_history",
+    "void_invoices",
     "void_prepaid_grant",
 )
 """What roles grant besides reading and writing records; everything else is the administrators'."""
