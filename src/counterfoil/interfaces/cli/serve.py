@@ -1,4 +1,4 @@
-"""``counterfoil serve``: the REST interface over HTTP, on the loopback interface by default."""
+"""``counterfoil serve``: the interfaces over HTTP, on the loopback interface by default."""
 
 import ipaddress
 import os
@@ -62,7 +62,7 @@ def serve(
         bool, typer.Option("--new-token", help="Make a new token; the old one ends.")
     ] = False,
 ) -> None:
-    """Answer REST requests until interrupted."""
+    """Answer requests over HTTP until interrupted: REST, SOAP and the BillingPlatform dialect."""
     settings = Settings.from_environment(os.environ)
     signal.signal(signal.SIGTERM, interrupt)
     try:
@@ -188,6 +188,7 @@ def announce(
     console.print(f"Counterfoil answers on {url} (OpenAPI: {url}{API}/openapi.json). Try:")
     header = '-H "Authorization: Bearer $COUNTERFOIL_ADMIN_TOKEN"'
     console.print(f"  curl {header} {url}{API}/accounts", markup=False)
+    console.print(f"SOAP: {url}/soap?wsdl. Scripts for BillingPlatform: {url}/rest/2.0")
     console.print("Ctrl-C stops it.")
 
 
