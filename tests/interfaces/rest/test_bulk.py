@@ -98,6 +98,20 @@ def test_a_stale_version_is_refused_for_its_record_alone(api: httpx.Client):
     assert [one["action"] for one in deleted] == ["refused", "refused"]
 
 
+def test_of_many_deleted_those_referred_to_stay(api: httpx.Client):
+    made = bulk(api, "create", [account("DEL-TOP"), account("DEL-LONE")]).json()["results"]
+    top, lone = (one["id"] for one in made)
+    below = api.post("/accounts", json=account("DEL-SUB", parent_id=top)).json()["id"]
+    each = bulk(api, "delete", [{"id": top}, {"id": lone}], mode="per_record")
+    assert actions(each) == ["refused", "deleted"]
+    (error,) = each.json()["results"][0]["errors"]
+    assert (error["code"], error["line"]) == ("still_referenced", 1)
+    assert "1 account (DEL-SUB) in parent_id" in error["message"]
+    together = bulk(api, "delete", [{"id": top}, {"id": below}])
+    assert actions(together) == ["deleted", "deleted"]
+    assert actions(bulk(api, "undelete", [{"id": below}, {"id": top}])) == ["undeleted"] * 2
+
+
 @pytest.mark.parametrize(
     ("body", "status", "field"),
     [

@@ -197,6 +197,9 @@ def test_another_unique_field_may_tell_records_apart(database: Database, tmp_pat
         (b'external_id,name\nA,"open\n', "malformed_file"),
         (b"external_id,name\nA,\0\n", "not_a_table"),
         (b"PK\x03\x04broken", "malformed_file"),
+        (b"\x14\x8d\n", "malformed_file"),
+        (b"\xff\xfea", "malformed_file"),
+        (b"external_id,name\nA," + b"x" * 200_000, "malformed_file"),
         (b"external_id,nothing\n", "unknown_column"),
     ],
 )

@@ -134,9 +134,9 @@ def _reporting(text: IO[str], whole: int, progress: Progress | None) -> Callable
 
 
 def _text_table(text: IO[str], name: str, delimiter: str, report: Callable[[], None]) -> Table:
-    header = text.readline(_PART)
-    text.seek(0)
     try:
+        header = text.readline(_PART)
+        text.seek(0)
         reader = csv.reader(text, delimiter=delimiter or detect_delimiter(header), strict=True)
         columns = _checked_columns(next(reader, []), name)
     except (csv.Error, UnicodeDecodeError) as fault:
