@@ -19,6 +19,7 @@ MONEY = (
     "src/counterfoil/business/billing/",
     "src/counterfoil/business/incentives/",
     "src/counterfoil/business/products/",
+    "src/counterfoil/business/receivables/",
 )
 CLOCK_READERS = ("src/counterfoil/bootstrap.py", "src/counterfoil/interfaces/", "bench/", "tests/")
 CLOCK_CALLS = frozenset(

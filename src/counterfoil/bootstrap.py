@@ -27,6 +27,7 @@ from counterfoil.business.incentives.entities import ENTITIES as INCENTIVES
 from counterfoil.business.incentives.rules import CHECKS as INCENTIVE_CHECKS
 from counterfoil.business.products.entities import ENTITIES as PRODUCTS
 from counterfoil.business.products.rules import CHECKS as PRODUCT_CHECKS
+from counterfoil.business.receivables.entities import ENTITIES as RECEIVABLES
 from counterfoil.business.subscriptions.entities import ENTITIES as SUBSCRIPTIONS
 from counterfoil.business.subscriptions.rules import CHECKS as SUBSCRIPTION_CHECKS
 from counterfoil.business.usage.collectors import check_collectors
@@ -73,6 +74,7 @@ CATALOGUE: Catalogue = build_catalogue(
         *USAGE,
         *INCENTIVES,
         *BILLING,
+        *RECEIVABLES,
         *AUTOMATION,
         *EXTRACTS,
     )

@@ -21,6 +21,7 @@ from counterfoil.business.billing.explanation import Explanation, explain_line
 from counterfoil.business.billing.loading import billed_accounts
 from counterfoil.business.billing.queries import preview_invoice
 from counterfoil.business.billing.spark_sql import export_rating
+from counterfoil.business.receivables.commands import apply_credits, apply_to_bill_run
 from counterfoil.business.subscriptions.invoicing import billed_account
 from counterfoil.business.usage.compaction import compact
 from counterfoil.core.problems import Problem, Refused
@@ -70,6 +71,8 @@ def run_command(
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
                 runner=organisation.runner,
             )
+        with organisation.database.transaction(now=organisation.clock()) as uow:
+            apply_to_bill_run(uow, summary.bill_run_id)
         _print_summary(organisation, summary, as_json=as_json)
 
 
@@ -106,6 +109,8 @@ def finalize_command(as_json: AsJson = False) -> None:
     """Give all drafts their numbers and make them final."""
     with opened_organisation() as organisation:
         count = finalize_invoices(organisation.database, now=organisation.clock())
+        with organisation.database.transaction(now=organisation.clock()) as uow:
+            apply_credits(uow)
     print_table("Finalized", ("invoices",), [(count,)], as_json=as_json)
 
 

@@ -15,11 +15,13 @@ from counterfoil.business.billing.credit_notes import (
 from counterfoil.business.billing.crediting import CreditPart
 from counterfoil.business.billing.manual_documents import Request
 from counterfoil.business.documents.queries import document_name
+from counterfoil.business.receivables.commands import apply_credits
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.cli.balances import decimal_of
 from counterfoil.interfaces.cli.organisation import opened_records
 from counterfoil.interfaces.cli.prices import without_zeros
 from counterfoil.platform.metadata import Record
+from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 Number = Annotated[str, typer.Argument(help="Number of the invoice or debit note.")]
 Reason = Annotated[str, typer.Option(help="Why; it stands on the document.")]
@@ -71,6 +73,7 @@ def credit_command(
             parts=[] if line is None else [CreditPart(position=line, **given)],  # type: ignore[arg-type]
             amount=decimal_of(amount) if line is None else None,
         )
+        _settle(uow, note)
     _tell(note)
 
 
@@ -80,6 +83,7 @@ def void_command(
     """Credit all that is left of an invoice, which then counts as voided."""
     with opened_records() as uow:
         note = void_invoice(uow, number, _request(reason, on, draft, key))
+        _settle(uow, note)
     _tell(note)
 
 
@@ -103,6 +107,7 @@ def debit_command(
             parts=[] if line is None else [DebitPart(position=line, amount=more, quantity=units)],
             amount=more if line is None else None,
         )
+        _settle(uow, note)
     _tell(note)
 
 
@@ -112,6 +117,10 @@ def _request(reason: str, on: datetime | None, draft: bool, key: str | None) -> 
 
 def _day(given: datetime | None) -> date | None:
     return None if given is None else given.date()
+
+
+def _settle(uow: UnitOfWork, note: Record) -> None:
+    apply_credits(uow, [int(str(note["account_id"]))])
 
 
 def _tell(note: Record) -> None:

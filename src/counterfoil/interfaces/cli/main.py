@@ -20,6 +20,7 @@ from counterfoil.interfaces.cli import (
     organisation,
     outbox,
     prices,
+    receivables,
     records,
     scenario,
     subscriptions,
@@ -106,6 +107,7 @@ app.add_typer(subscriptions.app, name="subscriptions")
 app.add_typer(usage.app, name="usage")
 app.add_typer(bills.app, name="bills")
 app.add_typer(invoices.app, name="invoices")
+app.add_typer(receivables.app, name="payments")
 bills.app.command("rerate")(rerate_command)
 invoices.app.command("credit")(credit_command)
 invoices.app.command("void")(void_command)
@@ -113,6 +115,8 @@ invoices.app.command("debit")(debit_command)
 usage.app.command("correct")(correct_command)
 usage.app.command("correct-file")(correct_file_command)
 app.command("simulate")(simulate_command)
+app.command("statement")(receivables.statement_command)
+app.command("ageing")(receivables.ageing_command)
 app.command("import")(import_command)
 app.command("export")(export_command)
 app.add_typer(outbox.app, name="outbox")

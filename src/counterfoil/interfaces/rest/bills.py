@@ -12,6 +12,7 @@ from counterfoil.business.billing.queries import preview_invoice
 from counterfoil.business.documents.export import invoice_csv, invoice_json
 from counterfoil.business.documents.pdf import render_pdf
 from counterfoil.business.documents.queries import document_name, read_document
+from counterfoil.business.receivables.commands import apply_credits, apply_to_bill_run
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.http.notation import json_answer
 from counterfoil.interfaces.rest.bodies import body_schema, command_body, whole_numbers
@@ -100,6 +101,8 @@ def post_bill_run(desk: Desk, call: Call) -> Answer:
         finalize=body["finalize"] is not False,
         runner=organisation.runner,
     )
+    with organisation.database.transaction(now=organisation.clock()) as uow:
+        apply_to_bill_run(uow, summary.bill_run_id)
     return json_answer(summary)
 
 
@@ -112,6 +115,8 @@ def post_finalization(desk: Desk, call: Call) -> Answer:
         now=organisation.clock(),
         invoice_ids=whole_numbers(body["invoice_ids"], "invoice_ids"),
     )
+    with organisation.database.transaction(now=organisation.clock()) as uow:
+        apply_credits(uow)
     return json_answer({"finalized": count})
 
 

@@ -13,6 +13,7 @@ from counterfoil.business.billing.credit_notes import (
 )
 from counterfoil.business.billing.crediting import CreditPart
 from counterfoil.business.billing.manual_documents import Request
+from counterfoil.business.receivables.commands import apply_credits
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.http.notation import json_answer
 from counterfoil.interfaces.rest.bodies import body_schema, command_body
@@ -72,13 +73,13 @@ def post_credit(uow: UnitOfWork, call: Call) -> Answer:
         parts=[_credit_part(row) for row in _rows(body)],
         amount=cast("Decimal | None", body["amount"]),
     )
-    return json_answer(note, 201)
+    return _settled(uow, note)
 
 
 def post_void(uow: UnitOfWork, call: Call) -> Answer:
     """Credit all that is left of a document; answers with the credit note."""
     note = void_invoice(uow, call.variables["id"], request_of(command_body(call, VOID)))
-    return json_answer(note, 201)
+    return _settled(uow, note)
 
 
 def post_debit(uow: UnitOfWork, call: Call) -> Answer:
@@ -98,6 +99,12 @@ def post_debit(uow: UnitOfWork, call: Call) -> Answer:
         ],
         amount=cast("Decimal | None", body["amount"]),
     )
+    return _settled(uow, note)
+
+
+def _settled(uow: UnitOfWork, note: Record) -> Answer:
+    """The answer with a new document, after credit was laid to what is open."""
+    apply_credits(uow, [cast("int", note["account_id"])])
     return json_answer(note, 201)
 
 

@@ -1,0 +1,1 @@
+"""What accounts owe: payments, allocations, refunds, write-offs, balances, statements, ageing."""

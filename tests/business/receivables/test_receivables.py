@@ -1,0 +1,227 @@
+"""Payments, allocations, refunds, write-offs: what is open, what is left, what is owed."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from tests.business.receivables.conftest import FEB, MAR, ROOM, Ledger
+
+from counterfoil.business.billing.credit_notes import credit_invoice, void_invoice
+from counterfoil.business.billing.manual_documents import Request
+from counterfoil.business.receivables.commands import (
+    Chosen,
+    Credit,
+    NewPayment,
+    allocate_credit,
+    apply_credits,
+    record_payment,
+    refund_credit,
+    unallocate_credit,
+    write_off_document,
+)
+from counterfoil.business.receivables.positions import read_documents_due
+from counterfoil.business.receivables.queries import (
+    account_balance,
+    account_statement,
+    read_ageing,
+)
+from counterfoil.core.problems import Refused
+
+ASKED = Request(reason="line was down")
+
+
+@pytest.fixture
+def two(ledger: Ledger) -> Ledger:
+    """Two open invoices of ACME."""
+    ledger.bill(FEB)
+    return ledger
+
+
+def pay(ledger: Ledger, amount: object, **more: Any) -> int:
+    """Record a payment of ACME; its id."""
+    options = {name: more.pop(name) for name in ("chosen", "allocate") if name in more}
+    with ledger.work() as uow:
+        payment = NewPayment(account="ACME", amount=Decimal(str(amount)), **more)
+        return int(str(record_payment(uow, payment, **options)["id"]))
+
+
+def states(ledger: Ledger) -> list[tuple[object, ...]]:
+    """Number, payment state and open amount of all documents."""
+    with ledger.work() as uow:
+        rows = read_documents_due(uow, None)
+    return [(row["number"], row["payment_state"], row["open"]) for row in rows]
+
+
+def owed(ledger: Ledger) -> Decimal:
+    with ledger.work() as uow:
+        return account_balance(uow, "ACME").balance
+
+
+def test_a_payment_pays_the_oldest_due_first(two: Ledger) -> None:
+    pay(two, 300)
+    assert states(two) == [
+        ("INV-000001", "paid", 0),
+        ("INV-000002", "partly_paid", Decimal("199.90")),
+    ]
+    assert owed(two) == Decimal("199.90")
+
+
+def test_a_payment_pays_chosen_documents(two: Ledger) -> None:
+    pay(two, 300, chosen=[Chosen("INV-000002"), Chosen("INV-000001", Decimal("0.05"))])
+    assert states(two) == [
+        ("INV-000001", "partly_paid", Decimal("249.90")),
+        ("INV-000002", "paid", 0),
+    ]
+    with two.work() as uow:
+        found = account_balance(uow, "ACME")
+    assert (found.open, found.credit) == (Decimal("249.90"), 50)
+    assert found.balance == Decimal("199.90")
+
+
+def test_what_is_overpaid_pays_the_next_invoice(two: Ledger) -> None:
+    pay(two, 600)
+    assert owed(two) == Decimal("-100.10")
+    two.bill(MAR)
+    with two.work() as uow:
+        assert apply_credits(uow) == 1
+        assert apply_credits(uow) == 0
+    assert states(two)[2] == ("INV-000003", "partly_paid", Decimal("149.85"))
+
+
+def test_a_credit_note_pays_what_it_corrects_then_the_oldest_due(two: Ledger) -> None:
+    pay(two, 100, chosen=[Chosen("INV-000002")])
+    with two.work() as uow:
+        credit_invoice(uow, "INV-000002", ASKED, amount=Decimal(200))
+        apply_credits(uow)
+    assert states(two) == [
+        ("INV-000001", "partly_paid", Decimal("199.90")),
+        ("INV-000002", "paid", 0),
+    ]
+    with two.work() as uow:
+        void_invoice(uow, "INV-000001", ASKED)
+        apply_credits(uow)
+        found = account_balance(uow, "ACME")
+    assert (found.open, found.credit) == (0, Decimal("50.05"))
+
+
+def test_what_was_unallocated_by_hand_stays_so(two: Ledger) -> None:
+    payment = pay(two, ROOM)
+    with two.work() as uow:
+        assert len(unallocate_credit(uow, Credit(payment=payment), "INV-000001")) == 1
+        assert unallocate_credit(uow, Credit(payment=payment), "INV-000001") == []
+    assert states(two)[0] == ("INV-000001", "open", ROOM)
+    with two.work() as uow:
+        apply_credits(uow)
+    assert states(two) == [("INV-000001", "open", ROOM), ("INV-000002", "paid", 0)]
+
+
+def test_a_refund_takes_only_what_pays_nothing(two: Ledger) -> None:
+    payment = pay(two, 600)
+    with two.work() as uow:
+        refunded = refund_credit(uow, Credit(payment=payment), Decimal(100), key="r1")
+        assert refund_credit(uow, Credit(payment=payment), Decimal(100), key="r1") == refunded
+    assert owed(two) == Decimal("-0.10")
+    with pytest.raises(Refused, match=r"0\.1 USD is left of it"), two.work() as uow:
+        refund_credit(uow, Credit(payment=payment), Decimal("0.11"))
+    with two.work() as uow:
+        unallocate_credit(uow, Credit(payment=payment))
+        refund_credit(uow, Credit(payment=payment))
+    assert owed(two) == 2 * ROOM
+
+
+def test_a_document_is_written_off(two: Ledger) -> None:
+    pay(two, 100)
+    with two.work() as uow:
+        assert write_off_document(uow, "INV-000001", "bankrupt")["amount"] == Decimal("149.95")
+    assert states(two)[0] == ("INV-000001", "written_off", 0)
+    with pytest.raises(Refused, match="0 USD is open"), two.work() as uow:
+        write_off_document(uow, "INV-000001", "twice")
+    assert owed(two) == ROOM
+
+
+def test_what_is_wrong_is_refused_and_nothing_recorded(ledger: Ledger) -> None:
+    def code(amount: object, **more: Any) -> str:
+        with pytest.raises(Refused) as refused:
+            pay(ledger, amount, **more)
+        return refused.value.problems[0].code
+
+    first = Chosen("INV-000001", Decimal(999))
+    assert code(0) == "too_small"
+    assert code("1.001") == "too_many_places"
+    assert code(1, currency="EUR") == "other_currency"
+    assert code(1, chosen=[Chosen("INV-000001", Decimal(2))]) == "not_enough_left"
+    assert code(999, chosen=[first]) == "not_enough_left"
+    assert code(1, chosen=[Chosen("INV-000009")]) == "unknown_invoice"
+    assert code(1, chosen=[first, first]) == "named_twice"
+    assert owed(ledger) == ROOM
+
+
+def test_a_repeated_payment_adds_nothing(ledger: Ledger) -> None:
+    assert pay(ledger, 100, key="bank-1") == pay(ledger, 100, key="bank-1")
+    assert owed(ledger) == ROOM - 100
+    ledger.open_account("B")
+    with pytest.raises(Refused, match="another account"), ledger.work() as uow:
+        record_payment(uow, NewPayment(account="B", amount=Decimal(1), key="bank-1"))
+
+
+def test_payments_at_once_pay_every_document_once(two: Ledger) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: pay(two, 90), range(6)))
+    assert [row[2] for row in states(two)] == [0, 0]
+    assert owed(two) == Decimal("-40.10")
+
+
+def test_the_statement_goes_from_opening_to_closing(two: Ledger) -> None:
+    pay(two, 100, received_on=date(2024, 2, 10), reference="DE-1")
+    with two.work() as uow:
+        found = account_statement(uow, "ACME", FEB, MAR)
+    entries = [tuple(row.values()) for row in found.entries]
+    assert (found.opening, found.closing) == (ROOM, Decimal("399.90"))
+    assert entries == [
+        (FEB, "invoice", "INV-000002", ROOM, 0, 2 * ROOM),
+        (date(2024, 2, 10), "payment", "DE-1", 0, 100, Decimal("399.90")),
+    ]
+    with pytest.raises(Refused), two.work() as uow:
+        account_statement(uow, "ACME", FEB, FEB)
+
+
+def test_ageing_bands_begin_on_the_day_after_the_due_date(ledger: Ledger) -> None:
+    """Due on 31 January."""
+    names = ("current", "days_1_30", "days_31_60", "days_61_90", "over_90")
+    found = {}
+    with ledger.work() as uow:
+        for text in ("2024-01-31", "2024-02-01", "2024-03-01", "2024-03-02", "2024-03-31"):
+            (row,) = read_ageing(uow, date.fromisoformat(text)).accounts
+            found[text] = [name for name in names if row[name] == ROOM]
+        late = [read_ageing(uow, date(2024, *day)).accounts[0] for day in ((4, 30), (5, 1))]
+        assert read_ageing(uow, date(2023, 12, 31)).accounts == []
+    assert found == {
+        "2024-01-31": ["current"],
+        "2024-02-01": ["days_1_30"],
+        "2024-03-01": ["days_1_30"],
+        "2024-03-02": ["days_31_60"],
+        "2024-03-31": ["days_31_60"],
+    }
+    assert (late[0]["days_61_90"], late[1]["over_90"]) == (ROOM, ROOM)
+
+
+def test_ageing_tells_what_was_known_on_the_day(two: Ledger) -> None:
+    pay(two, 100, received_on=date(2024, 2, 10))
+    with two.work() as uow:
+        before = read_ageing(uow, date(2024, 2, 9)).accounts[0]
+        after = read_ageing(uow, date(2024, 2, 10)).totals[0]
+        today = read_ageing(uow, date(2024, 6, 1)).totals[0]
+    assert (before["credit"], before["balance"]) == (0, 2 * ROOM)
+    assert (after["credit"], after["balance"]) == (-100, Decimal("399.90"))
+    assert (today["credit"], today["balance"]) == (0, Decimal("399.90"))
+
+
+def test_credit_is_not_allocated_beyond_what_there_is(two: Ledger) -> None:
+    payment = pay(two, 10, allocate=False)
+    too_much = [Chosen("INV-000001", Decimal(6)), Chosen("INV-000002", Decimal(6))]
+    with pytest.raises(Refused, match="4 USD can be allocated"), two.work() as uow:
+        allocate_credit(uow, Credit(payment=payment), too_much)
+    assert owed(two) == 2 * ROOM - 10
+    assert [row[1] for row in states(two)] == ["open", "open"]
