@@ -45,7 +45,10 @@ def login(entrance: Entrance, call: Call, now: datetime) -> Answer:
     if not isinstance(username, str) or not isinstance(password, str):
         message = "are required, as texts"
         raise Refused(Problem("required", message, "username, password"), status=400)
-    signed = entrance.sign_in(username, password, now=now, source=SOURCE)
+    code = texts.get("code")
+    signed = entrance.sign_in(
+        username, password, code if isinstance(code, str) else None, now=now, source=SOURCE
+    )
     element: dict[str, object] = {"SessionID": signed.token, "ErrorCode": "0", "ErrorText": []}
     return answer({"loginResponse": [element]})
 

@@ -131,13 +131,18 @@ def text_of(element: Element) -> str | None:
     return element.text or ""
 
 
+def writable(text: str) -> str:
+    """The text with what XML cannot hold replaced."""
+    return _UNWRITABLE.sub("\ufffd", text)
+
+
 def put(parent: Element, flavour: Flavour, name: str, text: str | None) -> Element:
     """A new child with that text, nil for None; what XML cannot hold is replaced."""
     child = etree.SubElement(parent, flavour.tag(name))
     if text is None:
         child.set(NIL, "true")
     else:
-        child.text = _UNWRITABLE.sub("\ufffd", text)
+        child.text = writable(text)
     return child
 
 
@@ -166,7 +171,7 @@ def fault(problems: Sequence[Problem], status: int, flavour: Flavour = GENERIC) 
     text = f"{first.field}: {first.message}" if first.field else first.message
     if len(problems) > 1:
         text += f" (and {len(problems) - 1} more)"
-    etree.SubElement(made, "faultstring").text = _UNWRITABLE.sub("\ufffd", text)
+    etree.SubElement(made, "faultstring").text = writable(text)
     if code in ("Client", "Server"):
         detail = etree.SubElement(made, "detail")
         shown = etree.SubElement(

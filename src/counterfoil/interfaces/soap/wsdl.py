@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from lxml import etree
 
-from counterfoil.interfaces.soap.envelope import Element
+from counterfoil.interfaces.soap.envelope import Element, writable
 from counterfoil.interfaces.soap.names import (
     GENERIC,
     OVER_HTTP,
@@ -159,13 +159,13 @@ def _field(sequence: Element, field: Field) -> None:
 def _document(element: Element, text: str) -> None:
     if text:
         note = etree.SubElement(element, _xsd("annotation"))
-        etree.SubElement(note, _xsd("documentation")).text = text
+        etree.SubElement(note, _xsd("documentation")).text = writable(text)
 
 
 def _enumeration(simple: Element, values: Sequence[str]) -> None:
     restriction = etree.SubElement(simple, _xsd("restriction"), base="xsd:string")
     for value in values:
-        etree.SubElement(restriction, _xsd("enumeration"), value=value)
+        etree.SubElement(restriction, _xsd("enumeration"), value=writable(value))
 
 
 def _begin(flavour: Flavour) -> tuple[Element, Element]:
