@@ -125,9 +125,11 @@ def provider(organisation: Organisation) -> Organisation:
         }
         plans = {"full": ("dial_out", "toll"), "tolls": ("toll",)}
         plan_ids = {}
+        charges: dict[str, list[int]] = {}
         for plan, names in plans.items():
             values = {"external_id": plan, "product_id": product, "name": plan}
             plan_ids[plan] = uow.create("rate_plan", values)["id"]
+            charges[plan] = []
             for name in names:
                 charge = {
                     "external_id": f"{plan}-{name}",
@@ -136,7 +138,7 @@ def provider(organisation: Organisation) -> Organisation:
                     "kind": "usage",
                     "meter_id": meters[name],
                 }
-                uow.create("charge", charge)
+                charges[plan].append(uow.create("charge", charge)["id"])
         for number, account, plan, identifier, start, end in (
             (1, "ACME", "full", "4711", date(2026, 7, 1), None),
             (2, "BOLT", "tolls", "0815", date(2026, 7, 1), date(2026, 7, 15)),
@@ -151,4 +153,8 @@ def provider(organisation: Organisation) -> Organisation:
             subscription = uow.create("subscription", values)["id"]
             row = {"identifier": identifier, "subscription_id": subscription}
             uow.create("usage_identifier", row)
+            for charge_id in charges[plan]:
+                part = {"subscription_id": subscription, "charge_id": charge_id}
+                dates = {"start_date": start, "end_date": end}
+                uow.create("subscription_charge", {**part, **dates})
     return organisation

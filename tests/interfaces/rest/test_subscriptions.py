@@ -115,3 +115,41 @@ def test_commands_on_nothing(api: httpx.Client) -> None:
     cancelled = api.post("/subscriptions/999999/cancel", json={"end_date": "2026-03-01"})
     assert cancelled.status_code == 404
     assert api.post("/subscriptions/S-1/cancel", json={}).status_code == 404
+
+
+def test_subscriptions_of_an_account_are_suspended_and_resumed_together(
+    api: httpx.Client, acme: dict[str, object]
+) -> None:
+    api.post("/accounts", json=acme)
+    rows = [activation(acme, "R1"), activation(acme, "R2")]
+    ids = api.post("/subscriptions/activate", json={"subscriptions": rows}).json()["ids"]
+    body = {"of_account": acme["external_id"], "kind": "suspend", "day": "2026-02-01"}
+    made = api.post("/subscriptions/amend", json={"changes": [body]})
+    assert made.status_code == 201, made.text
+    assert len(made.json()["amendments"]) == 2
+    told = api.get(f"/subscriptions/{ids[0]}/in-force", params={"day": "2026-02-10"}).json()
+    assert (told["state"], told["charges"]) == ("suspended", [])
+    assert [one["kind"] for one in told["amendments"]] == ["suspend"]
+    resumed = api.post(f"/subscriptions/{ids[0]}/resume", json={"day": "2026-03-01"})
+    assert resumed.status_code == 201, resumed.text
+    told = api.get(f"/subscriptions/{ids[0]}/in-force", params={"day": "2026-03-01"}).json()
+    assert (told["state"], [one["charge"] for one in told["charges"]]) == ("active", ["room"])
+
+
+def test_a_change_of_one_of_many_that_is_not_possible_changes_none(
+    api: httpx.Client, acme: dict[str, object]
+) -> None:
+    api.post("/accounts", json=acme)
+    rows = [activation(acme, "N1"), activation(acme, "N2")]
+    ids = api.post("/subscriptions/activate", json={"subscriptions": rows}).json()["ids"]
+    changes = [
+        {"subscription": rows[0]["external_id"], "kind": "suspend", "day": "2026-02-01"},
+        {"subscription": rows[1]["external_id"], "kind": "resume", "day": "2026-02-01"},
+    ]
+    refused = api.post("/subscriptions/amend", json={"changes": changes})
+    assert refused.status_code == 422
+    assert [(e["code"], e["line"]) for e in refused.json()["errors"]] == [("not_suspended", 2)]
+    listed = api.get("/amendments", params={"subscription_id": ids[0]}).json()["records"]
+    assert listed == []
+    unknown = api.post(f"/subscriptions/{ids[0]}/suspend", json={"proration": "by_second"})
+    assert unknown.status_code == 422

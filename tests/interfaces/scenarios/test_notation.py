@@ -88,7 +88,7 @@ def test_unknown_action_lists_the_known_ones():
     [message] = messages(GOOD.replace("do: bill", "do: pay"))
     assert message == (
         "s.yaml:10: timeline[2].do: unknown action 'pay' (allowed: subscribe, change_quantity, "
-        "cancel, usage, correct_usage, load_prices, load_incentives, bill, rerate, preview)"
+        "cancel, amend, usage, correct_usage, load_prices, load_incentives, bill, rerate, preview)"
     )
 
 

@@ -48,8 +48,8 @@ WITH RECURSIVE {_NODES}, below AS (
 SELECT e.id AS entitlement_id, sc.id AS subscription_charge_id, {_OWNER} AS owner_id
 FROM target t
 JOIN entitlement e ON e.id = t.entitlement_id
-JOIN subscription s ON s.rate_plan_id = t.rate_plan_id
-JOIN subscription_charge sc ON sc.subscription_id = s.id AND sc.charge_id = t.charge_id
+JOIN subscription_charge sc ON sc.charge_id = t.charge_id
+JOIN subscription s ON s.id = sc.subscription_id
 JOIN account a ON a.id = s.account_id
 LEFT JOIN node n ON n.account_id = a.id
 WHERE a.root_id = ANY(:roots)

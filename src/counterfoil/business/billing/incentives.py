@@ -48,7 +48,7 @@ WHERE d.id = ANY(:discounts) AND d.cycles IS NOT NULL AND r.kind = 'discount'
 """
 
 _SAME_DAY = """
-SELECT a.id AS account_id, a.root_id, rp.product_id, s.rate_plan_id, sc.charge_id, r.quantity,
+SELECT a.id AS account_id, a.root_id, rp.product_id, ch.rate_plan_id, sc.charge_id, r.quantity,
        r.amount, r.service_start, r.currency
 FROM invoice i
 JOIN account b ON b.id = i.account_id
@@ -56,7 +56,8 @@ JOIN rated_charge r ON r.invoice_id = i.id
 JOIN subscription_charge sc ON sc.id = r.subscription_charge_id
 JOIN subscription s ON s.id = sc.subscription_id
 JOIN account a ON a.id = s.account_id
-JOIN rate_plan rp ON rp.id = s.rate_plan_id
+JOIN charge ch ON ch.id = sc.charge_id
+JOIN rate_plan rp ON rp.id = ch.rate_plan_id
 WHERE i.invoice_date = :day AND b.root_id = ANY(:roots)
   AND r.kind IN ('one_time', 'recurring', 'usage', 'minimum', 'maximum')
 """
@@ -196,7 +197,7 @@ def _load_discount_history(
 
 _COUNTED_BEFORE = """
 SELECT coalesce(s.account_id, c.account_id) AS account_id, s.id AS subscription_id,
-       coalesce(s.rate_plan_id, c.rate_plan_id) AS rate_plan_id,
+       coalesce(ch.rate_plan_id, s.rate_plan_id, c.rate_plan_id) AS rate_plan_id,
        coalesce(rp.product_id, c.product_id) AS product_id,
        coalesce(v.service_start, r.service_start) AS counts_on, r.currency, r.commitment_id,
        r.subject_id, CASE WHEN r.commitment_id IS NOT NULL THEN r.cycle_start END AS period_start,
@@ -207,7 +208,8 @@ JOIN rated_charge r ON r.invoice_id = i.id
 LEFT JOIN rated_charge v ON v.id = r.reverses_id
 LEFT JOIN subscription_charge sc ON sc.id = r.subscription_charge_id
 LEFT JOIN subscription s ON s.id = coalesce(sc.subscription_id, nullif(r.subject_id, 0))
-LEFT JOIN rate_plan rp ON rp.id = s.rate_plan_id
+LEFT JOIN charge ch ON ch.id = sc.charge_id
+LEFT JOIN rate_plan rp ON rp.id = coalesce(ch.rate_plan_id, s.rate_plan_id)
 LEFT JOIN commitment c ON c.id = r.commitment_id
 WHERE i.account_id IN (SELECT id FROM account
                        WHERE id = ANY(:accounts) AND root_id = ANY(:roots))

@@ -1,4 +1,4 @@
-"""Subscriptions begin, change their quantities and end.
+"""Subscriptions begin, and in the simplest ways change and end.
 
 Dates are local to whoever bills the account; periods are half-open. What was billed already is
 not touched here: the next bill run reverses and bills what a change in the past made different.
@@ -10,6 +10,9 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import cast
 
+from counterfoil.business.subscriptions.amending import Change
+from counterfoil.business.subscriptions.amendments import amend_subscriptions
+from counterfoil.business.subscriptions.identifiers import find_taken_identifiers
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -102,7 +105,9 @@ def activate_subscriptions(uow: UnitOfWork, activations: Sequence[Activation]) -
     if problems:
         raise Refused(problems)
     ids = uow.create_many(
-        "subscription", [_subscription(activation, known) for activation in activations]
+        "subscription",
+        [_subscription(activation, known) for activation in activations],
+        by_command=True,
     )
     pairs = list(zip(ids, activations, strict=True))
     uow.create_many(
@@ -127,7 +132,7 @@ def activate_subscriptions(uow: UnitOfWork, activations: Sequence[Activation]) -
             for identifier in activation.identifiers
         ],
     )
-    problems = _find_taken_identifiers(uow, ids)
+    problems = find_taken_identifiers(uow, ids)
     if problems:
         raise Refused(problems)
     return ids
@@ -148,37 +153,15 @@ def change_quantity(
     holds from the end of the trial on. Refuses a day outside the subscription, an unknown charge,
     a negative quantity, and charges that are not recurring.
     """
-    subscription = uow.get("subscription", subscription_id)
-    _lock_subscriptions(uow, [subscription_id])
-    if quantity < 0:
-        raise Refused(Problem("negative", f"{quantity} is less than 0", "quantity"))
-    charge_id = _recurring_charge(uow, subscription_id, charge_external_id)
-    from_date = _after_trial(uow, subscription, charge_id, from_date)
-    running = uow.query(
-        "SELECT * FROM subscription_charge WHERE subscription_id = :subscription"
-        " AND charge_id = :charge AND start_date <= :day"
-        " AND (end_date IS NULL OR end_date > :day)",
+    uow.get("subscription", subscription_id)
+    change = Change(
         subscription=subscription_id,
-        charge=charge_id,
+        kind="change_quantity",
         day=from_date,
+        charge=charge_external_id,
+        quantity=quantity,
     )
-    if not running:
-        message = f"the subscription does not run on {from_date}"
-        raise Refused(Problem("not_running", message, "from_date"))
-    old = running[0]
-    if old["quantity"] == quantity:
-        return
-    uow.update("subscription_charge", cast("int", old["id"]), {"end_date": from_date})
-    uow.create(
-        "subscription_charge",
-        {
-            "subscription_id": subscription_id,
-            "charge_id": charge_id,
-            "quantity": quantity,
-            "start_date": from_date,
-            "end_date": old["end_date"],
-        },
-    )
+    amend_subscriptions(uow, [change])
 
 
 def cancel_subscriptions(uow: UnitOfWork, subscription_ids: Sequence[int], end_date: date) -> None:
@@ -189,65 +172,9 @@ def cancel_subscriptions(uow: UnitOfWork, subscription_ids: Sequence[int], end_d
     and those that end earlier already.
     """
     ids = sorted(set(subscription_ids))
-    rows = _lock_subscriptions(uow, ids)
-    missing = set(ids) - {cast("int", row["id"]) for row in rows}
-    if missing:
-        problems = [
-            Problem("unknown_subscription", f"there is no subscription {missed}", "id")
-            for missed in sorted(missing)
-        ]
-        raise Refused(problems, status=404)
-    ended = [
-        row for row in rows if row["end_date"] is not None and _end(row, end_date) > row["end_date"]
-    ]
-    if ended:
-        raise Refused(
-            [
-                Problem(
-                    "ended_already",
-                    f"subscription {row['external_id']} ends on {row['end_date']} already",
-                    "end_date",
-                )
-                for row in ended
-            ]
-        )
-    charges = uow.query(
-        "SELECT id, start_date FROM subscription_charge WHERE subscription_id = ANY(:ids)"
-        " AND (end_date IS NULL OR end_date > greatest(start_date, CAST(:day AS date)))",
-        ids=ids,
-        day=end_date,
+    amend_subscriptions(
+        uow, [Change(subscription=each, kind="cancel", day=end_date) for each in ids]
     )
-    for entity, records in (("subscription", rows), ("subscription_charge", charges)):
-        uow.update_many(
-            entity,
-            [(cast("int", row["id"]), {"end_date": _end(row, end_date)}) for row in records],
-        )
-
-
-def _after_trial(uow: UnitOfWork, subscription: Record, charge_id: int, day: date) -> date:
-    """The day, or that on which the charge begins if the day lies in the trial before it."""
-    if subscription["trial_end"] is None or day < subscription["start_date"]:
-        return day
-    first = uow.query(
-        "SELECT min(start_date) AS day FROM subscription_charge"
-        " WHERE subscription_id = :subscription AND charge_id = :charge",
-        subscription=subscription["id"],
-        charge=charge_id,
-    )[0]["day"]
-    return max(day, cast("date", first))
-
-
-def _lock_subscriptions(uow: UnitOfWork, ids: Sequence[int]) -> list[Record]:
-    """The subscriptions, held until the unit of work ends: of two changes to one subscription at
-    the same time the second sees what the first has done."""
-    return uow.query(
-        "SELECT * FROM subscription WHERE id = ANY(:ids) ORDER BY id FOR NO KEY UPDATE", ids=ids
-    )
-
-
-def _end(row: Record, end_date: date) -> date:
-    """The day something ends on when it is cancelled: never before its start."""
-    return max(end_date, cast("date", row["start_date"]))
 
 
 def _read_known(uow: UnitOfWork, activations: Sequence[Activation]) -> _Known:
@@ -331,37 +258,6 @@ def _find_taken_ids(uow: UnitOfWork, activations: Sequence[Activation]) -> list[
     return problems
 
 
-_TAKEN_IDENTIFIERS = """
-SELECT i.subscription_id, i.identifier, min(o.external_id) AS other
-FROM usage_identifier i
-JOIN usage_identifier j ON j.identifier = i.identifier AND j.subscription_id <> i.subscription_id
-JOIN subscription s ON s.id = i.subscription_id
-JOIN subscription o ON o.id = j.subscription_id
-WHERE i.subscription_id = ANY(:ids)
-  AND (o.end_date IS NULL OR o.end_date > greatest(s.start_date, o.start_date))
-  AND (s.end_date IS NULL OR s.end_date > greatest(s.start_date, o.start_date))
-  AND EXISTS (SELECT 1 FROM charge c JOIN charge d ON d.meter_id = c.meter_id
-              WHERE c.rate_plan_id = s.rate_plan_id AND d.rate_plan_id = o.rate_plan_id)
-GROUP BY i.subscription_id, i.identifier ORDER BY i.subscription_id, i.identifier
-"""
-
-
-def _find_taken_identifiers(uow: UnitOfWork, ids: Sequence[int]) -> list[Problem]:
-    """Identifiers by which usage of one meter would belong to two subscriptions at a time: it
-    would be rejected as ambiguous."""
-    places = {subscription_id: place for place, subscription_id in enumerate(ids, start=1)}
-    return [
-        Problem(
-            "identifier_taken",
-            f"{row['identifier']!r} already means subscription {row['other']} on the same days "
-            "and for the same meter",
-            "identifiers",
-            line=places[cast("int", row["subscription_id"])] if len(ids) > 1 else None,
-        )
-        for row in uow.query(_TAKEN_IDENTIFIERS, ids=list(ids))
-    ]
-
-
 def _subscription(activation: Activation, known: _Known) -> Record:
     return {
         "external_id": activation.external_id,
@@ -371,24 +267,3 @@ def _subscription(activation: Activation, known: _Known) -> Record:
         "trial_end": known.trial_end_of(activation),
         "anchor_date": activation.anchor_date or known.trial_end_of(activation),
     }
-
-
-def _recurring_charge(uow: UnitOfWork, subscription_id: int, external_id: str) -> int:
-    """The id of a recurring charge of the subscription's plan."""
-    charges = uow.query(
-        "SELECT charge.id, charge.external_id, charge.kind FROM charge"
-        " JOIN subscription ON subscription.rate_plan_id = charge.rate_plan_id"
-        " WHERE subscription.id = :id ORDER BY charge.id",
-        id=subscription_id,
-    )
-    kinds = {str(charge["external_id"]): charge["kind"] for charge in charges}
-    if kinds.get(external_id) != "recurring":
-        recurring = tuple(name for name, kind in kinds.items() if kind == "recurring")
-        kind = kinds.get(external_id)
-        message = (
-            f"the rate plan has no charge {external_id!r}"
-            if kind is None
-            else f"{external_id} is a {kind} charge: only recurring ones change their quantity"
-        )
-        raise Refused(Problem("unknown_charge", message, "charge", recurring))
-    return next(cast("int", row["id"]) for row in charges if row["external_id"] == external_id)

@@ -7,12 +7,23 @@ half-open, so ``end_date`` is the first day no longer served.
 from counterfoil.platform.metadata import Entity
 from counterfoil.platform.metadata.fields import (
     EXTERNAL_ID,
+    boolean,
+    choice,
     date,
     decimal,
     integer,
     reference,
     text,
 )
+
+KINDS = (
+    *("change_plan", "change_quantity", "change_price", "add_on", "remove_add_on", "change_end"),
+    *("suspend", "resume", "transfer", "renew", "trial", "cancel"),
+)
+"""What an amendment may do to a subscription."""
+
+PRORATIONS = ("by_day", "none", "full")
+"""How a change within a cycle is billed: its days, from the next cycle on, the whole cycle."""
 
 CONTRACT = Entity(
     name="contract",
@@ -38,7 +49,12 @@ SUBSCRIPTION = Entity(
     fields=(
         EXTERNAL_ID,
         reference("account", required=True, immutable=True, indexed=True),
-        reference("rate_plan", required=True, immutable=True),
+        reference(
+            "rate_plan",
+            required=True,
+            immutable=True,
+            help="The plan it began with; amendments say which ones followed.",
+        ),
         reference("site", indexed=True, help="Where the service is used; invoices group by it."),
         reference("contact", indexed=True, help="Who uses it or answers for it; may own prices."),
         reference("contract", indexed=True, help="Under which contract; may own prices."),
@@ -54,14 +70,69 @@ SUBSCRIPTION = Entity(
         date("end_date"),
         date(
             "trial_end",
-            immutable=True,
+            computed=True,
             help="First day after the trial: charges that are free in it begin on this day.",
         ),
         date(
             "anchor_date",
-            immutable=True,
+            computed=True,
             help="First day of a cycle of anniversary-aligned charges; defaults to the start date.",
         ),
+        date("term_end", help="First day after the agreed term; empty: evergreen."),
+        integer("term_months", minimum=1, maximum=1200, help="Months of a term when it renews."),
+        choice(
+            "renewal",
+            ("evergreen", "renew", "end"),
+            required=True,
+            default="evergreen",
+            help="What happens at term_end: it goes on, another term begins, or it ends.",
+        ),
+        decimal(
+            "uplift_percent",
+            9,
+            4,
+            help="By how much the prices of recurring charges rise when a term is renewed.",
+        ),
+        reference(
+            "subscription",
+            name="follows_id",
+            computed=True,
+            indexed=True,
+            help="The subscription it continues after a transfer.",
+        ),
+    ),
+)
+
+AMENDMENT = Entity(
+    name="amendment",
+    plural="amendments",
+    help="A change of a subscription from a day on.",
+    created_by_command=True,
+    fields=(
+        reference("subscription", required=True, immutable=True, indexed=True),
+        choice("kind", KINDS, required=True, immutable=True),
+        date(
+            "effective_date",
+            required=True,
+            immutable=True,
+            help="First day of the new state, local to the billed account.",
+        ),
+        date(
+            "billed_from",
+            required=True,
+            immutable=True,
+            help="First day from which recurring charges are billed by the new state.",
+        ),
+        choice("proration", PRORATIONS, required=True, default="by_day", immutable=True),
+        reference("rate_plan", immutable=True, help="The plan changed to, added or removed."),
+        reference("charge", immutable=True),
+        decimal("quantity", 18, 6, immutable=True),
+        decimal("amount", 28, 10, immutable=True, help="The new price."),
+        boolean("charged", immutable=True, help="Of a suspension: charges go on."),
+        date("until", immutable=True, help="The new end, end of the term or of the trial."),
+        reference("subscription", name="successor_id", immutable=True),
+        text("made_by", required=True, immutable=True),
+        text("reason", max_length=1000, immutable=True),
     ),
 )
 
@@ -83,6 +154,8 @@ SUBSCRIPTION_CHARGE = Entity(
             computed=True,
             help="All service before this day has been billed; empty: none yet.",
         ),
+        reference("amendment", name="began_by_id", immutable=True, indexed=True),
+        reference("amendment", name="ended_by_id", indexed=True),
     ),
 )
 
@@ -98,4 +171,4 @@ USAGE_IDENTIFIER = Entity(
     ),
 )
 
-ENTITIES = (CONTRACT, SUBSCRIPTION, SUBSCRIPTION_CHARGE, USAGE_IDENTIFIER)
+ENTITIES = (CONTRACT, SUBSCRIPTION, AMENDMENT, SUBSCRIPTION_CHARGE, USAGE_IDENTIFIER)

@@ -5,9 +5,12 @@ The profile of every account says whether it is invoiced itself: ``required``, `
 the nearest account at or above its own that says required.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from counterfoil.core.problems import Problem, Refused
+from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 
@@ -53,6 +56,30 @@ FROM up LEFT JOIN billing_profile p ON p.account_id = up.id
       OR p.invoice_at_this_level = 'optional' AND up.distance = 0)
 ORDER BY p.id IS NULL, up.distance LIMIT 1
 """
+
+
+_PROFILES_OF = """
+WITH RECURSIVE up AS (
+    SELECT s.id AS subscription_id, a.id, a.parent_id, 0 AS distance,
+           s.invoice_account_id IS NOT NULL AS named
+    FROM subscription s JOIN account a ON a.id = coalesce(s.invoice_account_id, s.account_id)
+    WHERE s.id = ANY(:subscriptions)
+    UNION ALL
+    SELECT up.subscription_id, a.id, a.parent_id, up.distance + 1, false
+    FROM up JOIN account a ON a.id = up.parent_id
+)
+SELECT DISTINCT ON (up.subscription_id) up.subscription_id, p.currency, p.time_zone, p.cycle_day
+FROM up JOIN billing_profile p ON p.account_id = up.id
+ AND (up.named OR p.invoice_at_this_level = 'required')
+ORDER BY up.subscription_id, up.distance
+"""
+
+
+def profiles_of(uow: UnitOfWork, subscriptions: Sequence[int]) -> dict[int, Record]:
+    """By subscription (id) the currency, time_zone and cycle_day by which it is billed; none of
+    those that are invoiced nowhere."""
+    rows = uow.query(_PROFILES_OF, subscriptions=list(subscriptions))
+    return {cast("int", row["subscription_id"]): row for row in rows}
 
 
 @dataclass(frozen=True, slots=True)

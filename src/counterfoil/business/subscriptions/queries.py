@@ -1,6 +1,7 @@
 """Subscriptions as they are stored, with the names of what they refer to."""
 
 from collections.abc import Iterable
+from datetime import date
 
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata import Record
@@ -58,3 +59,102 @@ def read_quantities(uow: UnitOfWork, subscription_id: int) -> list[Record]:
 def subscription_id_of(uow: UnitOfWork, external_id: str) -> int:
     """The id of one subscription; refuses (404) an unknown one."""
     return find_subscriptions(uow, [external_id])[0]
+
+
+_AMENDMENTS = """
+SELECT a.id, o.external_id AS subscription, a.kind, a.effective_date, a.billed_from, a.proration,
+       p.external_id AS rate_plan,
+       c.external_id AS charge, a.quantity, a.amount, a.charged, a.until,
+       s.external_id AS successor, a.made_by, a.created_at AS made_at, a.reason
+FROM amendment a
+JOIN subscription o ON o.id = a.subscription_id
+LEFT JOIN rate_plan p ON p.id = a.rate_plan_id
+LEFT JOIN charge c ON c.id = a.charge_id
+LEFT JOIN subscription s ON s.id = a.successor_id
+WHERE a.subscription_id = ANY(:ids) ORDER BY o.external_id, a.effective_date, a.id
+"""
+
+_IN_FORCE = """
+SELECT s.external_id AS subscription, a.external_id AS account, t.external_id AS site,
+       CASE WHEN CAST(:day AS date) < s.start_date THEN 'not_begun'
+            WHEN s.end_date <= :day THEN 'ended'
+            WHEN h.kind = 'suspend' THEN 'suspended'
+            WHEN s.trial_end > :day THEN 'trial' ELSE 'active' END AS state,
+       coalesce(n.external_id, p.external_id) AS rate_plan
+FROM subscription s
+JOIN account a ON a.id = s.account_id
+JOIN rate_plan p ON p.id = s.rate_plan_id
+LEFT JOIN site t ON t.id = s.site_id
+LEFT JOIN LATERAL (
+    SELECT kind FROM amendment WHERE subscription_id = s.id AND effective_date <= :day
+       AND kind IN ('suspend', 'resume') ORDER BY effective_date DESC, id DESC LIMIT 1
+) h ON true
+LEFT JOIN LATERAL (
+    SELECT r.external_id FROM amendment m JOIN rate_plan r ON r.id = m.rate_plan_id
+    WHERE m.subscription_id = s.id AND m.effective_date <= :day
+      AND m.kind IN ('change_plan', 'renew') ORDER BY m.effective_date DESC, m.id DESC LIMIT 1
+) n ON true
+WHERE s.id = :id
+"""
+
+_CHARGES_ON = """
+SELECT c.external_id AS charge, r.external_id AS rate_plan, part.quantity, part.start_date,
+       part.end_date, part.billed_through
+FROM subscription_charge part
+JOIN charge c ON c.id = part.charge_id JOIN rate_plan r ON r.id = c.rate_plan_id
+WHERE part.subscription_id = :id AND part.start_date <= CAST(:day AS date)
+  AND (part.end_date IS NULL OR part.end_date > :day) ORDER BY c.id
+"""
+
+_RUNNING = """
+SELECT s.id FROM subscription s
+WHERE (s.end_date IS NULL OR s.end_date > CAST(:day AS date))
+  AND (CAST(:account AS bigint) IS NULL OR s.account_id = :account)
+  AND (CAST(:site AS bigint) IS NULL OR s.site_id = :site)
+  AND (CAST(:plan AS bigint) IS NULL OR s.rate_plan_id = :plan)
+ORDER BY s.external_id
+"""
+
+
+def read_amendments(uow: UnitOfWork, subscription_ids: Iterable[int]) -> list[Record]:
+    """What changed in subscriptions, in order of the days; names are external ids."""
+    return uow.query(_AMENDMENTS, ids=list(subscription_ids))
+
+
+def read_in_force(uow: UnitOfWork, subscription_id: int, day: date) -> Record:
+    """What was agreed on a day: subscription, account, site, state (not_begun, trial, active,
+    suspended, ended), rate_plan and the ``charges`` that are billed with their quantities."""
+    uow.get("subscription", subscription_id)
+    found = uow.query(_IN_FORCE, id=subscription_id, day=day)[0]
+    charges = uow.query(_CHARGES_ON, id=subscription_id, day=day)
+    return {**found, "day": day, "charges": charges}
+
+
+def select_running(
+    uow: UnitOfWork,
+    *,
+    day: date,
+    account: str | None = None,
+    site: str | None = None,
+    rate_plan: str | None = None,
+) -> list[int]:
+    """Ids of the subscriptions that have not ended by a day, of an account, a site or those that
+    began with a rate plan (external ids); refuses unknown ones, and a selection of all."""
+    named = {"account": account, "site": site, "rate_plan": rate_plan}
+    ids: dict[str, int | None] = {}
+    for name, external_id in named.items():
+        found = uow.ids_by(name, "external_id", [external_id]) if external_id else {}
+        if external_id and external_id not in found:
+            noun = name.replace("_", " ")
+            message = f"there is no {noun} {external_id!r}"
+            raise Refused(Problem(f"unknown_{name}", message, f"of_{name}"))
+        ids[name] = found.get(external_id) if external_id else None
+    if not any(named.values()):
+        message = "name a subscription, or the account, site or rate plan of those meant"
+        raise Refused(Problem("missing", message, "subscription"))
+    return [
+        int(row["id"])
+        for row in uow.query(
+            _RUNNING, day=day, account=ids["account"], site=ids["site"], plan=ids["rate_plan"]
+        )
+    ]

@@ -1,7 +1,7 @@
 """Which subscription an identifier stands for, by meter and time.
 
 A usage identifier leads to its subscriptions; a subscription takes usage of the meters of its
-rate plan's usage charges, from the start of its ``start_date`` to the start of its ``end_date``
+usage charges, of each from the start of its ``start_date`` to the start of its ``end_date``
 in the time zone of the billing profile by which it is invoiced (UTC where there is none).
 """
 
@@ -15,19 +15,29 @@ from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 _ROUTES = f"""
 WITH RECURSIVE {invoiced()},
-meters AS (
-    SELECT DISTINCT c.rate_plan_id, m.id AS meter_id, m.external_id AS meter
-    FROM charge c JOIN meter m ON m.id = c.meter_id WHERE c.kind = 'usage'
+served AS (
+    SELECT DISTINCT sc.subscription_id, m.id AS meter_id, m.external_id AS meter, sc.end_date,
+           CASE WHEN sc.start_date = s.trial_end THEN s.start_date ELSE sc.start_date END
+               AS start_date
+    FROM subscription_charge sc
+    JOIN subscription s ON s.id = sc.subscription_id
+    JOIN charge c ON c.id = sc.charge_id AND c.kind = 'usage'
+    JOIN meter m ON m.id = c.meter_id
+    WHERE sc.end_date IS NULL OR sc.end_date > sc.start_date
 )
 SELECT i.identifier, s.id AS subscription_id, m.meter_id, m.meter,
-       s.start_date, s.end_date, coalesce(p.time_zone, 'UTC') AS time_zone,
-       s.start_date::timestamp AT TIME ZONE coalesce(p.time_zone, 'UTC') AS start_time,
-       s.end_date::timestamp AT TIME ZONE coalesce(p.time_zone, 'UTC') AS end_time
+       d.start_date, d.end_date, coalesce(p.time_zone, 'UTC') AS time_zone,
+       d.start_date::timestamp AT TIME ZONE coalesce(p.time_zone, 'UTC') AS start_time,
+       d.end_date::timestamp AT TIME ZONE coalesce(p.time_zone, 'UTC') AS end_time
 FROM usage_identifier i
 JOIN subscription s ON s.id = i.subscription_id
 LEFT JOIN invoiced n ON n.subscription_id = s.id
 LEFT JOIN billing_profile p ON p.account_id = n.billed_account_id
-LEFT JOIN meters m ON m.rate_plan_id = s.rate_plan_id
+LEFT JOIN served m ON m.subscription_id = s.id
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN m.meter IS NULL THEN s.start_date ELSE m.start_date END AS start_date,
+           CASE WHEN m.meter IS NULL THEN s.end_date ELSE m.end_date END AS end_date
+) d
 WHERE s.end_date IS NULL OR s.end_date > s.start_date
 """
 
@@ -63,7 +73,7 @@ CREATE OR REPLACE TABLE route_interval AS
     )
     SELECT p.identifier, p.meter, p.edge AS start_time, p.next_edge AS end_time,
            min(r.subscription_id) AS subscription_id, min(r.meter_id) AS meter_id,
-           count(*) AS subscriptions
+           count(DISTINCT r.subscription_id) AS subscriptions
     FROM pieces p JOIN routes r ON r.identifier = p.identifier AND r.meter = p.meter
         AND r.start_time <= p.edge AND r.end_time >= p.next_edge
     GROUP BY ALL;

@@ -1,4 +1,4 @@
-"""``counterfoil subscriptions``: activate, change quantities, cancel, list."""
+"""``counterfoil subscriptions``: activate, change quantities, cancel, list, and amendments."""
 
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -19,6 +19,7 @@ from counterfoil.business.subscriptions.queries import (
     read_quantities,
 )
 from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.cli.amendments import add_to
 from counterfoil.interfaces.cli.organisation import opened_records
 from counterfoil.interfaces.cli.output import print_table
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -129,6 +130,9 @@ def list_command(
         found = list_subscriptions(uow, account_id=holder)
     rows = [[row[name] for name in LISTED] for row in found]
     print_table("Subscriptions", LISTED, rows, as_json=as_json)
+
+
+add_to(app)
 
 
 def _quantities(uow: UnitOfWork, subscription_id: int) -> list[list[object]]:

@@ -33,6 +33,7 @@ from counterfoil.interfaces.http.problem_answers import problem_answer, refusal_
 from counterfoil.interfaces.http.rate_limit import Buckets, RateGate, RateLimit
 from counterfoil.interfaces.rest import (
     access,
+    amendments,
     approvals,
     bills,
     bulk,
@@ -77,6 +78,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *price_books.ENDPOINTS,
     *incentives.ENDPOINTS,
     *subscriptions.ENDPOINTS,
+    *amendments.ENDPOINTS,
     *usage.ENDPOINTS,
     *bills.ENDPOINTS,
     *credit_notes.ENDPOINTS,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial, singledispatchmethod
-from typing import TypeVar
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -15,6 +15,8 @@ from counterfoil.business.billing.commands import run_bills
 from counterfoil.business.billing.queries import preview_invoice
 from counterfoil.business.billing.rerating import rerate_bills
 from counterfoil.business.billing.window import Window
+from counterfoil.business.subscriptions.amending import Change
+from counterfoil.business.subscriptions.amendments import amend_subscriptions
 from counterfoil.business.subscriptions.commands import (
     Activation,
     activate_subscriptions,
@@ -34,6 +36,7 @@ from counterfoil.interfaces.scenarios.comparison import (
 )
 from counterfoil.interfaces.scenarios.produced import read_bill_run, read_preview
 from counterfoil.interfaces.scenarios.scenario import (
+    Amend,
     Bill,
     Cancel,
     ChangeQuantity,
@@ -181,6 +184,20 @@ class Player:
         with self.organisation.database.transaction(now=self.clock()) as uow:
             ids = uow.ids_by("subscription", "external_id", [step.subscription])
             cancel_subscriptions(uow, [ids[step.subscription]], step.end)
+
+    @_take.register
+    def _(self, step: Amend) -> None:
+        with self.organisation.database.transaction(now=self.clock()) as uow:
+            ids = uow.ids_by("subscription", "external_id", [step.subscription])
+            known: dict[str, Any] = dict(step.fields)
+            change = Change(
+                subscription=ids[step.subscription],
+                kind=step.kind,
+                day=step.day,
+                next_period=step.next_period,
+                **known,
+            )
+            amend_subscriptions(uow, [change])
 
     @_take.register
     def _(self, step: CorrectUsage) -> None:

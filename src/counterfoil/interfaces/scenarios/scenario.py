@@ -117,6 +117,17 @@ class Cancel(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Amend(Step):
+    """Any other change of a subscription, as ``Change`` says; ``day`` is its first day."""
+
+    subscription: str
+    kind: str
+    day: date | None
+    next_period: bool
+    fields: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UsageEvent:
     """One usage event as a source would report it; ``quantity`` in the meter's unit."""
 

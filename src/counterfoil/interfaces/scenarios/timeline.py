@@ -10,6 +10,8 @@ from zoneinfo import ZoneInfo
 import yaml
 
 from counterfoil.business.billing.entities import APPLIED_KINDS, KINDS, MANUAL_KINDS
+from counterfoil.business.subscriptions.entities import KINDS as CHANGES
+from counterfoil.business.subscriptions.entities import PRORATIONS
 from counterfoil.core.notation.located import (
     Entry,
     Kind,
@@ -23,6 +25,7 @@ from counterfoil.core.rating.layers import LAYER_NAMES
 from counterfoil.interfaces.scenarios.price_books import INCENTIVES, PRICE_BOOK, read_part
 from counterfoil.interfaces.scenarios.scenario import (
     AccountEntry,
+    Amend,
     Bill,
     Cancel,
     ChangeQuantity,
@@ -85,6 +88,24 @@ STEPS: Mapping[str, Rules] = {
         "subscription": Rule(required=True),
         "end": Rule(kind=Kind.DATE),
     },
+    "amend": {
+        **ON,
+        "subscription": Rule(required=True),
+        "change": Rule(required=True, choices=CHANGES),
+        "start": Rule(kind=Kind.DATE),
+        "when": Rule(choices=("now", "next_period")),
+        "proration": Rule(choices=PRORATIONS),
+        "plan": Rule(),
+        "charge": Rule(),
+        "quantity": Rule(kind=Kind.DECIMAL, minimum=0),
+        "quantities": Rule(kind=Kind.DECIMALS),
+        "amount": Rule(kind=Kind.DECIMAL, minimum=0),
+        "charged": Rule(choices=("yes", "no")),
+        "until": Rule(kind=Kind.DATE),
+        "account": Rule(),
+        "site": Rule(),
+        "successor": Rule(),
+    },
     "usage": {**ON, **EVENT, "events": Rule(kind=Kind.NODE)},
     "correct_usage": {
         **ON,
@@ -103,6 +124,10 @@ STEPS: Mapping[str, Rules] = {
     },
     "preview": {**ON_DAY, "account": Rule(required=True), "expect": Rule(kind=Kind.NODE)},
 }
+AMENDED = (
+    *("proration", "plan", "charge", "quantity", "quantities", "amount", "charged", "until"),
+    *("account", "site", "successor"),
+)
 EXPECT: Rules = {"invoices": Rule(kind=Kind.NODE), "problems": Rule(kind=Kind.NODE)}
 INVOICE: Rules = {
     "account": Rule(required=True),
@@ -209,6 +234,7 @@ class TimelineReader:
             "subscribe": self._subscribe,
             "change_quantity": self._change_quantity,
             "cancel": self._cancel,
+            "amend": self._amend,
             "usage": self._usage,
             "correct_usage": self._correct_usage,
             "load_prices": self._load_prices,
@@ -283,6 +309,34 @@ class TimelineReader:
             return None
         end = entry["end"] or self._local_day(name, entry["on"])
         return Cancel(line=entry.line, on=entry["on"], subscription=name, end=end)
+
+    def _amend(self, entry: Entry, place: str) -> Step | None:
+        name = entry["subscription"]
+        if not self._known("subscription", name, self.subscriptions, entry, place):
+            return None
+        for field, among in (("account", self.zones), ("site", self.sites)):
+            if entry[field] is not None:
+                self._known(field, entry[field], among, entry, place)
+        known = self.subscriptions[name]
+        if entry["change"] == "transfer":
+            zone = self.zones.get(entry["account"] or "", known.zone)
+            successor = entry["successor"] or f"{name}-2"
+            self.subscriptions[successor] = KnownSubscription(zone, known.identifier)
+        given = {field: entry[field] for field in AMENDED if entry[field] is not None}
+        if "plan" in given:
+            given["rate_plan"] = given.pop("plan")
+        day = entry["start"]
+        if day is None and entry["when"] is None and entry["change"] != "renew":
+            day = self._local_day(name, entry["on"])
+        return Amend(
+            line=entry.line,
+            on=entry["on"],
+            subscription=name,
+            kind=entry["change"],
+            day=day,
+            next_period=entry["when"] == "next_period",
+            fields={**given, "charged": given.get("charged") == "yes"},
+        )
 
     def _usage(self, entry: Entry, place: str) -> Step | None:
         rows = [(entry, place)]

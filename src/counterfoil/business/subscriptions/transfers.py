@@ -1,0 +1,123 @@
+"""The successors of subscriptions that are handed over to another account or site.
+
+What was billed belongs to whom it was billed to, so a subscription never changes its account: it
+ends, and its successor goes on in the same cycles with the same quantities and identifiers.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import cast
+
+from counterfoil.business.subscriptions.amending import Change, Effects, State
+from counterfoil.core.problems import Problem, Refused
+from counterfoil.platform.metadata import Record
+from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+_COUNTED = re.compile(r"^(.+)-(\d+)$")
+
+
+def save_successors(
+    uow: UnitOfWork, planned: Sequence[tuple[Change, State, Effects]]
+) -> dict[int, int]:
+    """Begin the successors of what is transferred; their ids by those of their predecessors."""
+    moved = [one for one in planned if one[2].moved is not None]
+    if not moved:
+        return {}
+    olds = {
+        cast("int", row["id"]): row
+        for row in uow.query(
+            "SELECT * FROM subscription WHERE id = ANY(:ids)",
+            ids=[state.id for _, state, _ in moved],
+        )
+    }
+    accounts = _ids(uow, "account", [change.account for change, _, _ in moved])
+    sites = _ids(uow, "site", [change.site for change, _, _ in moved])
+    rows = [_successor(one, olds[one[1].id], accounts, sites) for one in moved]
+    taken = uow.ids_by("subscription", "external_id", [str(row["external_id"]) for row in rows])
+    if taken:
+        raise Refused(
+            [
+                Problem("not_unique", f"there is a subscription {name!r} already", "successor")
+                for name in taken
+            ]
+        )
+    ids = uow.create_many("subscription", rows, by_command=True)
+    uow.create_many(
+        "subscription_charge",
+        [
+            {
+                "subscription_id": successor,
+                "charge_id": begun.charge_id,
+                "quantity": begun.quantity,
+                "start_date": begun.start,
+                "end_date": begun.end,
+            }
+            for successor, (_, _, effects) in zip(ids, moved, strict=True)
+            for begun in effects.moved or ()
+        ],
+    )
+    by_old = {state.id: successor for successor, (_, state, _) in zip(ids, moved, strict=True)}
+    named = uow.query(
+        "SELECT identifier, subscription_id FROM usage_identifier"
+        " WHERE subscription_id = ANY(:ids) ORDER BY id",
+        ids=list(by_old),
+    )
+    uow.create_many(
+        "usage_identifier",
+        [
+            {"identifier": row["identifier"], "subscription_id": by_old[row["subscription_id"]]}
+            for row in named
+        ],
+    )
+    return by_old
+
+
+def _ids(uow: UnitOfWork, entity: str, names: Sequence[str | None]) -> dict[object, int]:
+    wanted = [name for name in names if name is not None]
+    ids = uow.ids_by(entity, "external_id", wanted) if wanted else {}
+    problems = [
+        Problem(f"unknown_{entity}", f"there is no {entity} {name!r}", entity)
+        for name in dict.fromkeys(wanted)
+        if name not in ids
+    ]
+    if problems:
+        raise Refused(problems)
+    return dict(ids)
+
+
+def _successor(
+    one: tuple[Change, State, Effects],
+    old: Record,
+    accounts: dict[object, int],
+    sites: dict[object, int],
+) -> Record:
+    """What it was, elsewhere; with another account nothing that belongs to the former one."""
+    change, state, effects = one
+    kept = ("end_date", "trial_end", "term_end", "term_months", "renewal", "uplift_percent")
+    row: Record = {name: old[name] for name in kept}
+    trial_end = row["trial_end"]
+    if trial_end is not None and trial_end <= effects.day:
+        row["trial_end"] = None
+    account = old["account_id"] if change.account is None else accounts[change.account]
+    if account == old["account_id"]:
+        row |= {name: old[name] for name in ("site_id", "contact_id", "contract_id")}
+        row["invoice_account_id"] = old["invoice_account_id"]
+    if change.site is not None:
+        row["site_id"] = sites[change.site]
+    return {
+        **row,
+        "external_id": change.successor or _next_name(state, old),
+        "account_id": account,
+        "rate_plan_id": state.plan_on(effects.day),
+        "start_date": effects.day,
+        "anchor_date": state.anchor,
+        "follows_id": state.id,
+    }
+
+
+def _next_name(state: State, old: Record) -> str:
+    """S-1 is followed by S-1-2, and that by S-1-3."""
+    counted = _COUNTED.match(state.external_id)
+    if old["follows_id"] is not None and counted:
+        return f"{counted[1]}-{int(counted[2]) + 1}"
+    return f"{state.external_id}-2"

@@ -1,0 +1,242 @@
+"""``counterfoil subscriptions amend|suspend|resume|transfer|renew|terminate|history``."""
+
+from dataclasses import replace
+from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Annotated
+
+import typer
+
+from counterfoil.business.subscriptions.amending import Change
+from counterfoil.business.subscriptions.amendments import amend_subscriptions
+from counterfoil.business.subscriptions.queries import (
+    find_subscriptions,
+    read_amendments,
+    read_in_force,
+    select_running,
+    subscription_id_of,
+)
+from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.cli.organisation import opened_records
+from counterfoil.interfaces.cli.output import print_table
+from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+DAY = ["%Y-%m-%d"]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")]
+Subscriptions = Annotated[list[str] | None, typer.Argument(help="External ids.")]
+From = Annotated[
+    datetime | None, typer.Option("--from", formats=DAY, help="First day of the new state.")
+]
+NextPeriod = Annotated[bool, typer.Option("--next-period", help="From the next cycle on.")]
+Proration = Annotated[
+    str,
+    typer.Option(
+        help="How a change within a cycle is billed: by_day, none (from the next cycle on), full "
+        "(the whole cycle by the new state)."
+    ),
+]
+Reason = Annotated[str | None, typer.Option(help="Why; kept with the amendment.")]
+OfAccount = Annotated[str | None, typer.Option(help="All running ones of this account.")]
+OfSite = Annotated[str | None, typer.Option(help="All running ones of this site.")]
+OfPlan = Annotated[str | None, typer.Option(help="All running ones that began with this plan.")]
+Quantities = Annotated[
+    list[str] | None, typer.Option(help="charge=quantity; may be given several times.")
+]
+Until = Annotated[datetime | None, typer.Option(formats=DAY, help="The new end.")]
+
+TOLD = ("subscription", "kind", "effective_date", "billed_from", "proration", "rate_plan", "charge")
+TOLD_TOO = ("quantity", "amount", "until", "successor", "made_by", "made_at", "reason")
+IN_FORCE = ("charge", "rate_plan", "quantity", "start_date", "end_date", "billed_through")
+
+
+def amend(
+    kind: Annotated[str, typer.Argument(help="change_plan, change_price, add_on, …")],
+    subscriptions: Subscriptions = None,
+    from_date: From = None,
+    next_period: NextPeriod = False,
+    proration: Proration = "by_day",
+    rate_plan: Annotated[str | None, typer.Option(help="External id of a rate plan.")] = None,
+    quantities: Quantities = None,
+    charge: Annotated[str | None, typer.Option(help="External id of a charge.")] = None,
+    quantity: Annotated[str | None, typer.Option(help="Its new quantity.")] = None,
+    amount: Annotated[str | None, typer.Option(help="Its new price for a unit.")] = None,
+    until: Until = None,
+    reason: Reason = None,
+    of_account: OfAccount = None,
+    of_site: OfSite = None,
+    of_rate_plan: OfPlan = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change subscriptions from a day on, all or none."""
+    with opened_records() as uow:
+        _amend(
+            uow,
+            _chosen(uow, subscriptions, from_date, (of_account, of_site, of_rate_plan)),
+            Change(
+                subscription=0,
+                kind=kind,
+                day=_day(from_date),
+                next_period=next_period,
+                proration=proration,
+                rate_plan=rate_plan,
+                quantities=dict(_pair(pair) for pair in quantities or ()),
+                charge=charge,
+                quantity=_decimal(quantity, "--quantity"),
+                amount=_decimal(amount, "--amount"),
+                until=_day(until),
+                reason=reason,
+            ),
+            as_json=as_json,
+        )
+
+
+def suspend(
+    subscriptions: Subscriptions = None,
+    from_date: From = None,
+    charged: Annotated[bool, typer.Option("--charged", help="The charges go on.")] = False,
+    proration: Proration = "by_day",
+    reason: Reason = None,
+    of_account: OfAccount = None,
+    of_site: OfSite = None,
+    as_json: AsJson = False,
+) -> None:
+    """Suspend subscriptions, with or without charge."""
+    with opened_records() as uow:
+        change = Change(
+            subscription=0,
+            kind="suspend",
+            day=_day(from_date),
+            charged=charged,
+            proration=proration,
+            reason=reason,
+        )
+        chosen = _chosen(uow, subscriptions, from_date, (of_account, of_site, None))
+        _amend(uow, chosen, change, as_json=as_json)
+
+
+def resume(
+    subscriptions: Subscriptions = None,
+    from_date: From = None,
+    proration: Proration = "by_day",
+    reason: Reason = None,
+    of_account: OfAccount = None,
+    of_site: OfSite = None,
+    as_json: AsJson = False,
+) -> None:
+    """Resume suspended subscriptions."""
+    with opened_records() as uow:
+        change = Change(
+            subscription=0,
+            kind="resume",
+            day=_day(from_date),
+            proration=proration,
+            reason=reason,
+        )
+        chosen = _chosen(uow, subscriptions, from_date, (of_account, of_site, None))
+        _amend(uow, chosen, change, as_json=as_json)
+
+
+def transfer(
+    subscription: Annotated[str, typer.Argument(help="External id.")],
+    account: Annotated[str | None, typer.Option(help="To this account.")] = None,
+    site: Annotated[str | None, typer.Option(help="To this site.")] = None,
+    successor: Annotated[
+        str | None, typer.Option(help="External id of the one that goes on.")
+    ] = None,
+    from_date: From = None,
+    proration: Proration = "by_day",
+    reason: Reason = None,
+    as_json: AsJson = False,
+) -> None:
+    """Transfer a subscription to another account or site: a successor goes on."""
+    with opened_records() as uow:
+        change = Change(
+            subscription=0,
+            kind="transfer",
+            day=_day(from_date),
+            account=account,
+            site=site,
+            successor=successor,
+            proration=proration,
+            reason=reason,
+        )
+        _amend(uow, find_subscriptions(uow, [subscription]), change, as_json=as_json)
+
+
+def history(
+    subscription: Annotated[str, typer.Argument(help="External id.")],
+    on: Annotated[
+        datetime | None, typer.Option(formats=DAY, help="What was in force on this day.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The amendments of a subscription, or what was in force on a day."""
+    with opened_records() as uow:
+        subscription_id = subscription_id_of(uow, subscription)
+        if on is None:
+            _print_amendments(uow, [subscription_id], as_json=as_json)
+            return
+        found = read_in_force(uow, subscription_id, on.date())
+    rows = [[row[name] for name in IN_FORCE] for row in found["charges"]]
+    title = f"{subscription} on {on.date()}: {found['state']}, {found['rate_plan']}"
+    print_table(title, IN_FORCE, rows, as_json=as_json)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Make these commands of ``counterfoil subscriptions``."""
+    for command in (amend, suspend, resume, transfer, history):
+        app.command()(command)
+
+
+def _amend(uow: UnitOfWork, chosen: list[int], change: Change, *, as_json: bool) -> None:
+    amend_subscriptions(uow, changes_of(chosen, change))
+    _print_amendments(uow, chosen, as_json=as_json)
+
+
+def changes_of(chosen: list[int], change: Change) -> list[Change]:
+    """The same change of each of these subscriptions."""
+    return [replace(change, subscription=each) for each in chosen]
+
+
+def _print_amendments(uow: UnitOfWork, chosen: list[int], *, as_json: bool) -> None:
+    names = (*TOLD, *TOLD_TOO) if as_json else (*TOLD, "quantity", "amount", "until", "successor")
+    rows = [[row[name] for name in names] for row in read_amendments(uow, chosen)]
+    print_table("Amendments", names, rows, as_json=as_json)
+
+
+def _chosen(
+    uow: UnitOfWork,
+    names: list[str] | None,
+    from_date: datetime | None,
+    common: tuple[str | None, str | None, str | None],
+) -> list[int]:
+    if names:
+        return find_subscriptions(uow, names)
+    account, site, rate_plan = common
+    day = _day(from_date) or uow.now.date()
+    return select_running(uow, day=day, account=account, site=site, rate_plan=rate_plan)
+
+
+def _day(moment: datetime | None) -> date | None:
+    return moment.date() if moment else None
+
+
+def _pair(pair: str) -> tuple[str, Decimal]:
+    charge, sign, quantity = pair.rpartition("=")
+    number = _decimal(quantity, "--quantities")
+    if not (sign and charge) or number is None:
+        message = f"{pair!r} must be written charge=quantity, like room=3"
+        raise Refused(Problem("bad_quantity", message, "--quantities"))
+    return charge, number
+
+
+def _decimal(text: str | None, field: str) -> Decimal | None:
+    if text is None:
+        return None
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if not number.is_finite():
+        raise Refused(Problem("bad_quantity", f"{text!r} is not a number such as 2.5", field))
+    return number

@@ -1,0 +1,272 @@
+"""Changes of subscriptions over HTTP: of one, of many, and what was in force on a day."""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date
+from decimal import Decimal
+from typing import cast
+
+from counterfoil.business.subscriptions.amending import Change
+from counterfoil.business.subscriptions.amendments import amend_subscriptions
+from counterfoil.business.subscriptions.entities import KINDS, PRORATIONS
+from counterfoil.business.subscriptions.queries import (
+    find_subscriptions,
+    read_amendments,
+    read_in_force,
+    select_running,
+)
+from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.http.notation import json_answer
+from counterfoil.interfaces.rest.bodies import (
+    body_schema,
+    checked_rows,
+    command_body,
+    rows_schema,
+)
+from counterfoil.interfaces.rest.exchange import JSON, Answer, Call, Endpoint, Parameter
+from counterfoil.interfaces.rest.idempotency import in_transaction, reading
+from counterfoil.interfaces.rest.records import record_id
+from counterfoil.interfaces.rest.schemas import Schema
+from counterfoil.platform.metadata import Entity, Field, FieldType, Record
+from counterfoil.platform.metadata.validation import read_value
+from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+WHEN = ("now", "next_period")
+
+_KIND = Field(name="kind", type=FieldType.CHOICE, choices=KINDS, required=True)
+_TIMING = (
+    Field(
+        name="when",
+        type=FieldType.CHOICE,
+        choices=WHEN,
+        default="now",
+        help="Where no day is given: today, where the account is billed, or the beginning of the "
+        "next cycle.",
+    ),
+    Field(name="day", type=FieldType.DATE, help="First day of the new state."),
+    Field(
+        name="proration",
+        type=FieldType.CHOICE,
+        choices=PRORATIONS,
+        default="by_day",
+        help="How a change within a cycle is billed: by_day; none: from the next cycle on; full: "
+        "the whole cycle by the new state. Service is counted in days, never in seconds.",
+    ),
+    Field(name="reason", max_length=1000),
+)
+_PLAN = (
+    Field(name="rate_plan", help="External id of the rate plan."),
+    Field(
+        name="quantities",
+        type=FieldType.DOCUMENT,
+        default={},
+        help="External id of a charge of the plan to its quantity; 1 where absent.",
+    ),
+)
+_CHARGED = Field(
+    name="charged", type=FieldType.BOOLEAN, default=False, help="Whether the charges go on."
+)
+_UNTIL = Field(
+    name="until",
+    type=FieldType.DATE,
+    help="The new end, end of the term or of the trial; empty: none.",
+)
+_TO = (
+    Field(name="account", help="External id of the account it is transferred to."),
+    Field(name="site", help="External id of the site it is transferred to."),
+    Field(
+        name="successor",
+        help="External id of the subscription that goes on; by default its own and a number.",
+    ),
+)
+_ALL = (
+    *_PLAN,
+    Field(name="charge", help="External id of the charge whose quantity or price changes."),
+    Field(name="quantity", type=FieldType.DECIMAL, minimum=0),
+    Field(name="amount", type=FieldType.DECIMAL, minimum=0, help="New price of a unit."),
+    _CHARGED,
+    _UNTIL,
+    *_TO,
+)
+_SELECTION = (
+    Field(name="subscription", help="External id; or name what the subscriptions have in common:"),
+    Field(name="of_account", help="External id of an account."),
+    Field(name="of_site", help="External id of a site."),
+    Field(name="of_rate_plan", help="External id of the rate plan they began with."),
+)
+
+AMENDMENT = Entity(name="subscription_change", plural="changes", fields=(_KIND, *_TIMING, *_ALL))
+CHANGES = Entity(
+    name="subscription_change_of",
+    plural="changes",
+    fields=(*_SELECTION, _KIND, *_TIMING, *_ALL),
+)
+SINGLE: Mapping[str, tuple[str, tuple[Field, ...], str]] = {
+    "suspend": ("Suspend a subscription, with or without charge", (_CHARGED,), "suspend"),
+    "resume": ("Resume a suspended subscription", (), "resume"),
+    "transfer": ("Transfer a subscription to another account or site", _TO, "transfer"),
+    "renew": ("Renew a subscription for another term", (_UNTIL, *_PLAN), "renew"),
+    "change-plan": ("Change the rate plan of a subscription", _PLAN, "change_plan"),
+}
+"""Paths of a single kind: what it does, the fields beside those of every change, the kind."""
+
+QUANTITY = Field(name="quantities", type=FieldType.DECIMAL, minimum=0)
+AMENDED: Schema = {
+    "type": "object",
+    "properties": {
+        "amendments": {"type": "array", "items": {"type": ["integer", "null"]}},
+    },
+    "required": ["amendments"],
+}
+_DAY = Parameter(name="day", help="The day asked for; today by default.", format="date")
+
+
+def change_of(row: Record, subscription: int) -> Change:
+    """The change that a checked row asks for."""
+
+    def said(name: str) -> str | None:
+        return cast("str | None", row.get(name))
+
+    return Change(
+        subscription=subscription,
+        kind=str(row["kind"]),
+        day=cast("date | None", row["day"]),
+        next_period=row["when"] == "next_period",
+        proration=str(row["proration"]),
+        rate_plan=said("rate_plan"),
+        charge=said("charge"),
+        quantity=cast("Decimal | None", row.get("quantity")),
+        quantities=_quantities(row.get("quantities") or {}),
+        amount=cast("Decimal | None", row.get("amount")),
+        charged=bool(row.get("charged")),
+        until=cast("date | None", row.get("until")),
+        account=said("account"),
+        site=said("site"),
+        successor=said("successor"),
+        reason=said("reason"),
+    )
+
+
+def _quantities(document: object) -> dict[str, Decimal]:
+    if not isinstance(document, Mapping):
+        message = "has to be an object: external id of a charge to its quantity"
+        raise Refused(Problem("wrong_type", message, "quantities"))
+    amounts: dict[str, Decimal] = {}
+    for charge, amount in document.items():
+        try:
+            amounts[charge] = cast("Decimal", read_value(QUANTITY, amount))
+        except ValueError as error:
+            problem = Problem("wrong_value", str(error), f"quantities.{charge}")
+            raise Refused(problem) from error
+    return amounts
+
+
+def _chosen(uow: UnitOfWork, row: Record) -> list[int]:
+    """The subscription a row names, or those of which it says what they have in common."""
+    if row["subscription"] is not None:
+        return find_subscriptions(uow, [str(row["subscription"])])
+    return select_running(
+        uow,
+        day=cast("date", row["day"] or uow.now.date()),
+        account=cast("str | None", row["of_account"]),
+        site=cast("str | None", row["of_site"]),
+        rate_plan=cast("str | None", row["of_rate_plan"]),
+    )
+
+
+def post_changes(uow: UnitOfWork, call: Call) -> Answer:
+    """Change many subscriptions, all or none; answers the ids of their amendments."""
+    changes = [
+        change_of(row, subscription)
+        for row in checked_rows(call, CHANGES)
+        for subscription in _chosen(uow, row)
+    ]
+    return json_answer({"amendments": amend_subscriptions(uow, changes)}, 201)
+
+
+def post_change(uow: UnitOfWork, call: Call) -> Answer:
+    """Change one subscription; answers the id of the amendment."""
+    change = change_of(command_body(call, AMENDMENT), record_id(call))
+    return json_answer({"amendments": amend_subscriptions(uow, [change])}, 201)
+
+
+def _poster(kind: str, shape: Entity) -> Callable[[UnitOfWork, Call], Answer]:
+    """Makes changes of one kind."""
+
+    def post(uow: UnitOfWork, call: Call) -> Answer:
+        body = {**command_body(call, shape), "kind": kind}
+        change = change_of(body, record_id(call))
+        return json_answer({"amendments": amend_subscriptions(uow, [change])}, 201)
+
+    return post
+
+
+def get_in_force(uow: UnitOfWork, call: Call) -> Answer:
+    """What was agreed on a day, with the amendments of the subscription."""
+    subscription = record_id(call)
+    asked = dict(call.query).get("day")
+    try:
+        day = date.fromisoformat(asked) if asked else uow.now.date()
+    except ValueError as error:
+        message = f"{asked!r} is not a day such as 2026-01-31"
+        raise Refused(Problem("wrong_value", message, "day")) from error
+    found = read_in_force(uow, subscription, day)
+    return json_answer({**found, "amendments": read_amendments(uow, [subscription])})
+
+
+def _endpoints_of_kinds() -> Iterable[Endpoint]:
+    for path, (summary, fields, kind) in SINGLE.items():
+        shape = Entity(name=kind, plural=f"{kind}s", fields=(*_TIMING, *fields))
+        yield Endpoint(
+            method="POST",
+            path=f"/subscriptions/{{id}}/{path}",
+            command="amend_subscriptions",
+            subject="subscription",
+            handler=in_transaction(_poster(kind, shape)),
+            summary=summary,
+            bodies=body_schema(shape),
+            answers={JSON: AMENDED},
+            status=201,
+            makes=("amendment",),
+        )
+
+
+ENDPOINTS = (
+    Endpoint(
+        method="POST",
+        path="/subscriptions/amend",
+        command="amend_subscriptions",
+        handler=in_transaction(post_changes),
+        summary="Change many subscriptions, all or none",
+        help="Each change names a subscription, or an account, site or rate plan whose running "
+        "subscriptions are all changed. A problem's line is the position of the subscription.",
+        bodies=rows_schema(CHANGES),
+        examples={JSON: {"changes": [{"of_site": "HQ", "kind": "suspend", "day": "2026-12-01"}]}},
+        answers={JSON: AMENDED},
+        status=201,
+        makes=("amendment", "subscription", "subscription_charge", "price"),
+    ),
+    Endpoint(
+        method="POST",
+        path="/subscriptions/{id}/amend",
+        command="amend_subscriptions",
+        subject="subscription",
+        handler=in_transaction(post_change),
+        summary="Change a subscription from a day on",
+        bodies=body_schema(AMENDMENT),
+        examples={JSON: {"kind": "change_plan", "rate_plan": "large", "when": "next_period"}},
+        answers={JSON: AMENDED},
+        status=201,
+        makes=("amendment", "subscription", "subscription_charge", "price"),
+    ),
+    *_endpoints_of_kinds(),
+    Endpoint(
+        method="GET",
+        path="/subscriptions/{id}/in-force",
+        command="see_subscriptions_in_force",
+        subject="subscription",
+        handler=reading(get_in_force),
+        summary="What was agreed on a day, and every amendment",
+        parameters=(_DAY,),
+        answers={JSON: {"type": "object"}},
+    ),
+)

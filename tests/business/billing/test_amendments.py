@@ -1,0 +1,272 @@
+"""What changes of subscriptions come to on invoices."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import pytest
+from tests.business.billing.conftest import Company
+
+from counterfoil.bootstrap import Organisation
+from counterfoil.business.subscriptions.amending import Change
+from counterfoil.business.subscriptions.amendments import amend_subscriptions
+from counterfoil.business.subscriptions.queries import read_amendments, read_in_force
+from counterfoil.core.problems import Refused
+
+NOW = datetime(2024, 6, 11, 12, tzinfo=UTC)
+JUNE, JULY, AUGUST = date(2024, 6, 1), date(2024, 7, 1), date(2024, 8, 1)
+MID = date(2024, 6, 11)
+
+BOOK = """
+products: [{id: rooms, name: Rooms}]
+meters: [{id: seconds, name: Connection time, unit: second}]
+rate_plans:
+  - id: small
+    product: rooms
+    name: Small
+    charges:
+      - {id: s, name: Small room, kind: recurring, timing: in_advance,
+         prices: [{currency: USD, model: per_unit, amount: 30}]}
+      - {id: s-minutes, name: Minutes, kind: usage, meter: seconds, unit_size: 60,
+         prices: [{currency: USD, model: per_unit, amount: 0.1}]}
+  - id: large
+    product: rooms
+    name: Large
+    charges:
+      - {id: l, name: Large room, kind: recurring, timing: in_advance,
+         prices: [{currency: USD, model: per_unit, amount: 60}]}
+      - {id: l-set-up, name: Set-up, kind: one_time,
+         prices: [{currency: USD, model: flat, amount: 99}]}
+      - {id: l-minutes, name: Minutes, kind: usage, meter: seconds, unit_size: 60,
+         prices: [{currency: USD, model: per_unit, amount: 0.05}]}
+  - id: recording
+    product: rooms
+    name: Recording
+    charges:
+      - {id: r, name: Recording, kind: recurring, timing: in_advance,
+         prices: [{currency: USD, model: per_unit, amount: 9}]}
+"""
+
+Amend = Callable[..., int | None]
+
+
+@pytest.fixture
+def served(organisation: Organisation) -> Company:
+    """ACME with a small room since June, billed for June; the day is 11 June."""
+    company = Company(organisation)
+    company.load_prices(BOOK)
+    company.open_account("ACME")
+    company.subscribe("S-1", "ACME", "small", JUNE, identifiers=("4711",))
+    assert company.bill(JUNE).totals == {"USD": Decimal("30.00")}
+    return company
+
+
+@pytest.fixture
+def amend(served: Company) -> Amend:
+    def change(kind: str, subscription: str = "S-1", **more: object) -> int | None:
+        with served.database.transaction(now=NOW) as uow:
+            ids = uow.ids_by("subscription", "external_id", [subscription])
+            made = Change(subscription=ids[subscription], kind=kind, **more)
+            return amend_subscriptions(uow, [made])[0]
+
+    return change
+
+
+def billed(company: Company, day: date) -> dict[str, str]:
+    """What a bill run of the day adds, by description and first day; again it adds nothing."""
+    before = len(company.lines())
+    assert company.bill(day).problems == []
+    assert company.bill(day).lines == 0
+    return {f"{line[1]} {line[2]}": str(line[5]) for line in company.lines()[before:]}
+
+
+def test_a_change_of_plan_gives_back_the_days_billed_and_bills_those_of_the_new_one(
+    served: Company, amend: Amend
+) -> None:
+    amend("change_plan", rate_plan="large")
+    assert billed(served, MID) == {
+        "Credit: Small room 2024-06-11": "-20.0000",
+        "Large room 2024-06-11": "40.0000",
+    }
+    assert billed(served, JULY) == {"Large room 2024-07-01": "60.0000"}
+
+
+def test_a_change_without_proration_is_billed_from_the_next_cycle_on(
+    served: Company, amend: Amend
+) -> None:
+    amend("change_plan", rate_plan="large", proration="none")
+    assert billed(served, MID) == {}
+    assert billed(served, JULY) == {"Large room 2024-07-01": "60.0000"}
+
+
+def test_a_full_change_bills_the_whole_cycle_by_the_new_plan(served: Company, amend: Amend) -> None:
+    amend("change_plan", rate_plan="large", proration="full", quantities={"l": Decimal(2)})
+    assert billed(served, MID) == {
+        "Credit: Small room 2024-06-01": "-30.0000",
+        "Large room 2024-06-01": "120.0000",
+    }
+
+
+def test_a_change_at_the_next_period_begins_with_it(served: Company, amend: Amend) -> None:
+    amend("change_plan", rate_plan="large", next_period=True)
+    assert billed(served, MID) == {}
+    assert billed(served, JULY) == {"Large room 2024-07-01": "60.0000"}
+
+
+def test_usage_goes_by_the_plan_of_its_day(served: Company, amend: Amend) -> None:
+    amend("change_plan", rate_plan="large")
+    with served.database.transaction(now=NOW) as uow:
+        subscription = uow.ids_by("subscription", "external_id", ["S-1"])["S-1"]
+    served.use(
+        subscription,
+        ("before", datetime(2024, 6, 10, 23, tzinfo=UTC), "600"),
+        ("after", datetime(2024, 6, 11, 1, tzinfo=UTC), "600"),
+    )
+    billed(served, MID)
+    found = billed(served, JULY)
+    assert found["Minutes 2024-06-11"] == "0.5000"
+    amounts = sorted(str(line[5]) for line in served.lines() if line[1] == "Minutes")
+    assert amounts == ["0.5000", "1.0000"]
+
+
+def test_suspended_service_is_not_billed_and_goes_on_with_its_quantity(
+    served: Company, amend: Amend
+) -> None:
+    amend("change_quantity", day=date(2024, 6, 5), charge="s", quantity=Decimal(3))
+    amend("suspend")
+    amend("resume", day=date(2024, 6, 21))
+    assert billed(served, MID) == {
+        "Credit: Small room 2024-06-05": "-26.0000",
+        "Small room 2024-06-05": "18.0000",
+    }
+    assert billed(served, date(2024, 6, 21)) == {"Small room 2024-06-21": "30.0000"}
+    assert billed(served, JULY) == {"Small room 2024-07-01": "90.0000"}
+
+
+def test_a_suspension_with_charge_changes_nothing_on_the_bill(
+    served: Company, amend: Amend
+) -> None:
+    amend("suspend", charged=True)
+    assert billed(served, JULY) == {"Small room 2024-07-01": "30.0000"}
+    with pytest.raises(Refused) as refused:
+        amend("change_plan", rate_plan="large")
+    assert refused.value.problems[0].code == "suspended"
+    amend("resume", day=date(2024, 7, 5))
+    assert billed(served, AUGUST) == {"Small room 2024-08-01": "30.0000"}
+
+
+def test_a_price_of_its_own_settles_what_was_billed_in_advance(
+    served: Company, amend: Amend
+) -> None:
+    amend("change_price", charge="s", amount=Decimal(45))
+    assert billed(served, MID) == {
+        "Credit: Small room 2024-06-11": "-20.0000",
+        "Small room 2024-06-11": "30.0000",
+    }
+    with pytest.raises(Refused) as refused:
+        amend("change_price", charge="s", amount=Decimal(46), day=date(2024, 6, 8))
+    assert refused.value.problems[0].code == "later_price"
+    assert billed(served, JULY) == {"Small room 2024-07-01": "45.0000"}
+
+
+def test_an_add_on_comes_and_goes(served: Company, amend: Amend) -> None:
+    amend("add_on", rate_plan="recording")
+    assert billed(served, MID) == {"Recording 2024-06-11": "6.0000"}
+    with pytest.raises(Refused) as refused:
+        amend("add_on", rate_plan="recording", day=date(2024, 6, 15))
+    assert refused.value.problems[0].code == "same_plan"
+    amend("remove_add_on", rate_plan="recording", day=date(2024, 6, 21))
+    assert billed(served, MID) == {"Credit: Recording 2024-06-21": "-3.0000"}
+    assert billed(served, JULY) == {"Small room 2024-07-01": "30.0000"}
+
+
+def test_a_transfer_bills_the_new_account_from_its_day_on(served: Company, amend: Amend) -> None:
+    served.open_account("OTHER")
+    amend("transfer", account="OTHER")
+    assert billed(served, MID) == {
+        "Credit: Small room 2024-06-11": "-20.0000",
+        "Small room 2024-06-11": "20.0000",
+    }
+    with served.database.transaction(now=NOW) as uow:
+        made = uow.find("subscription", external_id="S-1-2")
+        assert made is not None
+        assert uow.ids_by("usage_identifier", "identifier", ["4711"])
+    with pytest.raises(Refused) as refused:
+        amend("cancel", day=date(2024, 6, 10))
+    assert refused.value.problems[0].code == "transferred"
+
+
+def test_what_is_refused_changes_nothing(served: Company, amend: Amend) -> None:
+    served.subscribe("S-2", "ACME", "large", JUNE)
+    with served.database.transaction(now=NOW) as uow:
+        ids = uow.ids_by("subscription", "external_id", ["S-1", "S-2"])
+        changes = [
+            Change(subscription=ids["S-1"], kind="change_plan", rate_plan="large"),
+            Change(subscription=ids["S-2"], kind="change_plan", rate_plan="large"),
+        ]
+        with pytest.raises(Refused) as refused:
+            amend_subscriptions(uow, changes)
+    assert [(one.code, one.line) for one in refused.value.problems] == [("same_plan", 2)]
+    with served.database.transaction(now=NOW) as uow:
+        assert uow.query("SELECT * FROM amendment") == []
+    with pytest.raises(Refused) as refused:
+        amend("change_plan", rate_plan="large", proration="by_second")
+    assert "days" in refused.value.problems[0].message
+
+
+def test_a_cancellation_may_keep_what_was_billed_or_give_all_back(
+    served: Company, amend: Amend
+) -> None:
+    served.subscribe("S-2", "ACME", "small", JUNE)
+    billed(served, MID)
+    amend("cancel", proration="none")
+    assert billed(served, JULY) == {"Small room 2024-07-01": "30.0000"}
+    amend("cancel", "S-2", proration="full")
+    assert billed(served, JULY) == {
+        "Credit: Small room 2024-06-01": "-30.0000",
+        "Credit: Small room 2024-07-01": "-30.0000",
+    }
+
+
+def test_a_longer_trial_gives_back_what_was_billed_for_its_days(
+    served: Company, amend: Amend
+) -> None:
+    served.subscribe("S-3", "ACME", "small", JUNE, trial_end=date(2024, 6, 6))
+    assert billed(served, MID) == {"Small room 2024-06-06": "25.0000"}
+    amend("trial", "S-3", until=date(2024, 6, 21))
+    assert billed(served, date(2024, 6, 21)) == {
+        "Credit: Small room 2024-06-06": "-25.0000",
+        "Small room 2024-06-21": "10.0000",
+    }
+
+
+def test_ends_are_aligned_and_moved(served: Company, amend: Amend) -> None:
+    served.subscribe("S-4", "ACME", "small", JUNE, end_date=date(2024, 6, 16))
+    assert billed(served, MID) == {"Small room 2024-06-01": "15.0000"}
+    amend("change_end", until=date(2024, 6, 21))
+    amend("change_end", "S-4", until=date(2024, 6, 21))
+    assert billed(served, MID) == {"Credit: Small room 2024-06-21": "-10.0000"}
+    assert billed(served, JULY) == {"Small room 2024-06-16": "5.0000"}
+
+
+def test_what_was_in_force_on_a_day_can_be_read(served: Company, amend: Amend) -> None:
+    amend("change_plan", rate_plan="large", reason="more people")
+    amend("suspend", day=JULY)
+    with served.database.transaction(now=NOW) as uow:
+        subscription = uow.ids_by("subscription", "external_id", ["S-1"])["S-1"]
+        told = read_amendments(uow, [subscription])
+        days = [read_in_force(uow, subscription, day) for day in (date(2024, 6, 10), MID, JULY)]
+    assert [(one["kind"], one["effective_date"], one["reason"]) for one in told] == [
+        ("change_plan", MID, "more people"),
+        ("suspend", JULY, None),
+    ]
+    assert [(day["state"], day["rate_plan"]) for day in days] == [
+        ("active", "small"),
+        ("active", "large"),
+        ("suspended", "large"),
+    ]
+    assert [[one["charge"] for one in day["charges"]] for day in days] == [
+        ["s", "s-minutes"],
+        ["l", "l-minutes"],
+        [],
+    ]
