@@ -7,14 +7,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
 
-from counterfoil.bootstrap import Settings
+from counterfoil.bootstrap import Organisation, Settings
 
 COMMAND = [sys.executable, "-m", "counterfoil.interfaces.cli.main", "serve"]
 SECRET = re.compile(r"^  (\S{43})$", re.MULTILINE)
+PASSWORD = re.compile(r"^  (\S{20})$", re.MULTILINE)
 
 
 def environment(server: Settings, token: str = "") -> dict[str, str]:
@@ -73,6 +75,26 @@ def test_the_token_is_shown_once_and_can_be_renewed(server: Settings) -> None:
         assert renewed is not None
         assert "WARNING" in third
         assert status(url_in(third).replace("0.0.0.0", "127.0.0.1"), secret[1]) == 401
+
+
+@pytest.mark.parametrize("given", ["", "a horse in the rain"])
+def test_the_first_start_makes_the_administrator(
+    organisation: Organisation, tmp_path: Path, given: str
+) -> None:
+    env = environment(Settings(tmp_path, organisation.database.url), "mine")
+    with serving({**env, "COUNTERFOIL_ADMIN_PASSWORD": given}) as first:
+        shown = PASSWORD.search(first)
+        assert (shown is None) == bool(given)
+        assert "horse" not in first
+        password = given if shown is None else shown[1]
+        signed_in = httpx.post(
+            f"{url_in(first)}/api/v1/sessions", json={"username": "admin", "password": password}
+        )
+        assert signed_in.status_code == 201
+        assert status(url_in(first), signed_in.json()["token"]) == 200
+    with serving({**env, "COUNTERFOIL_ADMIN_PASSWORD": "another password"}) as second:
+        assert PASSWORD.search(second) is None
+        assert status(url_in(second), signed_in.json()["token"]) == 200
 
 
 def test_a_taken_port_is_said_plainly(server: Settings) -> None:

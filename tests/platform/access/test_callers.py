@@ -1,6 +1,7 @@
 """Who comes in: passwords, second factors, sessions, API keys; and who does not."""
 
 import base64
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pyotp
@@ -127,6 +128,34 @@ def test_failed_sign_ins_are_slowed_down(entrance: Entrance, username: str) -> N
         now += timedelta(seconds=3)
         assert entrance.sign_in("ada", PASSWORD, now=now).caller.actor == "ada"
         assert refusal(entrance.sign_in, "ada", "a wrong password", now=now).status == 401
+
+
+def test_many_guesses_at_once_are_no_way_around_it(entrance: Entrance) -> None:
+    def guess(number: int) -> int:
+        return refusal(entrance.sign_in, "ada", f"wrong password {number}", now=NOW).status
+
+    with ThreadPoolExecutor(8) as threads:
+        statuses = list(threads.map(guess, range(24)))
+    assert statuses.count(401) == FREE
+    assert statuses.count(429) == 24 - FREE
+
+
+def test_a_code_is_taken_once_however_many_send_it(database: Database, entrance: Entrance) -> None:
+    with database.transaction(now=NOW) as uow:
+        secret, _ = enrol_totp(uow, "ada")
+        confirm_totp(uow, "ada", pyotp.TOTP(secret).at(NOW))
+    later = NOW + timedelta(minutes=5)
+    code = pyotp.TOTP(secret).at(later)
+
+    def sign_in(entrance: Entrance) -> bool:
+        try:
+            return entrance.sign_in("ada", PASSWORD, code, now=later).caller.actor == "ada"
+        except Refused:
+            return False
+
+    processes = [Entrance(database) for _ in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        assert sum(threads.map(sign_in, processes)) == 1
 
 
 def test_a_second_factor_is_asked_for_once_confirmed(
