@@ -11,6 +11,7 @@ from counterfoil.bootstrap import Organisation
 from counterfoil.business.subscriptions.amending import Change
 from counterfoil.business.subscriptions.amendments import amend_subscriptions
 from counterfoil.business.subscriptions.queries import read_amendments, read_in_force
+from counterfoil.business.subscriptions.renewals import renew_due
 from counterfoil.core.problems import Refused
 
 NOW = datetime(2024, 6, 11, 12, tzinfo=UTC)
@@ -39,6 +40,12 @@ rate_plans:
          prices: [{currency: USD, model: flat, amount: 99}]}
       - {id: l-minutes, name: Minutes, kind: usage, meter: seconds, unit_size: 60,
          prices: [{currency: USD, model: per_unit, amount: 0.05}]}
+  - id: fee
+    product: rooms
+    name: Fee
+    charges:
+      - {id: fee, name: Early termination, kind: one_time,
+         prices: [{currency: USD, model: flat, amount: 50}]}
   - id: recording
     product: rooms
     name: Recording
@@ -270,3 +277,35 @@ def test_what_was_in_force_on_a_day_can_be_read(served: Company, amend: Amend) -
         ["l", "l-minutes"],
         [],
     ]
+
+
+def test_an_early_termination_costs_its_fee_once(served: Company, amend: Amend) -> None:
+    served.subscribe("S-5", "ACME", "small", JUNE)
+    billed(served, MID)
+    amend("cancel", rate_plan="fee")
+    amend("cancel", "S-5", rate_plan="fee", amount=Decimal("12.5"))
+    assert sorted(billed(served, MID).items()) == [
+        ("Credit: Small room 2024-06-11", "-20.0000"),
+        ("Early termination 2024-06-11", "12.5000"),
+    ]
+    fees = [line[5] for line in served.lines() if line[1] == "Early termination"]
+    assert fees == [Decimal(50), Decimal("12.5")]
+    with pytest.raises(Refused) as refused:
+        amend("cancel", day=date(2024, 6, 10), rate_plan="large")
+    assert refused.value.problems[0].code == "no_fee"
+
+
+def test_terms_renew_or_end_as_they_say_and_only_once(served: Company) -> None:
+    served.subscribe("S-6", "ACME", "small", date(2024, 1, 31))
+    with served.database.transaction(now=NOW) as uow:
+        ids = uow.ids_by("subscription", "external_id", ["S-1", "S-6"])
+        ending = {"term_end": date(2024, 6, 21), "renewal": "end"}
+        renewing = {"term_end": date(2024, 2, 29), "term_months": 1, "renewal": "renew"}
+        uow.update_many("subscription", [(ids["S-1"], ending), (ids["S-6"], renewing)])
+        assert renew_due(uow, date(2024, 6, 1)) == 4
+        assert renew_due(uow, date(2024, 6, 21)) == 1
+        assert renew_due(uow, date(2024, 6, 21)) == 0
+        assert uow.get("subscription", ids["S-6"])["term_end"] == date(2024, 6, 30)
+        assert uow.get("subscription", ids["S-1"])["end_date"] == date(2024, 6, 21)
+        told = [one["until"] for one in read_amendments(uow, [ids["S-6"]])]
+    assert told == [date(2024, 3, 31), date(2024, 4, 30), date(2024, 5, 31), date(2024, 6, 30)]

@@ -519,8 +519,9 @@ def _renew(state: State, change: Change, plans: Plans, effects: Effects) -> None
         _change_plan(state, change, plans, effects)
 
 
-def _cancel(state: State, change: Change, _plans: Plans, effects: Effects) -> None:
-    """It ends: service on the day, what recurs at the boundary."""
+def _cancel(state: State, change: Change, plans: Plans, effects: Effects) -> None:
+    """It ends: service on the day, what recurs at the boundary. A plan that is named is what the
+    early termination costs: its one-time charge, due on the day."""
     end = max(effects.day, state.start)
     if state.end is not None and end > state.end:
         message = f"subscription {state.external_id} ends on {state.end} already"
@@ -532,6 +533,21 @@ def _cancel(state: State, change: Change, _plans: Plans, effects: Effects) -> No
         until = effects.billed_from if part.terms.kind == "recurring" else effects.day
         if part.end is None or part.end > max(until, part.start):
             effects.ends[part.id] = max(until, part.start)
+    if change.rate_plan is not None:
+        _charge_fee(change, plans, effects)
+
+
+def _charge_fee(change: Change, plans: Plans, effects: Effects) -> None:
+    """The one-time charge of a plan, at its own price or for the amount that is given."""
+    plan = effects.rate_plan_id = _plan(change, plans)
+    fees = [terms for terms in plans.charges[plan] if terms.kind == "one_time"]
+    if len(fees) != 1 or len(plans.charges[plan]) != 1:
+        message = f"{change.rate_plan} is no fee: it has to have one charge, a one-time one"
+        raise _refuse("no_fee", message, "rate_plan")
+    effects.charge = fees[0]
+    effects.begins.append(Begun(fees[0].id, Decimal(1), effects.day, None))
+    if change.amount is not None:
+        effects.priced_from = effects.day
 
 
 _COMPUTE: Mapping[str, Callable[[State, Change, Plans, Effects], None]] = {

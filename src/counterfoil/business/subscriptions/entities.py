@@ -87,12 +87,6 @@ SUBSCRIPTION = Entity(
             default="evergreen",
             help="What happens at term_end: it goes on, another term begins, or it ends.",
         ),
-        decimal(
-            "uplift_percent",
-            9,
-            4,
-            help="By how much the prices of recurring charges rise when a term is renewed.",
-        ),
         reference(
             "subscription",
             name="follows_id",

@@ -93,7 +93,7 @@ def _successor(
 ) -> Record:
     """What it was, elsewhere; with another account nothing that belongs to the former one."""
     change, state, effects = one
-    kept = ("end_date", "trial_end", "term_end", "term_months", "renewal", "uplift_percent")
+    kept = ("end_date", "trial_end", "term_end", "term_months", "renewal")
     row: Record = {name: old[name] for name in kept}
     trial_end = row["trial_end"]
     if trial_end is not None and trial_end <= effects.day:

@@ -16,6 +16,7 @@ from counterfoil.business.subscriptions.queries import (
     select_running,
     subscription_id_of,
 )
+from counterfoil.business.subscriptions.renewals import renew_due
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.cli.organisation import opened_records
 from counterfoil.interfaces.cli.output import print_table
@@ -163,6 +164,69 @@ def transfer(
         _amend(uow, find_subscriptions(uow, [subscription]), change, as_json=as_json)
 
 
+def renew(
+    subscriptions: Subscriptions = None,
+    from_date: From = None,
+    until: Until = None,
+    due: Annotated[
+        datetime | None,
+        typer.Option(formats=DAY, help="All terms that end by this day, as each says."),
+    ] = None,
+    reason: Reason = None,
+    as_json: AsJson = False,
+) -> None:
+    """Renew subscriptions for another term, or evergreen; or all whose term has ended."""
+    with opened_records() as uow:
+        if due is not None:
+            renewed = renew_due(uow, due.date())
+            print_table("Renewals", ("terms",), [[renewed]], as_json=as_json)
+            return
+        chosen = find_subscriptions(uow, subscriptions or [])
+        change = Change(
+            subscription=0,
+            kind="renew",
+            day=_day(from_date),
+            until=_day(until),
+            reason=reason,
+        )
+        _amend(uow, chosen, change, as_json=as_json)
+
+
+def terminate(
+    subscriptions: Subscriptions = None,
+    on: Annotated[
+        datetime | None, typer.Option(formats=DAY, help="First day no longer served.")
+    ] = None,
+    at_period_end: Annotated[
+        bool, typer.Option("--at-period-end", help="When the running cycle has ended.")
+    ] = False,
+    proration: Proration = "by_day",
+    fee: Annotated[
+        str | None, typer.Option(help="Rate plan of the one-time charge that this costs.")
+    ] = None,
+    fee_amount: Annotated[str | None, typer.Option(help="In place of its price.")] = None,
+    reason: Reason = None,
+    of_account: OfAccount = None,
+    of_site: OfSite = None,
+    of_rate_plan: OfPlan = None,
+    as_json: AsJson = False,
+) -> None:
+    """End subscriptions now, at the end of the cycle or on a day, with a fee or without."""
+    with opened_records() as uow:
+        change = Change(
+            subscription=0,
+            kind="cancel",
+            day=_day(on),
+            next_period=at_period_end,
+            proration=proration,
+            rate_plan=fee,
+            amount=_decimal(fee_amount, "--fee-amount"),
+            reason=reason,
+        )
+        chosen = _chosen(uow, subscriptions, on, (of_account, of_site, of_rate_plan))
+        _amend(uow, chosen, change, as_json=as_json)
+
+
 def history(
     subscription: Annotated[str, typer.Argument(help="External id.")],
     on: Annotated[
@@ -184,7 +248,7 @@ def history(
 
 def add_to(app: typer.Typer) -> None:
     """Make these commands of ``counterfoil subscriptions``."""
-    for command in (amend, suspend, resume, transfer, history):
+    for command in (amend, suspend, resume, transfer, renew, terminate, history):
         app.command()(command)
 
 

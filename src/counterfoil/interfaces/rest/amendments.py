@@ -14,6 +14,7 @@ from counterfoil.business.subscriptions.queries import (
     read_in_force,
     select_running,
 )
+from counterfoil.business.subscriptions.renewals import renew_due
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.http.notation import json_answer
 from counterfoil.interfaces.rest.bodies import (
@@ -105,10 +106,23 @@ SINGLE: Mapping[str, tuple[str, tuple[Field, ...], str]] = {
     "resume": ("Resume a suspended subscription", (), "resume"),
     "transfer": ("Transfer a subscription to another account or site", _TO, "transfer"),
     "renew": ("Renew a subscription for another term", (_UNTIL, *_PLAN), "renew"),
+    "terminate": (
+        "End a subscription, with a fee or without",
+        (
+            Field(name="rate_plan", help="The plan of the one-time charge that this costs."),
+            Field(name="amount", type=FieldType.DECIMAL, minimum=0, help="In place of its price."),
+        ),
+        "cancel",
+    ),
     "change-plan": ("Change the rate plan of a subscription", _PLAN, "change_plan"),
 }
 """Paths of a single kind: what it does, the fields beside those of every change, the kind."""
 
+DUE = Entity(
+    name="renewal_day",
+    plural="renewal_days",
+    fields=(Field(name="day", type=FieldType.DATE, required=True, help="Terms that end by it."),),
+)
 QUANTITY = Field(name="quantities", type=FieldType.DECIMAL, minimum=0)
 AMENDED: Schema = {
     "type": "object",
@@ -189,6 +203,12 @@ def post_change(uow: UnitOfWork, call: Call) -> Answer:
     return json_answer({"amendments": amend_subscriptions(uow, [change])}, 201)
 
 
+def post_renewals(uow: UnitOfWork, call: Call) -> Answer:
+    """Renew what is due; answers how many terms."""
+    body = command_body(call, DUE)
+    return json_answer({"renewed": renew_due(uow, cast("date", body["day"]))})
+
+
 def _poster(kind: str, shape: Entity) -> Callable[[UnitOfWork, Call], Answer]:
     """Makes changes of one kind."""
 
@@ -259,6 +279,17 @@ ENDPOINTS = (
         makes=("amendment", "subscription", "subscription_charge", "price"),
     ),
     *_endpoints_of_kinds(),
+    Endpoint(
+        method="POST",
+        path="/subscriptions/renew-due",
+        command="renew_subscriptions",
+        handler=in_transaction(post_renewals),
+        summary="Renew or end all subscriptions whose term ends by a day",
+        help="As each says by its renewal. Doing it again changes nothing.",
+        bodies=body_schema(DUE),
+        answers={JSON: {"type": "object", "properties": {"renewed": {"type": "integer"}}}},
+        makes=("amendment",),
+    ),
     Endpoint(
         method="GET",
         path="/subscriptions/{id}/in-force",

@@ -1359,7 +1359,6 @@ CREATE TABLE subscription (
     term_end DATE,
     term_months BIGINT,
     renewal TEXT NOT NULL,
-    uplift_percent NUMERIC(9, 4),
     follows_id BIGINT,
     CONSTRAINT pk_subscription PRIMARY KEY (id),
     CONSTRAINT uq_subscription_external_id UNIQUE (external_id),
