@@ -106,6 +106,7 @@ def rate_with(uow: UnitOfWork, charge: str) -> None:
             "invoice_date": day,
             "due_date": day,
             "total": Decimal(0),
+            "usage_segment_seen": 0,
             "snapshot": {},
         },
     )
