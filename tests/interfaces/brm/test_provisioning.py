@@ -287,3 +287,34 @@ def test_custom_fields_of_what_is_provisioned(
     client.update("ACCOUNT_PACKAGE", {"Id": provided, "x_order": "PO-2"})
     sql = f"SELECT AccountPackageObj.x_order o FROM ACCOUNT_PRODUCT WHERE AccountId = {account}"
     assert client.query(sql)["queryResponse"] == [{"o": "PO-2"}]
+
+
+def test_a_payment_is_recorded_once(client: BillingPlatform, place: Place) -> None:
+    (account,) = made(client, "ACCOUNT", {"Name": "Payer"})
+    (profile,) = made(client, "BILLING_PROFILE", {"AccountId": account, "CurrencyCode": "USD"})
+    payment = {
+        "BillingProfileId": profile,
+        "Amount": "120.50",
+        "PaymentDate": "2026-01-31",
+        "PaymentType": "CHECK",
+        "Autoallocate": "1",
+        "ExternalReferenceId": f"bank-{account}",
+    }
+    first = made(client, "PAYMENT", payment)
+    assert made(client, "PAYMENT", payment) == first
+    sql = "SELECT Amount, PaymentType, CurrencyCode, BillingProfileObj.AccountObj.Name FROM PAYMENT"
+    (row,) = client.query(f"{sql} WHERE Id = {first[0]}")["queryResponse"]
+    assert list(row.values()) == ["120.5", "CHECK", "USD", "Payer"]
+    before = place.count("payment")
+    answer = client.create(
+        "PAYMENT",
+        [
+            {**payment, "ExternalReferenceId": "", "BillingProfileId": "99999"},
+            {**payment, "ExternalReferenceId": "", "Amount": "much"},
+            {**payment, "ExternalReferenceId": "", "CurrencyCode": "EUR"},
+        ],
+    )["createResponse"]
+    assert [one["success"] for one in answer] == [False, False, False]
+    (refused,) = client.update("PAYMENT", {"Id": first[0], "PaymentNote": "x"})["updateResponse"]
+    assert refused["ErrorCode"] == "MADE_BY_COMMAND"
+    assert place.count("payment") == before

@@ -247,6 +247,43 @@ ACTIVITY_COLLECTOR = Mapped(
     fields=(Theirs("ActivityCollectorName", "external_id"),),
 )
 
+PAYMENT = Mapped(
+    name="PAYMENT",
+    entity="payment",
+    fields=(
+        Theirs("BillingProfileId", "profile.id", target="BILLING_PROFILE"),
+        Theirs("Amount", "amount"),
+        Theirs("PaymentDate", "received_on"),
+        Theirs(
+            "PaymentType",
+            "method",
+            {
+                "TRANSFER": "transfer",
+                "CREDIT CARD": "card",
+                "ACH": "direct_debit",
+                "CHECK": "check",
+                "CASH": "cash",
+                "OTHER": "other",
+            },
+        ),
+        Theirs("CurrencyCode", "currency"),
+        Theirs("PaymentNote", "reference"),
+        Theirs("ExternalReferenceId", "request_key"),
+    ),
+    joins=(Joined("profile", "billing_profile", "account_id", "account_id"),),
+    asked=("Autoallocate",),
+)
+
+PAYMENT_ALLOCATION = Mapped(
+    name="PAYMENT_ALLOCATION",
+    entity="allocation",
+    fields=(
+        Theirs("PaymentItemId", "payment_id"),
+        Theirs("InvoiceId", "invoice_id"),
+        Theirs("Amount", "amount"),
+    ),
+)
+
 BULK_API_REQUEST = Mapped(
     name="BULK_API_REQUEST",
     entity="extract",
@@ -284,6 +321,8 @@ ENTITIES: tuple[Mapped, ...] = (
     ACTIVITY_COLLECTOR,
     INVOICE,
     ACTIVITY,
+    PAYMENT,
+    PAYMENT_ALLOCATION,
     BULK_API_REQUEST,
 )
 """The first of those over one entity of ours is where its references lead to."""

@@ -18,6 +18,7 @@ from counterfoil.business.subscriptions.commands import (
     change_quantity,
 )
 from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.brm.paying import create_payments
 from counterfoil.interfaces.brm.records import Change, create_records, keys_of, update_records
 from counterfoil.interfaces.brm.values import taken, written
 from counterfoil.interfaces.brm.words import Wording, plain_name
@@ -406,5 +407,6 @@ WRITERS: Mapping[str, Writer] = {
     "CONTRACT_CURRENCY": Writer(create_contract_currencies),
     "CONTRACT_RATE": Writer(create_contract_rates),
     "PRICING": Writer(create_pricing),
+    "PAYMENT": Writer(create_payments),
 }
 """Entities that are written in a way of their own, by name."""
