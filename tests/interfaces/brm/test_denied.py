@@ -1,11 +1,16 @@
 """What a role may not see is not there, in whatever clause it is named, and nothing is changed."""
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from billingplatform import BillingPlatform, exceptions
 from tests.interfaces.brm.conftest import sign_in_as
 from tests.interfaces.conftest import Place
+
+from counterfoil.interfaces.brm import collecting, writing
+from counterfoil.interfaces.rest.app import ENDPOINTS
 
 CLERK = {
     "account": ["read", "create", "update"],
@@ -152,3 +157,14 @@ def test_a_command_has_to_be_granted(place: Place) -> None:
     )["createResponse"]
     assert refused["ErrorCode"] in ("NOT_GRANTED", "UNKNOWN_REFERENCE")
     assert place.count("subscription") == 0
+
+
+def test_every_command_that_is_asked_for_can_be_granted() -> None:
+    room = Path(writing.__file__).parent
+    named = {
+        name
+        for file in room.glob("*.py")
+        for name in re.findall(r'demand_command\("(\w+)"\)', file.read_text(encoding="utf-8"))
+    }
+    assert {"activate_subscriptions", "record_payments", "keep_files"} <= named
+    assert {*named, collecting.COMMAND} <= {one.command for one in ENDPOINTS}

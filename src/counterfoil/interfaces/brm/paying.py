@@ -16,7 +16,7 @@ from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 def create_payments(uow: UnitOfWork, wording: Wording, changes: Sequence[Change]) -> list[int]:
     """A payment for each: of the billing profile's account, allocated unless told otherwise."""
-    uow.access.demand_command("record_payment")
+    uow.access.demand_command("record_payments")
     profiles = [_sent(wording, one, "BillingProfileId") for one in changes]
     given = [_sent(wording, one, "AccountId") for one in changes]
     owners = keys_of(uow, "billing_profile", "account_id", _numbers(profiles))
