@@ -11,10 +11,12 @@ import pytest
 from tests.business.billing.conftest import NOW, Company
 
 from counterfoil.business.billing.balances import read_balances, read_movements
+from counterfoil.business.billing.commands import finalize_invoices
 from counterfoil.business.billing.credit_notes import (
     DebitPart,
     credit_invoice,
     debit_invoice,
+    reissue_invoice,
     void_invoice,
 )
 from counterfoil.business.billing.crediting import CreditPart
@@ -242,3 +244,71 @@ def test_a_credit_line_says_what_it_credits(billed: Company) -> None:
         "This credits line 1 of INV-000001, billed as 249.95 USD: an amount, 10.00 USD.",
         "Given back before: 0.00 USD. Left: 239.95 USD.",
     )
+
+
+def test_what_is_reissued_is_billed_to_who_is_billed_today(billed: Company) -> None:
+    with work(billed) as uow:
+        profile = uow.find("billing_profile")
+        assert profile is not None
+        uow.update("billing_profile", int(profile["id"]), {"bill_to_name": "Acme Ltd"})
+        asked = Request(reason="wrong name", finalize=False)
+        draft = reissue_invoice(uow, "INV-000001", asked)
+        assert reissue_invoice(uow, "INV-000001", asked) == draft
+    assert (draft["kind"], draft["state"], draft["total"]) == ("invoice", "draft", ROOM)
+    assert draft["snapshot"]["bill_to"]["name"] == "Acme Ltd"
+    assert finalize_invoices(billed.database, now=NOW) == 1
+    assert billed.lines()[1:] == [
+        ("CN-000001", "Credit: Managed room", JAN, FEB, -1, -ROOM),
+        ("INV-000002", "Managed room", JAN, FEB, 1, ROOM),
+    ]
+    assert billed.bill(JAN).lines == 0
+
+
+def test_of_what_was_reissued_ended_service_is_given_back_once(billed: Company) -> None:
+    with work(billed) as uow:
+        reissue_invoice(uow, "INV-000001", ASKED)
+        ids = uow.ids_by("subscription", "external_id", ["S"])
+        cancel_subscriptions(uow, [ids["S"]], date(2024, 1, 17))
+    billed.bill(FEB)
+    with work(billed) as uow:
+        note = void_invoice(uow, "INV-000002", ASKED)
+        total = uow.query("SELECT sum(total) AS total FROM invoice")[0]["total"]
+    assert [line[5] for line in billed.lines()][3] == Decimal("-120.94")
+    assert (note["total"], total) == (Decimal("-129.01"), 0)
+    assert refusal(billed) == (409, "nothing_left")
+
+
+def test_what_is_reissued_draws_on_the_prepaid_grant_again(company: Company) -> None:
+    company.open_account("ACME")
+    company.subscribe("S", "ACME", "rooms", JAN)
+    incentives(
+        company,
+        "grants: [{id: P, name: Prepaid, account: ACME, kind: purchased, currency: USD, "
+        "amount: 100, start: 2024-01-01}]",
+    )
+    company.bill(JAN)
+    with work(company) as uow:
+        again = reissue_invoice(uow, "INV-000001", ASKED)
+        left = read_balances(uow, "ACME", JAN)[0]["remaining"]
+    assert (again["total"], left) == (Decimal("149.95"), 0)
+
+
+def test_what_is_reissued_twice_keeps_its_discounts(company: Company) -> None:
+    company.open_account("ACME")
+    company.subscribe("A", "ACME", "rooms", JAN)
+    company.subscribe("B", "ACME", "rooms", JAN)
+    incentives(company, "discounts: [{id: ten, name: Ten, percent: 10, accounts: [ACME]}]")
+    company.bill(JAN)
+    with work(company) as uow:
+        reissue_invoice(uow, "INV-000001", ASKED)
+        twice = reissue_invoice(uow, "INV-000002", ASKED)
+        line = uow.query(
+            "SELECT position FROM invoice_line WHERE invoice_id = :id AND amount > 0 "
+            "ORDER BY position LIMIT 1",
+            id=twice["id"],
+        )[0]
+        part = CreditPart(position=line["position"])
+        note = credit_invoice(uow, "INV-000003", ASKED, parts=[part])
+        total = uow.query("SELECT sum(total) AS total FROM invoice")[0]["total"]
+    assert (twice["total"], note["total"]) == (Decimal("449.91"), Decimal("-224.95"))
+    assert total == Decimal("224.96")

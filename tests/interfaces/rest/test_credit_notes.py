@@ -100,3 +100,19 @@ def test_without_a_token_nothing_is_credited(served: Served, invoice: int) -> No
         answer = nobody.post(f"/invoices/{invoice}/credit", json={"reason": "x"})
     assert answer.status_code == 401
     assert served.count("invoice") == before
+
+
+def test_an_invoice_is_reissued_and_lines_are_billed_by_hand(
+    api: httpx.Client, served: Served, invoice: int
+) -> None:
+    again = api.post(f"/invoices/{invoice}/reissue", json={"reason": "Wrong address"})
+    assert (again.status_code, again.json()["total"]) == (201, "249.95")
+    account = api.get(f"/accounts/{again.json()['account_id']}").json()["external_id"]
+    lines = [{"description": "Installation", "quantity": "2.5", "unit_amount": "120"}]
+    made = api.post("/invoices/one-off", json={"account": account, "lines": lines})
+    assert (made.status_code, made.json()["total"]) == (201, "300")
+    assert api.get(f"/accounts/{account}/balance").json()["balance"] == "549.95"
+    before = served.count("invoice")
+    wrong = api.post("/invoices/one-off", json={"account": account, "lines": [{}]})
+    assert wrong.status_code == 422
+    assert served.count("invoice") == before

@@ -26,6 +26,7 @@ from counterfoil.business.billing.manual_documents import (
     day_of,
     final_document,
     made_before,
+    profile_snapshot,
     save_document,
 )
 from counterfoil.core.money.allocation import allocate
@@ -40,10 +41,16 @@ SELECT l.position, l.account_name, l.site_name, l.product_name, l.description, l
        l.unit_amount, l.custom_fields, r.id AS rated_charge_id, r.kind, r.amount, r.quantity,
        r.service_start, r.service_end, r.cycle_start, r.cycle_end, r.cycle_days,
        r.subscription_charge_id, r.price_id, r.layer, r.discount_id, r.holder_id,
-       r.prepaid_grant_id, r.applies_to_id, coalesce(g.reversed, 0) AS reversed,
+       r.prepaid_grant_id, CASE WHEN r.kind = 'debit' THEN s.id ELSE r.applies_to_id END
+       AS applies_to_id, CASE WHEN r.kind = 'debit' THEN r.applies_to_id ELSE r.id END AS base_id,
+       coalesce(g.reversed, 0) AS reversed,
+       n.net,
        coalesce(g.quantity, 0) AS quantity_credited, coalesce(g.periods, '[]') AS periods
 FROM invoice_line l
 JOIN rated_charge r ON r.id = l.rated_charge_id
+LEFT JOIN rated_charge o ON o.id = r.applies_to_id AND r.kind = 'debit'
+LEFT JOIN rated_charge s
+  ON s.invoice_id = r.invoice_id AND s.kind = 'debit' AND s.applies_to_id = o.applies_to_id
 LEFT JOIN LATERAL (
     SELECT -sum(c.amount) AS reversed,
            -sum(c.quantity) FILTER (WHERE c.kind = 'credit'
@@ -52,11 +59,28 @@ LEFT JOIN LATERAL (
                FILTER (WHERE c.kind = 'credit' AND c.steps->0->>'how' = 'period') AS periods
     FROM rated_charge c WHERE c.reverses_id = r.id
 ) g ON true
+JOIN LATERAL (
+    SELECT sum(x.amount) AS net
+    FROM rated_charge b
+    JOIN rated_charge x ON x.id = b.id OR x.reverses_id = b.id
+    WHERE b.id = coalesce(CASE WHEN r.kind = 'debit' THEN r.applies_to_id END, r.id)
+       OR b.kind = 'debit'
+          AND b.applies_to_id = coalesce(CASE WHEN r.kind = 'debit' THEN r.applies_to_id END, r.id)
+) n ON true
 WHERE l.invoice_id = :invoice ORDER BY l.position
 """
 
 _CARRIED = ("subscription_charge_id", "cycle_start", "cycle_end", "cycle_days", "price_id", "layer")
 _SHOWN = ("account_name", "site_name", "product_name", "custom_fields")
+
+
+KINDS_MADE = {
+    "credit": "credit_note",
+    "void": "credit_note",
+    "debit": "debit_note",
+    "reissue": "invoice",
+}
+"""Correction to the kind of document that makes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +124,33 @@ def void_invoice(uow: UnitOfWork, invoice: str | int, request: Request) -> Recor
     if before is not None or voided is not None:
         return cast("Record", before or voided)
     return _save_credit(uow, original, request, "void", (), None)
+
+
+def reissue_invoice(uow: UnitOfWork, invoice: str | int, request: Request) -> Record:
+    """Void a document and bill the same again on a new one, with who is billed as it is today.
+
+    What is billed again is what the void gave back, line by line, prepaid balances included.
+    Asked again, it answers with the same new document.
+    """
+    original = _creditable(uow, invoice)
+    before = made_before(uow, request, int(original["account_id"]))
+    again = uow.find("invoice", corrects_id=original["id"], correction="reissue")
+    if before is not None or again is not None:
+        return cast("Record", before or again)
+    note = void_invoice(uow, int(original["id"]), Request(reason=request.reason, on=request.on))
+    rows = {row["rated_charge_id"]: row for row in _read_lines(uow, original).values()}
+    taken = uow.query(_TAKEN, note=note["id"])
+    lines = [_reissued_line(rows[row["reverses_id"]], row, original) for row in taken]
+    return _save(uow, original, request, "reissue", lines)
+
+
+_TAKEN = """
+SELECT r.reverses_id, -r.amount AS amount, -r.quantity AS quantity, o.steps, o.prepaid_grant_id
+FROM rated_charge r
+JOIN invoice_line l ON l.rated_charge_id = r.id
+JOIN rated_charge o ON o.id = r.reverses_id
+WHERE r.invoice_id = :note ORDER BY l.position
+"""
 
 
 def debit_invoice(
@@ -171,8 +222,8 @@ def _read_lines(uow: UnitOfWork, original: Record) -> dict[int, Record]:
 
 def _billed_line(row: Record) -> BilledLine:
     names = (
-        "position", "rated_charge_id", "kind", "amount", "reversed", "quantity", "service_start",
-        "service_end", "applies_to_id", "quantity_credited",
+        "position", "rated_charge_id", "kind", "amount", "reversed", "net", "quantity",
+        "service_start", "service_end", "applies_to_id", "quantity_credited",
     )  # fmt: skip
     periods = tuple(
         (date.fromisoformat(first), date.fromisoformat(end)) for first, end in row["periods"]
@@ -211,6 +262,21 @@ def _credit_line(row: Record, share: Share, original: Record) -> ManualLine:
             "unit_amount": row["unit_amount"] if whole else None,
         },
     )
+
+
+def _reissued_line(row: Record, taken: Record, original: Record) -> ManualLine:
+    line = _debit_line(row, taken["amount"], taken["quantity"], original)
+    line.line["unit_amount"] = row["unit_amount"] if taken["quantity"] else None
+    if taken["prepaid_grant_id"] is None:
+        line.rated["steps"][0]["how"] = "reissue"
+        return line
+    drawn = {
+        "kind": "prepaid",
+        "prepaid_grant_id": taken["prepaid_grant_id"],
+        "applies_to_id": None,
+        "steps": taken["steps"],
+    }
+    return ManualLine({**line.rated, **drawn}, line.line)
 
 
 def _added(
@@ -268,7 +334,7 @@ def _debit_line(row: Record, extra: Decimal, quantity: Decimal, original: Record
     rated = {
         **{name: row[name] for name in _CARRIED},
         "kind": "debit",
-        "applies_to_id": row["rated_charge_id"],
+        "applies_to_id": row["base_id"],
         "service_start": row["service_start"],
         "service_end": row["service_end"],
         "days": (row["service_end"] - row["service_start"]).days,
@@ -293,12 +359,14 @@ def _save(
     lines: Sequence[ManualLine],
 ) -> Record:
     snapshot = cast("Record", original["snapshot"])
+    if correction == "reissue":
+        snapshot = profile_snapshot(uow, int(original["account_id"]))[1]
     on = day_of(uow, request, snapshot)
-    gives_back = correction != "debit"
+    gives_back = correction in ("credit", "void")
     terms = 0 if gives_back else int(str(snapshot.get("payment_terms_days") or 0))
     corrects = {"number": original["number"], "date": str(original["invoice_date"])}
     head: Record = {
-        "kind": "credit_note" if gives_back else "debit_note",
+        "kind": KINDS_MADE[correction],
         "account_id": original["account_id"],
         "corrects_id": original["id"],
         "correction": correction,
@@ -323,6 +391,8 @@ def manual_sentences(rated: Record, currency: str) -> tuple[str, ...]:
         counted = f"{step['quantity']} × {step['unit_amount']}"
         return (f"Entered by hand: {counted} = {money(rated['amount'])}.",)
     where = f"line {step['line']} of {step['number']}, billed as {money(step['billed'])}"
+    if rated["kind"] == "debit" and step["how"] == "reissue":
+        return (f"This bills again what was voided of {where}: {money(step['debited'])}.",)
     if rated["kind"] == "debit":
         return (f"This charges {money(step['debited'])} on top of {where}.",)
     how = {

@@ -20,8 +20,9 @@ NOTHING = Decimal(0)
 class BilledLine:
     """A line of a final document and what has been given back of it by now.
 
-    ``reversed`` has the sign of ``amount``. ``quantity_credited`` and ``periods_credited`` are
-    those of earlier credits by quantity and by period.
+    ``reversed`` has the sign of ``amount``; ``net`` is what is left of the line together with what
+    debit notes and reissued invoices bill for it. ``quantity_credited`` and ``periods_credited``
+    are those of earlier credits by quantity and by period.
     """
 
     position: int
@@ -29,6 +30,7 @@ class BilledLine:
     kind: str
     amount: Decimal
     reversed: Decimal
+    net: Decimal
     quantity: Decimal
     service_start: date
     service_end: date
@@ -39,7 +41,8 @@ class BilledLine:
     @property
     def left(self) -> Decimal:
         """What may still be given back; of the sign of the amount."""
-        return self.amount - self.reversed
+        left = self.amount - self.reversed
+        return min(left, max(self.net, NOTHING)) if left > 0 else max(left, min(self.net, NOTHING))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -175,9 +175,9 @@ _ALONE = "SELECT *, NULL::BIGINT AS pool_id FROM rated_item"
 
 # Service that was billed but is no longer given: each recurring or one-time charge billed
 # beyond the end gives back its share of days of the amount as billed, less what earlier reversals
-# gave back, and never more than credit notes have left of it. Usage is given back when it was
-# billed for days wholly after the end; a cycle that was cut short is rated again (see _CUT_SHORT).
-# So are minimums, maximums and discounts of a charge.
+# gave back, and never more than credit and debit notes have left of it. Usage is given back when
+# it was billed for days wholly after the end; a cycle that was cut short is rated again (see
+# _CUT_SHORT). So are minimums, maximums and discounts of a charge.
 _REVERSIBLE = """
 SELECT b.rated_charge_id, d.*, b.cycle_start, b.cycle_end, b.price_id, b.layer,
        b.amount AS billed_amount, b.quantity AS billed_quantity, m.minor_digits,
@@ -186,16 +186,19 @@ SELECT b.rated_charge_id, d.*, b.cycle_start, b.cycle_end, b.price_id, b.layer,
        coalesce(r.given_back_from, b.service_end) AS service_end,
        b.service_end - greatest(d.end_date, b.service_start) AS days,
        b.service_end - b.service_start AS cycle_days,
-       coalesce(r.given_back, 0) AS given_back, coalesce(n.credited, 0) AS credited
+       coalesce(r.given_back, 0) AS given_back, coalesce(n.amount, 0) AS by_hand
 FROM {charge} d
 JOIN billed_charge b USING (subscription_charge_id)
 JOIN minor_unit m ON m.currency = d.currency
 LEFT JOIN (SELECT reverses_id, -sum(amount) AS given_back, min(service_start) AS given_back_from
            FROM billed_charge WHERE kind = 'reversal' GROUP BY reverses_id) r
   ON r.reverses_id = b.rated_charge_id
-LEFT JOIN (SELECT reverses_id, -sum(amount) AS credited
-           FROM earlier_charge WHERE kind = 'credit' GROUP BY reverses_id) n
-  ON n.reverses_id = b.rated_charge_id
+LEFT JOIN (SELECT coalesce(e.applies_to_id, p.applies_to_id, e.reverses_id) AS base_id,
+                  sum(e.amount) AS amount
+           FROM earlier_charge e
+           LEFT JOIN earlier_charge p ON p.rated_charge_id = e.reverses_id AND p.kind = 'debit'
+           WHERE e.kind IN ('credit', 'debit') GROUP BY base_id) n
+  ON n.base_id = b.rated_charge_id
 WHERE d.billed_through > d.end_date AND b.service_end > d.end_date
   AND b.kind <> 'reversal'
   AND (d.kind = 'recurring' AND d.proration = 'by_day' OR d.kind = 'one_time'
@@ -209,8 +212,8 @@ _REVERSED_MINOR = half_up(
 )
 _REVERSED = f"""
 SELECT * EXCLUDE (share), CASE WHEN billed_amount < 0
-       THEN greatest(share, least(billed_amount - given_back - credited, 0))
-       ELSE least(share, greatest(billed_amount - given_back - credited, 0)) END AS back
+       THEN greatest(share, least(billed_amount - given_back + by_hand, 0))
+       ELSE least(share, greatest(billed_amount - given_back + by_hand, 0)) END AS back
 FROM (SELECT *, CASE WHEN days = cycle_days THEN billed_amount
              ELSE {minor_units(_REVERSED_MINOR, "minor_digits")} END - given_back AS share
       FROM {{reversible}})

@@ -111,8 +111,9 @@ INVOICE = Entity(
         ),
         choice(
             "correction",
-            ("credit", "void", "debit"),
-            help="What a document that corrects another does: void credits all that was left.",
+            ("credit", "void", "debit", "reissue"),
+            help="What a document that corrects another does: void credits all that was left, "
+            "reissue bills again what was voided.",
         ),
         text("reason", max_length=500),
         text(
@@ -167,7 +168,7 @@ APPLIED_KINDS = ("minimum", "maximum", "discount", "true_up", "prepaid")
 
 MANUAL_KINDS = ("credit", "debit", "one_off")
 """Kinds that someone asked for: what a credit note gives back of another rated charge, what a debit
-note adds to one, and what stands on a one-off invoice."""
+note or a reissued invoice adds to one, and what stands on a one-off invoice."""
 
 RATED_CHARGE = Entity(
     name="rated_charge",

@@ -106,7 +106,7 @@ ORDER BY p.charge_id, c.cell_no
 _BILLED_CHARGES = """
 SELECT r.id AS rated_charge_id, r.subscription_charge_id, r.kind, r.cycle_start, r.cycle_end,
        r.service_start, r.service_end, r.reverses_id, r.price_id, r.layer, r.quantity,
-       r.exact_amount, r.list_amount, r.amount, r.discount_id, r.holder_id,
+       r.exact_amount, r.list_amount, r.amount, r.discount_id, r.holder_id, r.applies_to_id,
        CASE WHEN r.kind IN ('minimum', 'maximum', 'discount')
             THEN (SELECT l.description FROM invoice_line l WHERE l.rated_charge_id = r.id) END
            AS applied_name,

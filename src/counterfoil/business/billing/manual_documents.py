@@ -11,11 +11,13 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 
 from counterfoil.business.billing.commands import finalize_drafts, lock_accounts
+from counterfoil.business.billing.loading import load_profiles
 from counterfoil.business.billing.queries import read_invoice
 from counterfoil.core.money.currencies import exponent
 from counterfoil.core.money.rounding import round_half_up
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata import Record
+from counterfoil.platform.records.exact_json import decode_json
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 
@@ -70,6 +72,12 @@ def final_document(uow: UnitOfWork, name: str | int) -> tuple[Record, list[Recor
     return invoice, lines
 
 
+def profile_snapshot(uow: UnitOfWork, account_id: int) -> tuple[str, Record]:
+    """Currency, and the snapshot of seller and bill-to as they are today, of a billed account."""
+    (row,) = load_profiles(uow, [account_id]).to_pylist()
+    return str(row["currency"]), cast("Record", decode_json(row["snapshot"]))
+
+
 def check_places(amount: Decimal, currency: str, field: str) -> None:
     """Refuse (422) an amount finer than the currency's minor unit."""
     if amount != round_half_up(amount, exponent(currency)):
@@ -115,11 +123,17 @@ def save_document(
         }
         for position, (charge_id, line) in enumerate(zip(charge_ids, lines, strict=True), start=1)
     ]
-    uow.copy_in("rated_charge", pa.Table.from_pylist(rated))
-    uow.copy_in("invoice_line", pa.Table.from_pylist(shown))
+    uow.copy_in("rated_charge", _table(rated))
+    uow.copy_in("invoice_line", _table(shown))
     if finalize:
         finalize_drafts(uow, [invoice_id])
     return uow.get("invoice", invoice_id)
+
+
+def _table(rows: Sequence[Record]) -> pa.Table:
+    """Rows as a table with every field that any of them has."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return pa.table({name: [row.get(name) for row in rows] for name in names})
 
 
 _NOTHING_COUNTED: Record = {

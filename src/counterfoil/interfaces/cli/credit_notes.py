@@ -10,10 +10,12 @@ from counterfoil.business.billing.credit_notes import (
     DebitPart,
     credit_invoice,
     debit_invoice,
+    reissue_invoice,
     void_invoice,
 )
 from counterfoil.business.billing.crediting import CreditPart
 from counterfoil.business.billing.manual_documents import Request
+from counterfoil.business.billing.one_off import OneOffLine, bill_one_off
 from counterfoil.business.documents.queries import document_name
 from counterfoil.business.receivables.commands import apply_credits
 from counterfoil.core.problems import Problem, Refused
@@ -85,6 +87,40 @@ def void_command(
         note = void_invoice(uow, number, _request(reason, on, draft, key))
         _settle(uow, note)
     _tell(note)
+
+
+def reissue_command(
+    number: Number, reason: Reason, on: OnDay = None, draft: Draft = False, key: Key = None
+) -> None:
+    """Void an invoice and bill the same again, to who is billed today."""
+    with opened_records() as uow:
+        made = reissue_invoice(uow, number, _request(reason, on, draft, key))
+        _settle(uow, made)
+    _tell(made)
+
+
+def one_off_command(
+    account: Annotated[str, typer.Argument(help="External id of the account.")],
+    description: Annotated[str, typer.Argument(help="What the line says.")],
+    unit_amount: Annotated[str, typer.Argument(help="What one of it costs, such as 120.")],
+    quantity: Annotated[str, typer.Option(help="How many.")] = "1",
+    product: Annotated[str | None, typer.Option(help="External id of a product.")] = None,
+    on: OnDay = None,
+    draft: Draft = False,
+    key: Key = None,
+) -> None:
+    """Bill one line of your own to an account; several lines go over REST."""
+    line = OneOffLine(
+        description=description,
+        unit_amount=decimal_of(unit_amount) or Decimal(0),
+        quantity=decimal_of(quantity) or Decimal(0),
+        product=product,
+    )
+    asked = Request(on=_day(on), finalize=not draft, key=key)
+    with opened_records() as uow:
+        made = bill_one_off(uow, account, [line], asked)
+        _settle(uow, made)
+    _tell(made)
 
 
 def debit_command(

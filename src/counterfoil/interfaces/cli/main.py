@@ -27,7 +27,13 @@ from counterfoil.interfaces.cli import (
     usage,
 )
 from counterfoil.interfaces.cli.corrections import correct_command, correct_file_command
-from counterfoil.interfaces.cli.credit_notes import credit_command, debit_command, void_command
+from counterfoil.interfaces.cli.credit_notes import (
+    credit_command,
+    debit_command,
+    one_off_command,
+    reissue_command,
+    void_command,
+)
 from counterfoil.interfaces.cli.demo_real import demo_real
 from counterfoil.interfaces.cli.output import fail_on_refused
 from counterfoil.interfaces.cli.rerate import rerate_command
@@ -112,6 +118,8 @@ bills.app.command("rerate")(rerate_command)
 invoices.app.command("credit")(credit_command)
 invoices.app.command("void")(void_command)
 invoices.app.command("debit")(debit_command)
+invoices.app.command("reissue")(reissue_command)
+invoices.app.command("one-off")(one_off_command)
 usage.app.command("correct")(correct_command)
 usage.app.command("correct-file")(correct_file_command)
 app.command("simulate")(simulate_command)

@@ -9,6 +9,7 @@ from counterfoil.business.billing.credit_notes import (
     DebitPart,
     credit_invoice,
     debit_invoice,
+    reissue_invoice,
     void_invoice,
 )
 from counterfoil.business.billing.crediting import CreditPart
@@ -80,6 +81,12 @@ def post_void(uow: UnitOfWork, call: Call) -> Answer:
     """Credit all that is left of a document; answers with the credit note."""
     note = void_invoice(uow, call.variables["id"], request_of(command_body(call, VOID)))
     return _settled(uow, note)
+
+
+def post_reissue(uow: UnitOfWork, call: Call) -> Answer:
+    """Void a document and bill the same again; answers with the new document."""
+    made = reissue_invoice(uow, call.variables["id"], request_of(command_body(call, VOID)))
+    return _settled(uow, made)
 
 
 def post_debit(uow: UnitOfWork, call: Call) -> Answer:
@@ -173,6 +180,10 @@ ENDPOINTS = (
     _endpoint(
         "credit", "credit_invoices", post_credit, CORRECTION,
         "Credit an invoice: all of it, lines, amounts, quantities or periods",
+    ),
+    _endpoint(
+        "reissue", "void_invoices", post_reissue, VOID,
+        "Void an invoice and bill the same again, to who is billed today",
     ),
     _endpoint("void", "void_invoices", post_void, VOID, "Credit all that is left of an invoice"),
     _endpoint(

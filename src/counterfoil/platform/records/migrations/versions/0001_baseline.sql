@@ -907,7 +907,7 @@ CREATE TABLE invoice (
     CONSTRAINT uq_invoice_number UNIQUE (number),
     CONSTRAINT ck_invoice_kind CHECK (kind IN ('invoice', 'credit_note', 'debit_note')),
     CONSTRAINT ck_invoice_state CHECK (state IN ('draft', 'final')),
-    CONSTRAINT ck_invoice_correction CHECK (correction IN ('credit', 'void', 'debit')),
+    CONSTRAINT ck_invoice_correction CHECK (correction IN ('credit', 'void', 'debit', 'reissue')),
     CONSTRAINT uq_invoice_request_key UNIQUE (request_key),
     CONSTRAINT fk_invoice_account_id FOREIGN KEY(account_id) REFERENCES account (id),
     CONSTRAINT fk_invoice_bill_run_id FOREIGN KEY(bill_run_id) REFERENCES bill_run (id),
