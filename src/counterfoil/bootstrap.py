@@ -86,6 +86,8 @@ EVENT_TYPES: tuple[EventType, ...] = (*BILLING_EVENTS, *RULE_EVENTS)
 
 COMMANDS = (
     "activate_subscriptions",
+    "allocate_payments",
+    "amend_subscriptions",
     "cancel_subscription",
     "change_quantity",
     "correct_usage",
@@ -102,7 +104,10 @@ COMMANDS = (
     "load_price_book",
     "preview_account",
     "print_invoices",
+    "record_payments",
     "redeem_coupon",
+    "refund_payments",
+    "renew_subscriptions",
     "replay_delivery",
     "rerate",
     "rerun_usage",
@@ -110,11 +115,14 @@ COMMANDS = (
     "see_current_charges",
     "see_included",
     "see_prepaid_balances",
+    "see_receivables",
+    "see_subscriptions_in_force",
     "send_usage",
     "simulate",
     "verify_history",
     "void_invoices",
     "void_prepaid_grant",
+    "write_off_invoices",
 )
 """What roles grant besides reading and writing records; everything else is the administrators'."""
 
