@@ -3,10 +3,11 @@
 Running the same file again changes nothing, so an import that was stopped is simply run again.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata import FULL_ACCESS, Access, Entity, Record
 from counterfoil.platform.records.database import Database
 from counterfoil.platform.records.each import write_each
+from counterfoil.platform.records.refusals import TRY_AGAIN
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 from counterfoil.platform.records.upserting import Upserted
 from counterfoil.platform.transfer.mapping import (
@@ -26,6 +28,8 @@ from counterfoil.platform.transfer.mapping import (
 from counterfoil.platform.transfer.tables import Progress, Row, open_table
 
 ROWS_PER_CHUNK = 2_000
+ATTEMPTS = 5
+"""How often a chunk is tried that others are in the way of."""
 MOST_PROBLEMS = 1_000
 """Problems told one by one; more are counted."""
 MOST_WAITING = 100_000
@@ -106,19 +110,35 @@ def import_records(
             rows = _Rows(uow, wanted, table.columns, Imported(name, wanted.dry_run))
         if not (wanted.all_or_nothing or wanted.dry_run):
             for chunk in _chunks(table.rows):
-                with begun() as uow:
-                    rows.take(uow, chunk)
-            with begun() as uow:
-                rows.finish(uow)
+                given = rows.read(chunk)
+                _retried(begun, rows, partial(rows.save, given))
+            _retried(begun, rows, rows.finish)
             return rows.done
         with suppress(_NotKeptError), begun() as uow:
             for chunk in _chunks(table.rows):
-                rows.take(uow, chunk)
+                rows.save(rows.read(chunk), uow)
             rows.finish(uow)
             if wanted.dry_run or rows.done.refused:
                 rows.keep_nothing()
                 raise _NotKeptError
         return rows.done
+
+
+def _retried(
+    begun: Callable[[], AbstractContextManager[UnitOfWork]],
+    rows: "_Rows",
+    work: Callable[[UnitOfWork], None],
+) -> None:
+    """Do the work in a transaction; again, when others were in its way and nothing was kept."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            with rows.restored_on_refusal(), begun() as uow:
+                work(uow)
+        except Refused as refused:
+            if attempt == ATTEMPTS or refused.problems[0].code != TRY_AGAIN:
+                raise
+        else:
+            return
 
 
 def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
@@ -134,6 +154,10 @@ class _Given:
     values: Record
     lookups: dict[Column, object]
     problems: list[Problem]
+
+    def copy(self) -> "_Given":
+        """The same, to be changed by itself."""
+        return _Given(self.line, dict(self.values), dict(self.lookups), list(self.problems))
 
 
 class _Rows:
@@ -162,11 +186,14 @@ class _Rows:
         self._waiting: list[_Given] = []
         self.done = done
 
-    def take(self, uow: UnitOfWork, chunk: Sequence[Row]) -> None:
-        """Save the rows of a chunk; those that refer to rows to come wait."""
+    def read(self, chunk: Sequence[Row]) -> list[_Given]:
+        """The rows of a chunk that say something that can be."""
         self.done.read += len(chunk)
-        given = [one for one in map(self._given, chunk) if one is not None]
-        self._waiting += self._save(uow, given)
+        return [one for one in map(self._given, chunk) if one is not None]
+
+    def save(self, given: Sequence[_Given], uow: UnitOfWork) -> None:
+        """Save the rows; those that refer to rows to come wait."""
+        self._waiting += self._save(uow, [one.copy() for one in given])
         if len(self._waiting) > MOST_WAITING:
             message = "too many rows refer to later ones; put these first"
             raise Refused(Problem("too_many_waiting", message, file=self.done.file))
@@ -180,6 +207,17 @@ class _Rows:
                     self.done.refuse(one.line, _unknown(one))
                 return
             self._waiting = left
+
+    @contextmanager
+    def restored_on_refusal(self) -> Iterator[None]:
+        """What was counted within is forgotten when it is refused as a whole."""
+        done = replace(self.done, problems=list(self.done.problems))
+        waiting = [one.copy() for one in self._waiting]
+        try:
+            yield
+        except Refused:
+            self.done, self._waiting = done, waiting
+            raise
 
     def keep_nothing(self) -> None:
         """Nothing was kept: of a dry run the counts say what would have been."""
