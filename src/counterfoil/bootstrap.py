@@ -106,6 +106,7 @@ COMMANDS = (
     "print_invoices",
     "record_payments",
     "redeem_coupon",
+    "refresh_drafts",
     "refund_payments",
     "renew_subscriptions",
     "replay_delivery",

@@ -112,6 +112,12 @@ BILLING_PROFILE = Entity(
             help="Day of the month calendar-aligned cycles begin; 29 to 31 mean month end in "
             "shorter months.",
         ),
+        integer(
+            "grace_days",
+            minimum=0,
+            maximum=365,
+            help="How long after its billing date a draft waits for late usage; none: 0.",
+        ),
         integer("payment_terms_days", required=True, default=30, minimum=0, maximum=365),
         text("invoice_template", required=True, default="standard"),
         choice("paper", ("a4", "us-letter"), required=True, default="a4"),

@@ -138,13 +138,13 @@ def discard_drafts(database: Database, *, now: datetime) -> int:
         )
         uow.execute(_FORGET_USAGE_SEEN)
         deleted = uow.execute("DELETE FROM invoice WHERE state = 'draft'")
-        uow.execute(_RESTORE_BILLED_THROUGH, charges=[row["id"] for row in charges if row["id"]])
+        uow.execute(RESTORE_BILLED_THROUGH, charges=[row["id"] for row in charges if row["id"]])
         return deleted
 
 
 # Billed through the last day that a remaining rated charge covers; a remaining reversal means
 # that nothing after its first day is billed.
-_RESTORE_BILLED_THROUGH = """
+RESTORE_BILLED_THROUGH = """
 UPDATE subscription_charge sc SET billed_through = (
     SELECT least(max(r.service_end) FILTER (WHERE r.kind <> 'reversal'),
                  min(r.service_start) FILTER (WHERE r.kind = 'reversal'))

@@ -17,6 +17,7 @@ from counterfoil.business.billing.commands import (
     finalize_invoices,
     run_bills,
 )
+from counterfoil.business.billing.drafts import refresh_drafts
 from counterfoil.business.billing.explanation import Explanation, explain_line
 from counterfoil.business.billing.loading import billed_accounts
 from counterfoil.business.billing.queries import preview_invoice
@@ -120,6 +121,29 @@ def discard_command(as_json: AsJson = False) -> None:
     with opened_organisation() as organisation:
         count = discard_drafts(organisation.database, now=organisation.clock())
     print_table("Discarded", ("invoices",), [(count,)], as_json=as_json)
+
+
+@app.command("refresh-drafts")
+def refresh_command(
+    today: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Grace is over by this day; today by default."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compute drafts anew, with usage that came late; finalize those whose grace is over."""
+    with opened_organisation() as organisation:
+        done = refresh_drafts(
+            organisation.database,
+            organisation.usage_store,
+            now=organisation.clock(),
+            today=today.date() if today else None,
+            runner=organisation.runner,
+        )
+        with organisation.database.transaction(now=organisation.clock()) as uow:
+            apply_credits(uow)
+    columns = ("drafts", "finalized")
+    print_table("Refreshed", columns, [(done.drafts, done.finalized)], as_json=as_json)
 
 
 @app.command("spark-sql")

@@ -6,6 +6,7 @@ from typing import cast
 
 from counterfoil.business.billing.commands import finalize_invoices, run_bills
 from counterfoil.business.billing.current import current_charges
+from counterfoil.business.billing.drafts import refresh_drafts
 from counterfoil.business.billing.explanation import explain_line
 from counterfoil.business.billing.included import included_quantities
 from counterfoil.business.billing.queries import preview_invoice
@@ -51,6 +52,18 @@ FINALIZATION = Entity(
             name="invoice_ids",
             type=FieldType.DOCUMENT,
             help="Ids of drafts to finalize; all drafts where absent.",
+        ),
+    ),
+)
+
+REFRESH = Entity(
+    name="refresh",
+    plural="refreshes",
+    fields=(
+        Field(
+            name="today",
+            type=FieldType.DATE,
+            help="Drafts are final whose days of grace are over by this day; today where absent.",
         ),
     ),
 )
@@ -118,6 +131,22 @@ def post_finalization(desk: Desk, call: Call) -> Answer:
     with organisation.database.transaction(now=organisation.clock()) as uow:
         apply_credits(uow)
     return json_answer({"finalized": count})
+
+
+def post_refresh(desk: Desk, call: Call) -> Answer:
+    """Compute drafts anew; finalize those whose days of grace are over."""
+    body = command_body(call, REFRESH) if call.body else {}
+    organisation = desk.organisation
+    done = refresh_drafts(
+        organisation.database,
+        organisation.usage_store,
+        now=organisation.clock(),
+        today=cast("date | None", body.get("today")),
+        runner=organisation.runner,
+    )
+    with organisation.database.transaction(now=organisation.clock()) as uow:
+        apply_credits(uow)
+    return json_answer(done)
 
 
 def get_preview(desk: Desk, call: Call) -> Answer:
@@ -233,6 +262,16 @@ ENDPOINTS = (
         answers={
             JSON: {"type": "object", "properties": {"finalized": {"type": "integer"}}},
         },
+    ),
+    Endpoint(
+        method="POST",
+        path="/invoices/refresh-drafts",
+        command="refresh_drafts",
+        handler=once(post_refresh),
+        summary="Compute drafts anew, with usage that came late",
+        help="Those whose days of grace (of the billing profile) are over become final.",
+        bodies=body_schema(REFRESH),
+        answers={JSON: {"type": "object"}},
     ),
     Endpoint(
         method="GET",

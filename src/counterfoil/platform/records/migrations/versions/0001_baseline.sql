@@ -725,6 +725,7 @@ CREATE TABLE billing_profile (
     currency TEXT NOT NULL,
     time_zone TEXT NOT NULL,
     cycle_day BIGINT NOT NULL,
+    grace_days BIGINT,
     payment_terms_days BIGINT NOT NULL,
     invoice_template TEXT NOT NULL,
     paper TEXT NOT NULL,
@@ -742,6 +743,7 @@ CREATE TABLE billing_profile (
     CONSTRAINT uq_billing_profile_account_id UNIQUE (account_id),
     CONSTRAINT ck_billing_profile_invoice_at_this_level CHECK (invoice_at_this_level IN ('no', 'optional', 'required')),
     CONSTRAINT ck_billing_profile_cycle_day CHECK (cycle_day >= 1 AND cycle_day <= 31),
+    CONSTRAINT ck_billing_profile_grace_days CHECK (grace_days >= 0 AND grace_days <= 365),
     CONSTRAINT ck_billing_profile_payment_terms_days CHECK (payment_terms_days >= 0 AND payment_terms_days <= 365),
     CONSTRAINT ck_billing_profile_paper CHECK (paper IN ('a4', 'us-letter')),
     CONSTRAINT fk_billing_profile_account_id FOREIGN KEY(account_id) REFERENCES account (id)

@@ -1,0 +1,90 @@
+"""Drafts that wait for late usage: computed anew until their days of grace are over, then final."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from counterfoil.business.billing.commands import (
+    RESTORE_BILLED_THROUGH,
+    finalize_invoices,
+    lock_billing,
+    run_bills,
+)
+from counterfoil.business.usage.store import UsageStore
+from counterfoil.platform.engine.runner import IN_THIS_PROCESS, Runner
+from counterfoil.platform.records.database import Database
+
+_DRAFTS = """
+SELECT i.id, i.account_id, i.bill_run_id, r.billing_date
+FROM invoice i JOIN bill_run r ON r.id = i.bill_run_id
+WHERE i.state = 'draft' AND r.purpose = 'billing' ORDER BY i.id FOR UPDATE OF i
+"""
+
+_OVER = """
+SELECT i.id FROM invoice i
+JOIN bill_run r ON r.id = i.bill_run_id
+JOIN billing_profile p ON p.account_id = i.account_id
+WHERE i.state = 'draft' AND r.purpose = 'billing'
+  AND r.billing_date + CAST(coalesce(p.grace_days, 0) AS integer) <= CAST(:today AS date)
+ORDER BY i.id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """How many drafts were computed anew, and how many of them are final now."""
+
+    drafts: int
+    finalized: int
+
+
+def refresh_drafts(
+    database: Database,
+    store: UsageStore,
+    *,
+    now: datetime,
+    today: date | None = None,
+    runner: Runner = IN_THIS_PROCESS,
+) -> Refreshed:
+    """Compute the drafts of bill runs anew, each for its billing date, and finalize those whose
+    days of grace are over by ``today``.
+
+    Documents made by hand and drafts of re-ratings stay as they are. Stopped half-way, what the
+    drafts billed is due again. Refuses (409) while a bill run of this organisation is going on.
+    """
+    by_day = _take_back(database, now)
+    drafts = 0
+    for day, accounts in sorted(by_day.items()):
+        run = run_bills(
+            database, store, day, now=now, finalize=False, accounts=accounts, runner=runner
+        )
+        drafts += run.invoices
+    with database.transaction(now=now) as uow:
+        over = [row["id"] for row in uow.query(_OVER, today=today or now.date())]
+    finalized = finalize_invoices(database, now=now, invoice_ids=over) if over else 0
+    return Refreshed(drafts, finalized)
+
+
+def _take_back(database: Database, now: datetime) -> dict[date, list[int]]:
+    """Delete the drafts; the accounts they were for, by billing date."""
+    with database.transaction(now=now) as uow:
+        lock_billing(uow)
+        rows = uow.query(_DRAFTS)
+        if not rows:
+            return {}
+        ids = [row["id"] for row in rows]
+        charges = uow.query(
+            "SELECT DISTINCT subscription_charge_id AS id FROM rated_charge "
+            "WHERE invoice_id = ANY(:ids) AND subscription_charge_id IS NOT NULL",
+            ids=ids,
+        )
+        uow.execute(
+            "UPDATE bill_run SET usage_segment_seen = NULL WHERE id >= :first",
+            first=min(row["bill_run_id"] for row in rows),
+        )
+        uow.execute("DELETE FROM invoice WHERE id = ANY(:ids)", ids=ids)
+        uow.execute(RESTORE_BILLED_THROUGH, charges=[row["id"] for row in charges])
+        by_day: dict[date, list[int]] = defaultdict(list)
+        for row in rows:
+            by_day[row["billing_date"]].append(row["account_id"])
+        return by_day
