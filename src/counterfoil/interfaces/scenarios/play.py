@@ -12,9 +12,19 @@ import msgspec
 
 from counterfoil.bootstrap import Organisation
 from counterfoil.business.billing.commands import run_bills
+from counterfoil.business.billing.credit_notes import credit_invoice, void_invoice
+from counterfoil.business.billing.crediting import CreditPart
+from counterfoil.business.billing.manual_documents import Request
 from counterfoil.business.billing.queries import preview_invoice
 from counterfoil.business.billing.rerating import rerate_bills
 from counterfoil.business.billing.window import Window
+from counterfoil.business.receivables.commands import (
+    NewPayment,
+    apply_credits,
+    apply_to_bill_run,
+    record_payment,
+)
+from counterfoil.business.receivables.queries import account_balance
 from counterfoil.business.subscriptions.amending import Change
 from counterfoil.business.subscriptions.amendments import amend_subscriptions
 from counterfoil.business.subscriptions.commands import (
@@ -34,15 +44,21 @@ from counterfoil.interfaces.scenarios.comparison import (
     compare,
     show_value,
 )
-from counterfoil.interfaces.scenarios.produced import read_bill_run, read_preview
+from counterfoil.interfaces.scenarios.produced import (
+    read_bill_run,
+    read_document,
+    read_preview,
+)
 from counterfoil.interfaces.scenarios.scenario import (
     Amend,
     Bill,
     Cancel,
     ChangeQuantity,
     CorrectUsage,
+    Credit,
     LoadIncentives,
     LoadPrices,
+    Pay,
     Preview,
     Rerate,
     Scenario,
@@ -50,8 +66,11 @@ from counterfoil.interfaces.scenarios.scenario import (
     Subscribe,
     Usage,
     UsageEvent,
+    day_of,
     instant_of,
 )
+from counterfoil.platform.metadata import Record
+from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 Result = TypeVar("Result")
 
@@ -67,7 +86,7 @@ SOURCE = "scenario"
 class StepOutcome:
     """What a bill run or preview of the timeline produced, and how it differs from expectation."""
 
-    step: Bill | Rerate | Preview
+    step: Bill | Rerate | Preview | Credit | Pay
     produced: Produced
     differences: tuple[Difference, ...]
 
@@ -251,6 +270,7 @@ class Player:
             for _ in range(2)
         ]
         with database.transaction(now=self.clock()) as uow:
+            apply_to_bill_run(uow, summaries[0].bill_run_id)
             produced = read_bill_run(uow, summaries[0].bill_run_id)
         differences = judge(step, produced)
         again = summaries[1]
@@ -285,6 +305,36 @@ class Player:
         return StepOutcome(step, produced, tuple(differences))
 
     @_take.register
+    def _(self, step: Credit) -> StepOutcome:
+        database = self.organisation.database
+        try:
+            with database.transaction(now=self.clock()) as uow:
+                note = _credited(uow, step)
+                apply_credits(uow)
+                produced = read_document(uow, int(str(note["id"])))
+        except Refused as refusal:
+            code = refusal.problems[0].code
+            if step.refused is None:
+                raise
+            wrong = [] if code == step.refused else [_refusal(step, code)]
+            return StepOutcome(step, Produced((), ()), tuple(wrong))
+        differences = judge(step, produced)
+        if step.refused is not None:
+            differences.append(_refusal(step, "a credit note"))
+        return StepOutcome(step, produced, tuple(differences))
+
+    @_take.register
+    def _(self, step: Pay) -> StepOutcome | None:
+        with self.organisation.database.transaction(now=self.clock()) as uow:
+            record_payment(uow, NewPayment(account=step.account, amount=step.amount))
+            owes = account_balance(uow, step.account).balance
+        if step.owes is None or step.owes == owes:
+            return None
+        message = f"{step.account} owes another amount"
+        wrong = Difference(step.line, message, show_value(step.owes), show_value(owes))
+        return StepOutcome(step, Produced((), ()), (wrong,))
+
+    @_take.register
     def _(self, step: Preview) -> StepOutcome:
         database = self.organisation.database
         preview = preview_invoice(
@@ -299,7 +349,7 @@ class Player:
         return StepOutcome(step, produced, tuple(judge(step, produced)))
 
 
-def judge(step: Bill | Rerate | Preview, produced: Produced) -> list[Difference]:
+def judge(step: Bill | Rerate | Preview | Credit, produced: Produced) -> list[Difference]:
     """Compare with what is expected; lines must add up in any case."""
     differences = [] if step.expected is None else compare(step.expected, produced)
     for invoice in produced.invoices:
@@ -308,6 +358,26 @@ def judge(step: Bill | Rerate | Preview, produced: Produced) -> list[Difference]
             message = f"invoice of {invoice.fields['account']}: lines must add up to the total"
             differences.append(Difference(step.line, message, show_value(total), str(added)))
     return differences
+
+
+def _credited(uow: UnitOfWork, step: Credit) -> Record:
+    asked = Request(reason="as the scenario says", on=day_of(step.on, ZoneInfo("UTC")))
+    if step.void:
+        return void_invoice(uow, step.invoice, asked)
+    if step.position is None:
+        return credit_invoice(uow, step.invoice, asked, amount=step.amount)
+    part = CreditPart(
+        position=step.position,
+        amount=step.amount,
+        quantity=step.quantity,
+        start=step.first,
+        end=step.end,
+    )
+    return credit_invoice(uow, step.invoice, asked, parts=[part])
+
+
+def _refusal(step: Credit, got: str) -> Difference:
+    return Difference(step.line, "the credit must be refused", str(step.refused), got)
 
 
 def _sum_of(lines: tuple[Mapping[str, object], ...]) -> Decimal:

@@ -14,7 +14,7 @@ _INVOICES = """
 SELECT i.id, a.external_id AS account, i.kind, i.number, i.currency, i.invoice_date, i.due_date,
        i.total
 FROM invoice i JOIN account a ON a.id = i.account_id
-WHERE i.bill_run_id = :run ORDER BY a.external_id, i.id
+WHERE i.bill_run_id = :run OR i.id = :document ORDER BY a.external_id, i.id
 """
 _LINES = """
 SELECT l.*, r.currency, r.kind, r.layer, r.events, r.included_quantity, r.exact_amount,
@@ -22,7 +22,7 @@ SELECT l.*, r.currency, r.kind, r.layer, r.events, r.included_quantity, r.exact_
 FROM invoice_line l
 JOIN invoice i ON i.id = l.invoice_id
 JOIN rated_charge r ON r.id = l.rated_charge_id
-WHERE i.bill_run_id = :run ORDER BY l.invoice_id, l.position
+WHERE i.bill_run_id = :run OR i.id = :document ORDER BY l.invoice_id, l.position
 """
 _PROBLEMS = """
 SELECT a.external_id AS account, p.code, p.message
@@ -41,13 +41,24 @@ _NAMED = ("discount", "commitment", "prepaid_grant")
 
 def read_bill_run(uow: UnitOfWork, run: int) -> Produced:
     """All invoices of a bill run with their lines, and the accounts it skipped."""
+    problems = tuple(uow.query(_PROBLEMS, run=run))
+    return Produced(_documents(uow, run=run, document=None), problems)
+
+
+def read_document(uow: UnitOfWork, document: int) -> Produced:
+    """One document (id), with its lines."""
+    return Produced(_documents(uow, run=None, document=document), ())
+
+
+def _documents(
+    uow: UnitOfWork, *, run: int | None, document: int | None
+) -> tuple[ProducedInvoice, ...]:
     lines: dict[object, list[Mapping[str, object]]] = {}
-    for row in _with_names(uow, uow.query(_LINES, run=run)):
+    for row in _with_names(uow, uow.query(_LINES, run=run, document=document)):
         lines.setdefault(row["invoice_id"], []).append(_line(row))
-    invoices = uow.query(_INVOICES, run=run)
-    return Produced(
-        tuple(ProducedInvoice(_invoice(row), tuple(lines.get(row["id"], ()))) for row in invoices),
-        tuple(uow.query(_PROBLEMS, run=run)),
+    invoices = uow.query(_INVOICES, run=run, document=document)
+    return tuple(
+        ProducedInvoice(_invoice(row), tuple(lines.get(row["id"], ()))) for row in invoices
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from counterfoil.core.problems import Problem
 from counterfoil.interfaces.scenarios.play import Outcome, StepOutcome
-from counterfoil.interfaces.scenarios.scenario import Preview, Rerate
+from counterfoil.interfaces.scenarios.scenario import Credit, Pay, Preview, Rerate
 
 COLUMNS = (
     "charge",
@@ -98,6 +98,7 @@ def _heading(step: StepOutcome) -> str:
 
 
 def _action(step: StepOutcome) -> str:
-    if isinstance(step.step, Preview):
-        return "preview"
+    for kind, word in ((Preview, "preview"), (Credit, "credit"), (Pay, "pay")):
+        if isinstance(step.step, kind):
+            return word
     return "rerate" if isinstance(step.step, Rerate) else "bill run"

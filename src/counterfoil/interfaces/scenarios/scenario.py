@@ -215,6 +215,33 @@ class Rerate(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Credit(Step):
+    """A credit note for an invoice (its number): all that is left, an amount, or a part of a line.
+
+    ``refused`` is the code of the problem with which it has to be refused.
+    """
+
+    invoice: str
+    position: int | None
+    amount: Decimal | None
+    quantity: Decimal | None
+    first: date | None
+    end: date | None
+    void: bool
+    refused: str | None
+    expected: Expected | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pay(Step):
+    """A payment of an account, for the oldest due first; ``owes`` is what it owes afterwards."""
+
+    account: str
+    amount: Decimal
+    owes: Decimal | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Preview(Step):
     """The next invoice of one account, computed and thrown away."""
 

@@ -30,12 +30,14 @@ from counterfoil.interfaces.scenarios.scenario import (
     Cancel,
     ChangeQuantity,
     CorrectUsage,
+    Credit,
     Expected,
     ExpectedInvoice,
     ExpectedLine,
     LoadIncentives,
     LoadPrices,
     LocatedText,
+    Pay,
     Preview,
     Rerate,
     Step,
@@ -121,6 +123,24 @@ STEPS: Mapping[str, Rules] = {
         "to": Rule(kind=Kind.DATE, required=True),
         "account": Rule(),
         "expect": Rule(kind=Kind.NODE),
+    },
+    "credit": {
+        **ON_DAY,
+        "invoice": Rule(required=True),
+        "line": Rule(kind=Kind.INTEGER, minimum=1),
+        "amount": Rule(kind=Kind.DECIMAL),
+        "quantity": Rule(kind=Kind.DECIMAL),
+        "from": Rule(kind=Kind.DATE),
+        "to": Rule(kind=Kind.DATE),
+        "void": Rule(kind=Kind.BOOLEAN, default=False),
+        "refused": Rule(),
+        "expect": Rule(kind=Kind.NODE),
+    },
+    "pay": {
+        **ON_DAY,
+        "account": Rule(required=True),
+        "amount": Rule(kind=Kind.DECIMAL, required=True),
+        "owes": Rule(kind=Kind.DECIMAL),
     },
     "preview": {**ON_DAY, "account": Rule(required=True), "expect": Rule(kind=Kind.NODE)},
 }
@@ -241,6 +261,8 @@ class TimelineReader:
             "load_incentives": self._load_incentives,
             "bill": self._bill,
             "rerate": self._rerate,
+            "credit": self._credit,
+            "pay": self._pay,
             "preview": self._preview,
         }
         return readers[action or ""](entry, place)
@@ -444,6 +466,31 @@ class TimelineReader:
             first=entry["from"],
             end=entry["to"],
             expected=self._expected(entry["expect"], f"{place}.expect"),
+        )
+
+    def _credit(self, entry: Entry, place: str) -> Step | None:
+        return Credit(
+            line=entry.line,
+            on=entry["on"],
+            invoice=entry["invoice"],
+            position=entry["line"],
+            amount=entry["amount"],
+            quantity=entry["quantity"],
+            first=entry["from"],
+            end=entry["to"],
+            void=entry["void"],
+            refused=entry["refused"],
+            expected=self._expected(entry["expect"], f"{place}.expect"),
+        )
+
+    def _pay(self, entry: Entry, place: str) -> Step | None:
+        self._known("account", entry["account"], self.zones, entry, place)
+        return Pay(
+            line=entry.line,
+            on=entry["on"],
+            account=entry["account"],
+            amount=entry["amount"],
+            owes=entry["owes"],
         )
 
     def _preview(self, entry: Entry, place: str) -> Step | None:
