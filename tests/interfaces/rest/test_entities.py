@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from counterfoil.bootstrap import CATALOGUE
+from counterfoil.interfaces.rest.app import ENDPOINTS
 from counterfoil.platform.metadata import Entity, Field, FieldType
 
 WRITABLE = [entity for entity in CATALOGUE.entities.values() if not entity.created_by_command]
@@ -183,6 +184,7 @@ def test_an_unknown_field_is_refused_with_the_ones_there_are(
     assert error["allowed"] == [field.name for field in entity.fields if not field.computed]
 
 
+COMMAND_PATHS = {endpoint.path for endpoint in ENDPOINTS if endpoint.method == "POST"}
 MADE_ELSEWHERE = {"extract", "extract_batch"}
 """What no command of REST makes, but one of the BillingPlatform dialect."""
 
@@ -192,9 +194,11 @@ def test_what_a_command_makes_can_be_read_but_not_written(
     api: httpx.Client, entity: Entity
 ) -> None:
     assert api.get(path_of(entity)).status_code == 200
-    # With hyphens, bill-runs is also where its command is.
-    created = api.post(f"/{entity.plural}", json={})
-    for refused in (created, api.patch(path_of(entity) + "/1", json={})):
+    tried = [api.patch(path_of(entity) + "/1", json={})]
+    # With hyphens, bill-runs is also where its command is; payments always is.
+    if f"/{entity.plural}" not in COMMAND_PATHS:
+        tried.append(api.post(f"/{entity.plural}", json={}))
+    for refused in tried:
         assert refused.status_code == 405
         assert refused.headers["allow"] == "GET, HEAD"
         told = "made by a command" if entity.name in MADE_ELSEWHERE else "POST /api/v1/"
