@@ -88,6 +88,7 @@ COMMANDS = (
     "activate_subscriptions",
     "allocate_payments",
     "amend_subscriptions",
+    "bill_one_off",
     "cancel_subscription",
     "change_quantity",
     "correct_usage",
