@@ -14,9 +14,15 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from tests.business.billing.conftest import NOW
 from tests.business.receivables.conftest import Ledger
 
-from counterfoil.business.billing.credit_notes import credit_invoice, debit_invoice, void_invoice
+from counterfoil.business.billing.credit_notes import (
+    credit_invoice,
+    debit_invoice,
+    reissue_invoice,
+    void_invoice,
+)
 from counterfoil.business.billing.crediting import CreditPart
 from counterfoil.business.billing.manual_documents import Request
+from counterfoil.business.billing.one_off import OneOffLine, bill_one_off
 from counterfoil.business.receivables.commands import (
     Credit,
     NewPayment,
@@ -115,6 +121,17 @@ class Books(RuleBasedStateMachine):
     def void(self, pick: int) -> None:
         with self.attempt() as uow:
             void_invoice(uow, self.document(uow, pick), ASKED)
+
+    @rule(pick=PICK)
+    def reissue(self, pick: int) -> None:
+        with self.attempt() as uow:
+            reissue_invoice(uow, self.document(uow, pick), ASKED)
+
+    @rule(amount=AMOUNTS)
+    def bill_by_hand(self, amount: Decimal) -> None:
+        with self.attempt() as uow:
+            line = OneOffLine(description="Work", unit_amount=amount)
+            bill_one_off(uow, self.account, [line], ASKED)
 
     @rule(pick=PICK, amount=AMOUNTS)
     def debit(self, pick: int, amount: Decimal) -> None:
