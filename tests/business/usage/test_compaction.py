@@ -52,7 +52,7 @@ def read(bridge, **chosen):
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(actions=st.lists(ACTION, min_size=1, max_size=7))
 def test_any_order_of_deliveries_and_compactions_reads_the_first_of_each_event(bridge, actions):

@@ -98,7 +98,7 @@ def cases(draw: Any) -> tuple[list[MeteredItem], dict[int, list[Price]]]:
 
 
 @given(cases())
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 def test_engine_reads_meters_as_the_reference_does(
     case: tuple[list[MeteredItem], dict[int, list[Price]]],
 ) -> None:
@@ -112,7 +112,7 @@ def test_engine_reads_meters_as_the_reference_does(
 
 
 @given(cases(), st.randoms(use_true_random=False))
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 def test_the_order_in_which_events_come_never_matters(
     case: tuple[list[MeteredItem], dict[int, list[Price]]], random: Any
 ) -> None:

@@ -16,7 +16,7 @@ from tests.interfaces.scenarios.recordings import Rated, Recordings
 from counterfoil.bootstrap import Settings
 from counterfoil.business.billing.buckets import BucketWork, from_stream, rate_bucket
 from counterfoil.business.billing.spark_sql import MADE, SCRIPT, not_in_spark_sql, write_rating
-from counterfoil.platform.engine.duck import open_engine
+from counterfoil.platform.engine.duck import open_engine, small_engine
 
 FILES = sorted((Path(__file__).parents[2] / "scenarios").glob("*.yaml"))
 BATCHES = 8
@@ -73,7 +73,7 @@ def test_spark_sql_rates_every_scenario_to_the_same(
 
 
 def is_put_into_spark_sql(work: BucketWork) -> bool:
-    with open_engine(threads=1) as engine:
+    with small_engine() as engine:
         for name, stream in work.relations.items():
             engine.register(name, from_stream(stream))
         return not_in_spark_sql(engine) is None

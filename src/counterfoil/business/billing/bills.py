@@ -334,7 +334,8 @@ def compute_bills(
     """
     present = find_present(uow)
     asked, accounts = accounts, whole_trees(uow, accounts, present)
-    with small_engine() if small else open_engine(threads=threads) as engine:
+    little = small or _is_little(uow, accounts)
+    with small_engine() if little else open_engine(threads=threads) as engine:
         make_items(uow, engine, store, accounts, billing_date, usage_seen=usage_seen)
         make_charged(uow, engine, store, runner)
         exclude_drafts(uow, engine, accounts)
@@ -344,6 +345,20 @@ def compute_bills(
         if present.grants:
             draw_balances(uow, engine, billing_date, lock=lock)
         return _make_documents(uow, engine, billing_date, stored=not small)
+
+
+FEW_ACCOUNTS = 20
+LITTLE_USAGE = 50_000
+
+
+def _is_little(uow: UnitOfWork, accounts: Sequence[int]) -> bool:
+    """Whether planning the statements takes longer than computing them."""
+    if len(accounts) > FEW_ACCOUNTS:
+        return False
+    found = uow.query(
+        "SELECT coalesce(sum(events), 0) AS events FROM usage_segment WHERE state <> 'replaced'"
+    )
+    return int(found[0]["events"]) <= LITTLE_USAGE
 
 
 def whole_trees(uow: UnitOfWork, accounts: Sequence[int], present: Present) -> Sequence[int]:
