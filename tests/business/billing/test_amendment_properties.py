@@ -249,7 +249,7 @@ def test_whatever_is_amended_every_day_is_billed_once(server: Settings) -> None:
     run_state_machine_as_test(
         lambda: Amendments(server),
         settings=settings(
-            max_examples=8,
+            max_examples=6,
             stateful_step_count=12,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -175,7 +175,7 @@ def expected(
 
 
 @given(cases())
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 def test_cells_cost_what_the_reference_says(
     case: tuple[Item, str, list[Cell], tuple[Tier, ...] | None, list[Call]],
 ) -> None:

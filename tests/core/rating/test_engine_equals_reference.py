@@ -249,7 +249,7 @@ def cases(draw: Any) -> tuple[list[Item], dict[int, list[Price]]]:
 
 
 @given(cases())
-@settings(max_examples=70, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 def test_engine_gives_what_the_reference_gives(
     case: tuple[list[Item], dict[int, list[Price]]],
 ) -> None:

@@ -54,7 +54,7 @@ def books_with_formulas(
 
 
 @given(books_with_formulas())
-@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 def test_formulas_cost_what_the_reference_says(
     case: tuple[list[Item], dict[int, list[Price]], dict[int, str]],
 ) -> None:

@@ -98,7 +98,7 @@ def cases(draw: Any) -> tuple[list[MeteredItem], dict[int, list[Price]]]:
 
 
 @given(cases())
-@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 def test_engine_reads_meters_as_the_reference_does(
     case: tuple[list[MeteredItem], dict[int, list[Price]]],
 ) -> None:

@@ -83,7 +83,7 @@ def _allowances(draw: Any, items: list[int]) -> list[Allowance]:
 
 
 @given(pools())
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 def test_pools_cost_what_the_reference_says(case: Case) -> None:
     items, pool_of, prices, allowances = case
     expected = {pooled.item_id: pooled for pooled in rate_pools(items, pool_of, prices, allowances)}
