@@ -3,8 +3,7 @@
 from decimal import Decimal
 
 from counterfoil.business.billing.formula_sentences import formula_sentences
-from counterfoil.core.money.currencies import exponent
-from counterfoil.core.money.rounding import round_half_up
+from counterfoil.business.billing.number_words import money, plain
 from counterfoil.platform.metadata import Record
 
 
@@ -44,11 +43,11 @@ def _before(rated: Record, facts: Record) -> str:
 def _discount(rated: Record, facts: Record) -> tuple[str, ...]:
     kind, name = facts["kind"], facts["discount"]
     what = {
-        "fixed": f"takes {_plain(facts['amount'])} off an invoice",
-        "per_unit": f"takes {_plain(facts['amount'])} off each unit",
-        "percentage": f"takes {_plain(facts['percent'])} percent off",
-        "volume": f"takes {_plain(facts['percent'])} percent off at a volume of "
-        f"{_plain(facts['volume'])}",
+        "fixed": f"takes {plain(facts['amount'] or 0)} off an invoice",
+        "per_unit": f"takes {plain(facts['amount'] or 0)} off each unit",
+        "percentage": f"takes {plain(facts['percent'] or 0)} percent off",
+        "volume": f"takes {plain(facts['percent'] or 0)} percent off at a volume of "
+        f"{plain(facts['volume'] or 0)}",
     }[kind]
     return (
         f"Discount {name} {what}.",
@@ -107,9 +106,4 @@ def _prepaid(rated: Record, facts: Record) -> tuple[str, ...]:
 
 
 def _money(rated: Record, amount: object) -> str:
-    value = round_half_up(Decimal(str(amount)), exponent(rated["currency"]))
-    return f"{value:,f} {rated['currency']}"
-
-
-def _plain(value: object) -> str:
-    return f"{Decimal(str(value or 0)).normalize():,f}"
+    return money(amount, rated["currency"])

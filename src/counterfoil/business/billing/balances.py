@@ -11,6 +11,7 @@ from counterfoil.business.billing.incentives import BALANCES
 from counterfoil.business.incentives.loading import lock_grants
 from counterfoil.core.money.currencies import exponent
 from counterfoil.core.money.rounding import round_half_up
+from counterfoil.core.money.written import without_zeros
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -103,7 +104,7 @@ def void_grant(
     if wanted <= 0 and amount is not None:
         raise Refused(Problem("too_small", "must be above 0", "amount"))
     if wanted > remaining or remaining == 0:
-        message = f"{_plain(remaining)} {found['currency']} are left of grant {grant!r}"
+        message = f"{without_zeros(remaining)} {found['currency']} are left of grant {grant!r}"
         raise Refused(Problem("not_enough_left", message, "amount"), 409)
     row = {
         "prepaid_grant_id": grant_id,
@@ -118,7 +119,3 @@ def void_grant(
 def _remaining(uow: UnitOfWork, grants: list[int]) -> dict[int, Decimal]:
     rows = uow.query(BALANCES, grants=grants)
     return {int(row["grant_id"]): row["remaining"] for row in rows}
-
-
-def _plain(amount: Decimal) -> str:
-    return f"{amount.normalize():f}"

@@ -32,6 +32,7 @@ from counterfoil.business.billing.manual_documents import (
 from counterfoil.core.money.allocation import allocate
 from counterfoil.core.money.currencies import exponent
 from counterfoil.core.money.rounding import round_half_up
+from counterfoil.core.money.written import without_zeros
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -398,7 +399,7 @@ def manual_sentences(rated: Record, currency: str) -> tuple[str, ...]:
     how = {
         "all": "all that was left of it",
         "amount": "an amount",
-        "quantity": f"the share of {abs(Decimal(str(rated['quantity']))).normalize():f} units",
+        "quantity": f"the share of {without_zeros(abs(Decimal(str(rated['quantity']))))} units",
         "period": f"the share of the days from {rated['service_start']} to before "
         f"{rated['service_end']}",
         "goes_along": "its share of what is credited besides",

@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from counterfoil.core.money.allocation import allocate
 from counterfoil.core.money.rounding import divide_half_up
+from counterfoil.core.money.written import without_zeros
 from counterfoil.core.problems import Problem, Refused
 
 NOTHING = Decimal(0)
@@ -174,7 +175,7 @@ def _give_quantity(taking: _Taking, line: BilledLine, quantity: Decimal) -> None
     after = line.quantity_credited + quantity
     if quantity <= 0 or after > line.quantity:
         left = line.quantity - line.quantity_credited
-        message = f"line {line.position} has {left.normalize():f} of its quantity left"
+        message = f"line {line.position} has {without_zeros(left)} of its quantity left"
         raise Refused(Problem("not_enough_left", message, "lines.quantity"), 409)
     share = _part_of(taking, line, after, line.quantity) - _part_of(
         taking, line, line.quantity_credited, line.quantity
@@ -262,5 +263,5 @@ def _demand_left(amount: Decimal, left: Decimal, where: str) -> None:
     if amount <= 0:
         raise Refused(Problem("too_small", "must be above 0", where))
     if amount > left:
-        message = f"{left.normalize():f} is left to be credited"
+        message = f"{without_zeros(left)} is left to be credited"
         raise Refused(Problem("not_enough_left", message, where), 409)

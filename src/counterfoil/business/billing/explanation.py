@@ -20,6 +20,7 @@ from counterfoil.business.billing.entities import APPLIED_KINDS, MANUAL_KINDS
 from counterfoil.business.billing.formula_sentences import formula_sentences
 from counterfoil.business.billing.itemising import itemise_usage
 from counterfoil.business.billing.loading import PRICED_BY_EVENT
+from counterfoil.business.billing.number_words import money, plain
 from counterfoil.business.billing.pooled_events import pooled_events
 from counterfoil.business.billing.price_explanation import (
     PricedItem,
@@ -27,8 +28,6 @@ from counterfoil.business.billing.price_explanation import (
     weigh_prices,
 )
 from counterfoil.business.usage.store import UsageStore
-from counterfoil.core.money.currencies import exponent
-from counterfoil.core.money.rounding import round_half_up
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
@@ -184,17 +183,6 @@ def _name_files(uow: UnitOfWork, events: list[Record]) -> None:
         event["file_name"] = names.get(event["batch_id"])
 
 
-def _money(rated: Record) -> str:
-    amount = round_half_up(Decimal(str(rated["amount"])), exponent(rated["currency"]))
-    return f"{amount:,f} {rated['currency']}"
-
-
-def _plain(value: object) -> str:
-    """A decimal as people write it: thousands separated, no trailing zeros."""
-    number = Decimal(str(value)).normalize()
-    return f"{number:,f}"
-
-
 def _sentences(
     rated: Record, facts: Record, price: Record | None, layers: list[Record], draws: list[Record]
 ) -> tuple[str, ...]:
@@ -204,7 +192,7 @@ def _sentences(
             f"Rated charge {rated['reverses_id']} was billed beyond the end of service.",
             (
                 f"{rated['days']} of its {rated['cycle_days']} days are given back, as a share of "
-                f"what was billed: {_plain(rated['amount'])} {currency}."
+                f"what was billed: {plain(rated['amount'])} {currency}."
             ),
         )
     said = []
@@ -219,15 +207,16 @@ def _sentences(
     said += [_draw_sentence(draw, facts) for draw in draws]
     if price is not None and Decimal(str(price["included_quantity"])) > 0:
         said.append(
-            f"{_plain(rated['included_quantity'])} {facts['unit']}s are included; without them "
-            f"it would be {_plain(rated['list_amount'])} {currency}."
+            f"{plain(rated['included_quantity'])} {facts['unit']}s are included; without them "
+            f"it would be {plain(rated['list_amount'])} {currency}."
         )
     said += formula_sentences(rated, facts["unit"])
     said += [_step_sentence(step, rated, facts) for step in rated["steps"]]
     if rated["days"] != rated["cycle_days"]:
         said.append(f"Served {rated['days']} of {rated['cycle_days']} days.")
     said.append(
-        f"{_plain(rated['exact_amount'])} {currency} is rounded half-up once to {_money(rated)}."
+        f"{plain(rated['exact_amount'])} {currency} is rounded half-up once to "
+        f"{money(rated['amount'], currency)}."
     )
     return tuple(said)
 
@@ -245,10 +234,10 @@ def _passed_over(count: int) -> str:
 def _usage_sentence(rated: Record, facts: Record) -> str:
     text = f"{rated['events']} usage events of meter {facts['meter']}"
     if facts["event_increment"] is not None:
-        text += f", each rounded up to {_plain(facts['event_increment'])} {facts['meter_unit']}s,"
-    text += f" make {_plain(rated['quantity'])} {facts['unit']}s"
+        text += f", each rounded up to {plain(facts['event_increment'])} {facts['meter_unit']}s,"
+    text += f" make {plain(rated['quantity'])} {facts['unit']}s"
     if Decimal(str(rated["quantity_before"])) > 0:
-        text += f", after {_plain(rated['quantity_before'])} earlier in the cycle"
+        text += f", after {plain(rated['quantity_before'])} earlier in the cycle"
     return text + "."
 
 
@@ -260,7 +249,7 @@ def _pool_sentences(rated: Record, facts: Record) -> list[str]:
     if facts["billed_before"] is not None:
         said.append(
             f"The whole cycle is priced anew; what was billed of it before, "
-            f"{_plain(facts['billed_before'])} {rated['currency']}, is taken off."
+            f"{plain(facts['billed_before'])} {rated['currency']}, is taken off."
         )
     return said
 
@@ -269,21 +258,21 @@ def _draw_sentence(draw: Record, facts: Record) -> str:
     quantity = Decimal(str(draw["quantity"]))
     verb = "are covered by" if quantity > 0 else "are given back to"
     return (
-        f"{_plain(abs(quantity))} {facts['unit']}s {verb} {draw['name']}, granted for the cycle "
+        f"{plain(abs(quantity))} {facts['unit']}s {verb} {draw['name']}, granted for the cycle "
         f"from {draw['granted_cycle_start']}."
     )
 
 
 def _step_sentence(step: Record, rated: Record, facts: Record) -> str:
     if step["from"] is None:
-        return f"Per event, beside their quantity: {_plain(step['amount'])} {rated['currency']}."
-    upper = "and above" if step["up_to"] is None else f"to {_plain(step['up_to'])}"
+        return f"Per event, beside their quantity: {plain(step['amount'])} {rated['currency']}."
+    upper = "and above" if step["up_to"] is None else f"to {plain(step['up_to'])}"
     text = f"{step['cell']}: t" if step.get("cell") else "T"
-    text += f"ier from {_plain(step['from'])} {upper}: {_plain(step['quantity'])} {facts['unit']}s"
-    text += f" × {_plain(step['unit_amount'])}"
+    text += f"ier from {plain(step['from'])} {upper}: {plain(step['quantity'])} {facts['unit']}s"
+    text += f" × {plain(step['unit_amount'])}"
     if Decimal(str(step["flat_amount"])) != 0:
-        text += f" + {_plain(step['flat_amount'])}"
-    text += f" = {_plain(step['amount'])} {rated['currency']}"
+        text += f" + {plain(step['flat_amount'])}"
+    text += f" = {plain(step['amount'])} {rated['currency']}"
     if step.get("price_id", rated["price_id"]) != rated["price_id"]:
         text += f", by the partial price {step['price_id']}"
     return text + "."

@@ -4,8 +4,7 @@ Everything was stored beside the amount when it was rated, so it explains itself
 of the formula, the usage or the accounts since.
 """
 
-from decimal import Decimal
-
+from counterfoil.business.billing.number_words import plain
 from counterfoil.platform.metadata import Record
 
 _MET = {
@@ -26,20 +25,15 @@ def _sentence(entry: Record, rated: Record, unit_of_charge: str) -> str:
     if entry["place"] in _MET:
         return f"{_MET[entry['place']]} is met: {stands}."
     if entry["place"] == "discount_percent":
-        return f"The percentage is {stands} = {_plain(entry['result'])}."
+        return f"The percentage is {stands} = {plain(entry['result'])}."
     what, unit = "price", rated["currency"]
     if entry["place"] == "quantity_formula":
         what, unit = "quantity", f"{unit_of_charge}s"
-    text = f"The {what} is {stands} = {_plain(entry['result'])} {unit}"
+    text = f"The {what} is {stands} = {plain(entry['result'])} {unit}"
     if entry["before"] is not None:
-        text += f", of which {_plain(entry['before'])} {unit} is the quantity before"
+        text += f", of which {plain(entry['before'])} {unit} is the quantity before"
     return f"{text}."
 
 
 def _on_one_line(text: object) -> str:
     return " ".join(str(text).split())
-
-
-def _plain(value: object) -> str:
-    """A decimal as people write it: thousands separated, no trailing zeros."""
-    return f"{Decimal(str(value)).normalize():,f}"

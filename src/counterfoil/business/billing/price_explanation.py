@@ -15,6 +15,7 @@ from counterfoil.business.accounts.queries import find_account
 from counterfoil.business.billing.price_layers import load_prices, regions
 from counterfoil.business.billing.relations import make_relation
 from counterfoil.business.subscriptions.invoicing import billed_account
+from counterfoil.core.money.written import without_zeros
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.core.rating.layers import LAYERS
 from counterfoil.core.rating.prices import LOOKED_INTO, price_epochs
@@ -299,7 +300,7 @@ def _part(row: Record, tiers: list[Record]) -> tuple[str, str]:
     if row["conflicts"]:
         return "conflict", f"{said} that does not fit the price it lies over: it cannot be billed"
     own = [
-        f"{tier['from_quantity'].normalize():f}"
+        without_zeros(tier["from_quantity"])
         for tier in tiers
         if tier["price_id"] == row["price_id"]
     ]

@@ -19,6 +19,7 @@ from counterfoil.business.receivables.positions import (
     read_credits,
     read_documents_due,
 )
+from counterfoil.core.money.written import without_zeros
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -339,6 +340,6 @@ def _demanded(amount: Decimal | None, left: Decimal, currency: str, where: str) 
     if amount is not None and amount <= 0:
         raise Refused(Problem("too_small", "must be above 0", "amount"))
     if wanted > left or left == 0:
-        message = f"{left.normalize():f} {currency} {where}"
+        message = f"{without_zeros(left)} {currency} {where}"
         raise Refused(Problem("not_enough_left", message, "amount"), 409)
     return wanted

@@ -20,6 +20,7 @@ from counterfoil.business.usage.declaration import (
     Placeholder,
     parse_declaration,
 )
+from counterfoil.core.money.written import without_zeros
 from counterfoil.core.problems import Problem, Refused
 
 PLAN = "focus-usage"
@@ -183,7 +184,7 @@ def _book(meters: Mapping[str, _Meter]) -> dict[str, object]:
     for meter_id, meter in meters.items():
         prices = []
         for currency, found in meter.prices.items():
-            amount = format(found.most_common(1)[0][0].normalize(), "f")
+            amount = without_zeros(found.most_common(1)[0][0])
             price: dict[str, object] = {
                 "currency": currency,
                 "model": "per_unit",

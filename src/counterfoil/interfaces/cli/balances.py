@@ -9,8 +9,7 @@ import typer
 from counterfoil.business.billing.balances import read_balances, read_movements, void_grant
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.cli.organisation import opened_records
-from counterfoil.interfaces.cli.output import print_table
-from counterfoil.interfaces.cli.prices import without_zeros
+from counterfoil.interfaces.cli.output import print_table, trimmed
 from counterfoil.platform.metadata import Record
 
 app = typer.Typer(no_args_is_help=True, help="Prepaid balances: show, movements, void.")
@@ -49,7 +48,7 @@ def void(
     """Take back what is left of a grant, or a part of it."""
     with opened_records() as uow:
         remaining = void_grant(uow, grant, decimal_of(amount), reason=reason)
-    typer.echo(f"{without_zeros(remaining)} remain of {grant}.")
+    typer.echo(f"{trimmed(remaining)} remain of {grant}.")
 
 
 def decimal_of(text: str | None) -> Decimal | None:
@@ -63,5 +62,5 @@ def decimal_of(text: str | None) -> Decimal | None:
 
 def _print(title: str, found: list[Record], as_json: bool) -> None:
     columns = tuple(found[0]) if found else ("grant", "remaining")
-    rows = [[without_zeros(one[column]) for column in columns] for one in found]
+    rows = [[trimmed(one[column]) for column in columns] for one in found]
     print_table(title, columns, rows, as_json=as_json)

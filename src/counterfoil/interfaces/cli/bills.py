@@ -2,7 +2,6 @@
 
 from dataclasses import asdict
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +26,7 @@ from counterfoil.business.subscriptions.invoicing import billed_account
 from counterfoil.business.usage.compaction import compact
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.cli.organisation import opened_organisation
-from counterfoil.interfaces.cli.output import print_json, print_table
+from counterfoil.interfaces.cli.output import print_json, print_table, trimmed
 from counterfoil.platform.metadata import Record
 
 app = typer.Typer(no_args_is_help=True, help="Bill what is due, preview, finalize, explain.")
@@ -225,7 +224,7 @@ def _line_row(line: Record) -> tuple[object, ...]:
         line["description"],
         line["service_start"],
         line["service_end"],
-        _trimmed(line["quantity"]),
+        trimmed(line["quantity"]),
         line["unit"],
         line["amount"],
     )
@@ -234,7 +233,7 @@ def _line_row(line: Record) -> tuple[object, ...]:
 def print_explanation(explanation: Explanation) -> None:
     """The counterfoil as sentences and tables, for people."""
     line = explanation.line
-    typer.echo(f"{line['description']}: {_trimmed(line['quantity']):f} {line['unit']}s")
+    typer.echo(f"{line['description']}: {trimmed(line['quantity']):f} {line['unit']}s")
     for sentence in explanation.sentences:
         typer.echo(f"  {sentence}")
     print_table(
@@ -264,19 +263,14 @@ def print_explanation(explanation: Explanation) -> None:
                     event["event_id"],
                     event["file_name"],
                     event["line"],
-                    _trimmed(event["quantity"]),
-                    _trimmed(event["billed_quantity"]),
-                    _trimmed(event["exact_amount"]),
+                    trimmed(event["quantity"]),
+                    trimmed(event["billed_quantity"]),
+                    trimmed(event["exact_amount"]),
                 )
                 for event in explanation.events
             ],
             as_json=False,
         )
-
-
-def _trimmed(value: Decimal) -> Decimal:
-    """Without trailing zeros, and never in exponent notation."""
-    return Decimal(format(value.normalize(), "f"))
 
 
 def billed_ids(organisation: Organisation, accounts: list[str]) -> list[int]:

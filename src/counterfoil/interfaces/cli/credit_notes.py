@@ -21,7 +21,7 @@ from counterfoil.business.receivables.commands import apply_credits
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.cli.balances import decimal_of
 from counterfoil.interfaces.cli.organisation import opened_records
-from counterfoil.interfaces.cli.prices import without_zeros
+from counterfoil.interfaces.cli.output import trimmed
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
@@ -160,5 +160,5 @@ def _settle(uow: UnitOfWork, note: Record) -> None:
 
 
 def _tell(note: Record) -> None:
-    total = without_zeros(Decimal(str(note["total"])))
+    total = trimmed(Decimal(str(note["total"])))
     typer.echo(f"{document_name(note)}: {total} {note['currency']}")

@@ -9,7 +9,7 @@ import typer
 from counterfoil.business.billing.current import CurrentCharge, CurrentCharges, current_charges
 from counterfoil.business.billing.included import included_quantities
 from counterfoil.interfaces.cli.organisation import AsJson, opened_organisation
-from counterfoil.interfaces.cli.output import print_json, print_table
+from counterfoil.interfaces.cli.output import print_json, print_table, trimmed
 
 _BAR = 10
 CHARGE_COLUMNS = (
@@ -73,7 +73,7 @@ def current_command(
         meters = [
             (
                 *(one.meter, one.cycle_start, one.cycle_end, one.events),
-                *(_plain(one.quantity), one.unit, one.last_event_at),
+                *(trimmed(one.quantity), one.unit, one.last_event_at),
             )
             for one in found.meters
         ]
@@ -89,7 +89,7 @@ def _row(charge: CurrentCharge) -> tuple[object, ...]:
         charge.state if charge.kind in ("usage", "recurring", "one_time") else charge.kind,
         charge.cycle_start,
         charge.cycle_end,
-        _plain(charge.quantity),
+        trimmed(charge.quantity),
         charge.unit,
         _included(charge),
         _tier(charge),
@@ -103,7 +103,7 @@ def _included(charge: CurrentCharge) -> str:
     if charge.kind != "usage" or not charge.included_limit:
         return ""
     used, limit = charge.included_quantity, charge.included_limit
-    return f"{_bar(used, limit)} {_plain(used)} of {_plain(limit)}"
+    return f"{_bar(used, limit)} {trimmed(used)} of {trimmed(limit)}"
 
 
 def _tier(charge: CurrentCharge) -> str:
@@ -111,23 +111,15 @@ def _tier(charge: CurrentCharge) -> str:
     if charge.kind != "usage" or charge.tier_from is None or charge.quantity is None:
         return ""
     if charge.tier_up_to is None:
-        return f"above {_plain(charge.tier_from)}" if charge.tier_from else ""
+        return f"above {trimmed(charge.tier_from)}" if charge.tier_from else ""
     counted = max(charge.quantity - charge.included_quantity - charge.tier_from, Decimal(0))
     bar = _bar(counted, charge.tier_up_to - charge.tier_from)
-    return f"{bar} {_plain(charge.tier_from)} to {_plain(charge.tier_up_to)}"
+    return f"{bar} {trimmed(charge.tier_from)} to {trimmed(charge.tier_up_to)}"
 
 
 def _bar(part: Decimal, whole: Decimal) -> str:
     filled = min(int(part * _BAR / whole), _BAR) if whole > 0 else _BAR
     return "█" * filled + "░" * (_BAR - filled)
-
-
-def _plain(value: Decimal | None) -> Decimal | None:
-    """Without trailing zeros."""
-    if value is None:
-        return None
-    text = format(value, "f")
-    return Decimal(text.rstrip("0").rstrip(".") if "." in text else text)
 
 
 def _totals(found: CurrentCharges) -> str:

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from counterfoil.bootstrap import Settings
 from counterfoil.core.money.currencies import exponent
 from counterfoil.interfaces.cli.organisation import AsJson, opened_organisation
-from counterfoil.interfaces.cli.output import print_json, print_table
+from counterfoil.interfaces.cli.output import print_json, print_table, trimmed
 from counterfoil.interfaces.demo import run
 from counterfoil.interfaces.demo.parameters import (
     DEFAULT_SEED,
@@ -189,16 +189,11 @@ def _print_counterfoil(console: Console, outcome: run.Outcome) -> None:
     columns = ("time", "event_id", "file_name", "line", "quantity", "billed_quantity")
     heads = ("time_utc", "record", "file", "line", str(charge["meter_unit"]), str(charge["unit"]))
     events = [
-        [_plain(event[column]) for column in (*columns, "exact_amount")]
+        [trimmed(event[column]) for column in (*columns, "exact_amount")]
         for event in explained.events[:EVENTS_SHOWN]
     ]
     title = f"The first {len(events)} of {explained.rated_charge['events']} usage events"
     print_table(title, (*heads, currency), events, as_json=False)
-
-
-def _plain(value: object) -> object:
-    """A quantity without the zeros of its fifteen decimals."""
-    return f"{value.normalize():f}" if isinstance(value, Decimal) else value
 
 
 def _print_closing(console: Console, outcome: run.Outcome, folder: Path, next_month: str) -> None:

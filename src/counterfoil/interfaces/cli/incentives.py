@@ -16,8 +16,8 @@ from counterfoil.business.incentives.notation import parse_incentives
 from counterfoil.business.incentives.queries import list_incentives
 from counterfoil.core.problems import Refused
 from counterfoil.interfaces.cli.organisation import opened_records
-from counterfoil.interfaces.cli.output import print_table
-from counterfoil.interfaces.cli.prices import read_text, without_zeros
+from counterfoil.interfaces.cli.output import print_table, trimmed
+from counterfoil.interfaces.cli.prices import read_text
 
 app = typer.Typer(
     no_args_is_help=True, help="Load discounts, commitments and prepaid grants; redeem coupons."
@@ -59,7 +59,7 @@ def list_command(as_json: AsJson = False) -> None:
     with opened_records() as uow:
         found = list_incentives(uow)
     columns = tuple(found[0]) if found else ("entity", "external_id", "name")
-    rows = [[without_zeros(one[column]) for column in columns] for one in found]
+    rows = [[trimmed(one[column]) for column in columns] for one in found]
     print_table("Incentives", columns, rows, as_json=as_json)
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from counterfoil.core.money.written import without_zeros
 from counterfoil.core.problems import Refused
 
 REFUSED = 2
@@ -76,6 +77,11 @@ def shown(value: object) -> str:
             return _visible(json.dumps(value, default=_json_value, ensure_ascii=False))
         case _:
             return _visible(str(value))
+
+
+def trimmed(value: object) -> object:
+    """A decimal without the zeros that only fill its column; all else as it is."""
+    return Decimal(without_zeros(value)) if isinstance(value, Decimal) else value
 
 
 @contextmanager

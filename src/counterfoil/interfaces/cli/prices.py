@@ -2,7 +2,6 @@
 
 from dataclasses import asdict
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +17,7 @@ from counterfoil.business.products.price_book import PriceBook, parse_price_book
 from counterfoil.business.products.queries import list_prices
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.cli.organisation import opened_records
-from counterfoil.interfaces.cli.output import print_json, print_table
+from counterfoil.interfaces.cli.output import print_json, print_table, trimmed
 
 app = typer.Typer(no_args_is_help=True, help="Load and check price books, list and explain prices.")
 
@@ -70,7 +69,7 @@ def list_command(
     """All prices, one row per tier."""
     with opened_records() as uow:
         prices = list_prices(uow, charge=charge)
-    rows = [[without_zeros(price[name]) for name in LISTED] for price in prices]
+    rows = [[trimmed(price[name]) for name in LISTED] for price in prices]
     print_table("Prices", LISTED, rows, as_json=as_json)
 
 
@@ -128,16 +127,8 @@ def _print_explanation(explanation: PriceExplanation) -> None:
     rows = [[row[name] for name in LAYER_COLUMNS] for row in explanation.layers]
     print_table("Layers, most specific first", LAYER_COLUMNS, rows, as_json=False)
     if explanation.price is not None:
-        tiers = [[without_zeros(row[name]) for name in TIER_COLUMNS] for row in explanation.tiers]
+        tiers = [[trimmed(row[name]) for name in TIER_COLUMNS] for row in explanation.tiers]
         print_table("Terms in force", TIER_COLUMNS, tiers, as_json=False)
-
-
-def without_zeros(value: object) -> object:
-    """A decimal without the zeros that only fill its column."""
-    if not isinstance(value, Decimal):
-        return value
-    whole, _, fraction = f"{value:f}".partition(".")
-    return Decimal(f"{whole}.{fraction.rstrip('0')}".rstrip("."))
 
 
 def read_book(path: Path) -> PriceBook:
