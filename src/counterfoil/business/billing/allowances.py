@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from counterfoil.business.billing.relations import make_relation
+from counterfoil.business.subscriptions.plans_held import plans_held
 from counterfoil.core.money.exact_sql import decimal15, half_up, raw
 from counterfoil.core.periods.cadence import Cadence, calendar_anchor, cycle_index, cycle_start
 from counterfoil.core.rating.relations import ALLOWANCE, ALLOWANCE_ITEM, QUANTITY, Relation
@@ -58,14 +59,23 @@ WHERE a.root_id = ANY(:roots)
           AND (e.pooled_over = 'subtree' OR a.id = e.account_id)))
 """
 
+_IN_TREES = """s.account_id IN (SELECT t.id FROM account t WHERE t.root_id = ANY(:roots))"""
+
+# Of a rate plan: those who have it, on the days on which they do.
 _ENTITLING = f"""
-WITH RECURSIVE {_NODES}, having_it AS (
+WITH RECURSIVE {_NODES}, {plans_held(_IN_TREES)}, holder AS (
+    SELECT e.id AS entitlement_id, h.subscription_id, h.from_day, h.to_day
+    FROM entitlement e JOIN plan_held h ON h.rate_plan_id = e.rate_plan_id
+    UNION ALL
+    SELECT e.id, s.id, s.start_date, s.end_date
+    FROM entitlement e JOIN subscription s ON s.external_id = e.subscription_external_id
+), having_it AS (
     SELECT e.*, s.id AS granting_id, {_OWNER} AS owner_id,
-           coalesce(sc.quantity, 1) AS held, coalesce(sc.start_date, s.start_date) AS from_day,
-           CASE WHEN sc.id IS NULL THEN s.end_date ELSE sc.end_date END AS to_day
+           coalesce(sc.quantity, 1) AS held, greatest(h.from_day, sc.start_date) AS from_day,
+           least(h.to_day, sc.end_date) AS to_day
     FROM entitlement e
-    JOIN subscription s
-      ON s.rate_plan_id = e.rate_plan_id OR s.external_id = e.subscription_external_id
+    JOIN holder h ON h.entitlement_id = e.id
+    JOIN subscription s ON s.id = h.subscription_id
     JOIN account a ON a.id = s.account_id
     LEFT JOIN node n ON n.account_id = a.id
     LEFT JOIN subscription_charge sc ON sc.subscription_id = s.id AND sc.charge_id = e.per_charge_id

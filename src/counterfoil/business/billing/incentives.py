@@ -197,7 +197,7 @@ def _load_discount_history(
 
 _COUNTED_BEFORE = """
 SELECT coalesce(s.account_id, c.account_id) AS account_id, s.id AS subscription_id,
-       coalesce(ch.rate_plan_id, s.rate_plan_id, c.rate_plan_id) AS rate_plan_id,
+       coalesce(ch.rate_plan_id, c.rate_plan_id, s.rate_plan_id) AS rate_plan_id,
        coalesce(rp.product_id, c.product_id) AS product_id,
        coalesce(v.service_start, r.service_start) AS counts_on, r.currency, r.commitment_id,
        r.subject_id, CASE WHEN r.commitment_id IS NOT NULL THEN r.cycle_start END AS period_start,
@@ -209,8 +209,9 @@ LEFT JOIN rated_charge v ON v.id = r.reverses_id
 LEFT JOIN subscription_charge sc ON sc.id = r.subscription_charge_id
 LEFT JOIN subscription s ON s.id = coalesce(sc.subscription_id, nullif(r.subject_id, 0))
 LEFT JOIN charge ch ON ch.id = sc.charge_id
-LEFT JOIN rate_plan rp ON rp.id = coalesce(ch.rate_plan_id, s.rate_plan_id)
 LEFT JOIN commitment c ON c.id = r.commitment_id
+LEFT JOIN rate_plan rp
+  ON rp.id = coalesce(ch.rate_plan_id, c.rate_plan_id, s.rate_plan_id)
 WHERE i.account_id IN (SELECT id FROM account
                        WHERE id = ANY(:accounts) AND root_id = ANY(:roots))
   AND r.kind NOT IN ('prepaid', 'credit', 'debit', 'one_off')
@@ -223,6 +224,12 @@ FROM commitment k WHERE k.scope <> 'subtree'
 UNION ALL
 SELECT k.commitment_id, k.subject_id, m.account_id, m.billed_account_id
 FROM commitment k JOIN commitment_subtree m USING (commitment_id)
+"""
+
+# A subscription may have a plan, and so its commitment, several times.
+_ONE_EACH = """
+SELECT * FROM commitment_stretch
+QUALIFY row_number() OVER (PARTITION BY commitment_id, subject_id ORDER BY start_date DESC) = 1
 """
 
 _OTHER_CURRENCY = """
@@ -238,7 +245,8 @@ def _apply_commitments(
     found = load_commitments(uow, accounts)
     if found.num_rows == 0:
         return
-    engine.register("commitment", with_minor_digits(found, "currency"))
+    engine.register("commitment_stretch", with_minor_digits(found, "currency"))
+    engine.run(f"CREATE TABLE commitment AS {_ONE_EACH}")
     ids = sorted(set(found.column("commitment_id").to_pylist()))
     engine.register("commitment_subtree", load_subtrees(uow, accounts, ids))
     engine.run(f"CREATE TABLE commitment_account AS {_COMMITMENT_ACCOUNT}")

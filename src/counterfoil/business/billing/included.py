@@ -14,6 +14,7 @@ from counterfoil.business.billing.bills import make_charged, make_items
 from counterfoil.business.billing.events import THRESHOLD_REACHED
 from counterfoil.business.billing.loading import usage_seen
 from counterfoil.business.subscriptions.invoicing import who_is_billed
+from counterfoil.business.subscriptions.plans_held import plans_held
 from counterfoil.business.usage.store import UsageStore
 from counterfoil.core.periods.zones import local_date
 from counterfoil.platform.engine.duck import NotComputable, open_engine, small_engine
@@ -78,8 +79,8 @@ LEFT JOIN account a ON a.id = abs(o.id)
 """
 
 # Billed accounts in trees where somebody has an entitlement with a threshold.
-_WATCHED = """
-WITH touched AS (
+_WATCHED = f"""
+WITH {plans_held()}, touched AS (
     SELECT DISTINCT a.root_id FROM subscription s JOIN account a ON a.id = s.account_id
     WHERE s.id = ANY(:subscriptions)
 ), watched AS (
@@ -87,8 +88,12 @@ WITH touched AS (
     WHERE EXISTS (SELECT 1 FROM entitlement_threshold t WHERE t.entitlement_id = e.id)
 ), root AS (
     SELECT a.root_id FROM watched w
-    JOIN subscription s
-      ON s.rate_plan_id = w.rate_plan_id OR s.external_id = w.subscription_external_id
+    JOIN plan_held h ON h.rate_plan_id = w.rate_plan_id
+    JOIN subscription s ON s.id = h.subscription_id
+    JOIN account a ON a.id = s.account_id
+    UNION
+    SELECT a.root_id FROM watched w
+    JOIN subscription s ON s.external_id = w.subscription_external_id
     JOIN account a ON a.id = s.account_id
     UNION
     SELECT a.root_id FROM watched w JOIN account a ON a.id = w.account_id

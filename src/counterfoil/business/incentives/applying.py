@@ -68,8 +68,9 @@ _PERIODS = pa.schema(
 
 def commitment_periods(commitments: pa.Table, billing_date: date) -> pa.Table:
     """``commitment_period`` of commitments as business.incentives.loading gives them: every period
-    that has begun by the billing date, cut to the days the commitment holds."""
-    rows: list[tuple[object, ...]] = []
+    that has begun by the billing date, cut to the days the commitment holds; where it holds twice
+    in a period, from the first to the last of them."""
+    covered: dict[tuple[object, ...], tuple[date, date]] = {}
     known: dict[tuple[object, ...], list[tuple[date, date]]] = {}
     for one in commitments.to_pylist():
         unit = str(one["period_unit"])
@@ -86,17 +87,12 @@ def commitment_periods(commitments: pa.Table, billing_date: date) -> pa.Table:
         if key not in known:
             cadence = Cadence(unit, int(one["period_count"]))
             known[key] = cycles_between(anchor, cadence, first, last)
-        rows += [
-            (
-                one["commitment_id"],
-                one["subject_id"],
-                start,
-                stop,
-                max(start, first),
-                stop if end is None else min(stop, end),
-            )
-            for start, stop in known[key]
-        ]
+        for start, stop in known[key]:
+            of = (one["commitment_id"], one["subject_id"], start, stop)
+            begins, ends = max(start, first), stop if end is None else min(stop, end)
+            earlier = covered.get(of, (begins, ends))
+            covered[of] = (min(begins, earlier[0]), max(ends, earlier[1]))
+    rows = [(*of, *days) for of, days in covered.items()]
     columns = [
         pa.array([row[position] for row in rows], column.type)
         for position, column in enumerate(_PERIODS)

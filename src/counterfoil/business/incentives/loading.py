@@ -10,6 +10,7 @@ from datetime import date
 import pyarrow as pa
 
 from counterfoil.business.subscriptions.invoicing import invoiced
+from counterfoil.business.subscriptions.plans_held import plans_held
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 
@@ -71,14 +72,19 @@ FROM discount_target t JOIN discount d ON d.id = t.discount_id
 WHERE t.role = 'required' AND t.discount_id = ANY(:discounts)
 """
 
-_RUNNING = """
+_IN_TREES = "s.account_id IN (SELECT t.id FROM account t WHERE t.root_id = ANY(:roots))"
+
+_RUNNING = f"""
+WITH {plans_held(_IN_TREES)}
 SELECT DISTINCT t.id AS requirement_id,
-       CASE d.basis WHEN 'root' THEN a.root_id ELSE a.id END AS basis_id, s.start_date, s.end_date
+       CASE d.basis WHEN 'root' THEN a.root_id ELSE a.id END AS basis_id,
+       h.from_day AS start_date, h.to_day AS end_date
 FROM discount_target t
 JOIN discount d ON d.id = t.discount_id
 JOIN account a ON a.root_id = ANY(:roots)
 JOIN subscription s ON s.account_id = a.id
-JOIN rate_plan rp ON rp.id = s.rate_plan_id
+JOIN plan_held h ON h.subscription_id = s.id
+JOIN rate_plan rp ON rp.id = h.rate_plan_id
 WHERE t.id = ANY(:requirements)
   AND (t.product_id = rp.product_id OR t.rate_plan_id = rp.id
        OR EXISTS (SELECT 1 FROM charge c WHERE c.id = t.charge_id AND c.rate_plan_id = rp.id))
@@ -142,7 +148,10 @@ def load_discounts(
 _INVOICED = f"WITH RECURSIVE {invoiced('p.account_id = ANY(:accounts)')}"
 
 # From the narrowest to the widest; of two alike the minimum first.
-_COMMITMENTS = f"""{_INVOICED}, above AS (
+# That of a rate plan is kept on the days on which the subscription has the plan.
+_COMMITMENTS = f"""{_INVOICED}, {
+    plans_held("s.id IN (SELECT subscription_id FROM invoiced)")
+}, above AS (
     SELECT id, parent_id, id AS account_id FROM account
     WHERE id IN (SELECT account_id FROM commitment)
     UNION ALL
@@ -160,12 +169,17 @@ SELECT c.id AS commitment_id, coalesce(s.id, 0) AS subject_id, c.external_id, c.
        coalesce(pr.name, sp.name, '') AS product_name,
        c.period_unit, c.period_count, c.alignment, p.cycle_day,
        coalesce(c.start_date, s.anchor_date, s.start_date) AS anchor_date,
-       greatest(c.start_date, coalesce(s.trial_end, s.start_date)) AS start_date,
-       least(c.end_date, s.end_date) AS end_date, p.currency AS billed_currency
+       greatest(c.start_date, coalesce(s.trial_end, s.start_date), s.from_day) AS start_date,
+       least(c.end_date, s.end_date, s.to_day) AS end_date, p.currency AS billed_currency
 FROM commitment c
-LEFT JOIN subscription s ON c.scope = 'subscription'
-     AND CASE WHEN c.subscription_external_id IS NULL THEN s.rate_plan_id = c.rate_plan_id
-              ELSE s.external_id = c.subscription_external_id END
+LEFT JOIN (
+    SELECT o.*, h.rate_plan_id AS held_id, h.from_day, h.to_day
+    FROM plan_held h JOIN subscription o ON o.id = h.subscription_id
+    UNION ALL
+    SELECT o.*, NULL, NULL, NULL FROM subscription o
+) s ON c.scope = 'subscription'
+     AND CASE WHEN c.subscription_external_id IS NULL THEN s.held_id = c.rate_plan_id
+              ELSE s.held_id IS NULL AND s.external_id = c.subscription_external_id END
      AND (c.account_id IS NULL OR s.account_id = c.account_id)
 JOIN (SELECT subscription_id, account_id, billed_account_id FROM invoiced
       UNION ALL SELECT 0, account_id, billed_account_id FROM invoiced_account) b
@@ -175,7 +189,7 @@ JOIN account a ON a.id = b.account_id
 JOIN billing_profile p ON p.account_id = b.billed_account_id
 LEFT JOIN depth d ON d.account_id = c.account_id
 LEFT JOIN product pr ON pr.id = c.product_id
-LEFT JOIN rate_plan rp ON rp.id = s.rate_plan_id
+LEFT JOIN rate_plan rp ON rp.id = coalesce(s.held_id, s.rate_plan_id)
 LEFT JOIN product sp ON sp.id = rp.product_id
 """
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import date
 
+from counterfoil.business.subscriptions.plans_held import plans_held
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -106,12 +107,17 @@ WHERE part.subscription_id = :id AND part.start_date <= CAST(:day AS date)
   AND (part.end_date IS NULL OR part.end_date > :day) ORDER BY c.id
 """
 
-_RUNNING = """
+_RUNNING = f"""
+WITH {plans_held()}
 SELECT s.id FROM subscription s
 WHERE (s.end_date IS NULL OR s.end_date > CAST(:day AS date))
   AND (CAST(:account AS bigint) IS NULL OR s.account_id = :account)
   AND (CAST(:site AS bigint) IS NULL OR s.site_id = :site)
-  AND (CAST(:plan AS bigint) IS NULL OR s.rate_plan_id = :plan)
+  AND (CAST(:plan AS bigint) IS NULL OR EXISTS (
+       SELECT 1 FROM plan_held h
+       WHERE h.subscription_id = s.id AND h.rate_plan_id = :plan AND NOT h.add_on
+         AND h.from_day <= greatest(CAST(:day AS date), s.start_date)
+         AND (h.to_day IS NULL OR h.to_day > :day)))
 ORDER BY s.external_id
 """
 
@@ -138,8 +144,11 @@ def select_running(
     site: str | None = None,
     rate_plan: str | None = None,
 ) -> list[int]:
-    """Ids of the subscriptions that have not ended by a day, of an account, a site or those that
-    began with a rate plan (external ids); refuses unknown ones, and a selection of all."""
+    """Ids of the subscriptions that have not ended by a day, of an account, of a site, or with a
+    rate plan on that day, not as an add-on (external ids).
+
+    Refuses unknown ones, and a selection of all.
+    """
     named = {"account": account, "site": site, "rate_plan": rate_plan}
     ids: dict[str, int | None] = {}
     for name, external_id in named.items():

@@ -39,7 +39,7 @@ Proration = Annotated[
 Reason = Annotated[str | None, typer.Option(help="Why; kept with the amendment.")]
 OfAccount = Annotated[str | None, typer.Option(help="All running ones of this account.")]
 OfSite = Annotated[str | None, typer.Option(help="All running ones of this site.")]
-OfPlan = Annotated[str | None, typer.Option(help="All running ones that began with this plan.")]
+OfPlan = Annotated[str | None, typer.Option(help="All running ones that have this plan.")]
 Quantities = Annotated[
     list[str] | None, typer.Option(help="charge=quantity; may be given several times.")
 ]

@@ -92,7 +92,7 @@ _SELECTION = (
     Field(name="subscription", help="External id; or name what the subscriptions have in common:"),
     Field(name="of_account", help="External id of an account."),
     Field(name="of_site", help="External id of a site."),
-    Field(name="of_rate_plan", help="External id of the rate plan they began with."),
+    Field(name="of_rate_plan", help="External id of the rate plan they have."),
 )
 
 AMENDMENT = Entity(name="subscription_change", plural="changes", fields=(_KIND, *_TIMING, *_ALL))
