@@ -28,6 +28,8 @@ from counterfoil.business.incentives.rules import CHECKS as INCENTIVE_CHECKS
 from counterfoil.business.products.entities import ENTITIES as PRODUCTS
 from counterfoil.business.products.rules import CHECKS as PRODUCT_CHECKS
 from counterfoil.business.receivables.entities import ENTITIES as RECEIVABLES
+from counterfoil.business.sales.entities import ENTITIES as SALES
+from counterfoil.business.sales.rules import CHECKS as SALES_CHECKS
 from counterfoil.business.subscriptions.entities import ENTITIES as SUBSCRIPTIONS
 from counterfoil.business.subscriptions.rules import CHECKS as SUBSCRIPTION_CHECKS
 from counterfoil.business.usage.collectors import check_collectors
@@ -75,6 +77,7 @@ CATALOGUE: Catalogue = build_catalogue(
         *INCENTIVES,
         *BILLING,
         *RECEIVABLES,
+        *SALES,
         *AUTOMATION,
         *EXTRACTS,
     )
@@ -91,6 +94,7 @@ COMMANDS = (
     "bill_one_off",
     "cancel_subscription",
     "change_quantity",
+    "convert_leads",
     "correct_usage",
     "credit_invoices",
     "debit_invoices",
@@ -136,6 +140,7 @@ CHECKS: dict[str, RecordCheck] = merge_checks(
     {"collector": check_collectors},
     INCENTIVE_CHECKS,
     BILLING_CHECKS,
+    SALES_CHECKS,
     ACCOUNT_CONSEQUENCES,
 )
 """The rooms' own rules, by entity."""

@@ -16,6 +16,7 @@ from counterfoil.interfaces.cli import (
     history,
     incentives,
     invoices,
+    leads,
     model,
     organisation,
     outbox,
@@ -105,6 +106,7 @@ app.command()(organisation.status)
 app.add_typer(records.app, name="records")
 app.add_typer(model.app, name="model")
 app.add_typer(accounts.app, name="accounts")
+app.add_typer(leads.app, name="leads")
 app.add_typer(prices.app, name="prices")
 app.add_typer(prices.app, name="price", hidden=True)
 app.add_typer(incentives.app, name="incentives")
