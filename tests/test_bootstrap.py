@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from counterfoil.bootstrap import Settings, open_organisation, scratch_organisation
+from counterfoil.bootstrap import (
+    JOB_KINDS,
+    Organisation,
+    Settings,
+    job_handlers,
+    open_organisation,
+    scratch_organisation,
+)
 from counterfoil.core.problems import Refused
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
@@ -73,3 +80,7 @@ def test_a_data_folder_may_have_a_space_in_its_name(tmp_path: Path) -> None:
             now = organisation.clock()
             with organisation.database.transaction(now=now) as uow:
                 assert uow.query("SELECT count(*) AS n FROM account") == [{"n": 0}]
+
+
+def test_every_kind_of_job_is_done_by_somebody(organisation: Organisation):
+    assert set(job_handlers(organisation)) == {kind.name for kind in JOB_KINDS}

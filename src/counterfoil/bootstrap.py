@@ -28,9 +28,13 @@ from counterfoil.business.incentives.rules import CHECKS as INCENTIVE_CHECKS
 from counterfoil.business.products.entities import ENTITIES as PRODUCTS
 from counterfoil.business.products.rules import CHECKS as PRODUCT_CHECKS
 from counterfoil.business.receivables.entities import ENTITIES as RECEIVABLES
+from counterfoil.business.receivables.jobs import JOB_KINDS as RECEIVABLES_JOBS
+from counterfoil.business.receivables.jobs import billing_handlers
 from counterfoil.business.sales.entities import ENTITIES as SALES
 from counterfoil.business.sales.rules import CHECKS as SALES_CHECKS
 from counterfoil.business.subscriptions.entities import ENTITIES as SUBSCRIPTIONS
+from counterfoil.business.subscriptions.jobs import HANDLERS as SUBSCRIPTION_HANDLERS
+from counterfoil.business.subscriptions.jobs import JOB_KINDS as SUBSCRIPTION_JOBS
 from counterfoil.business.subscriptions.rules import CHECKS as SUBSCRIPTION_CHECKS
 from counterfoil.business.usage.collectors import check_collectors
 from counterfoil.business.usage.entities import ENTITIES as USAGE
@@ -44,7 +48,9 @@ from counterfoil.platform.engine.runner import IN_THIS_PROCESS, Runner
 from counterfoil.platform.extracts.entities import ENTITIES as EXTRACTS
 from counterfoil.platform.files.entities import ENTITIES as FILES
 from counterfoil.platform.files.store import FileStore
-from counterfoil.platform.metadata import Catalogue, build_catalogue
+from counterfoil.platform.jobs.entities import ENTITIES as JOBS
+from counterfoil.platform.jobs.working import Handler, Worker
+from counterfoil.platform.metadata import Catalogue, JobKind, build_catalogue
 from counterfoil.platform.metadata.customer_entities import ENTITIES as CUSTOMER
 from counterfoil.platform.model.entities import ENTITIES as MODEL
 from counterfoil.platform.outbox.emitting import EventType
@@ -62,6 +68,9 @@ from counterfoil.platform.rules.entities import ENTITIES as RULES
 from counterfoil.platform.rules.running import EVENT_TYPES as RULE_EVENTS
 from counterfoil.platform.rules.running import CustomerRules
 
+JOB_KINDS: tuple[JobKind, ...] = (*RECEIVABLES_JOBS, *SUBSCRIPTION_JOBS)
+"""Everything that can be done later; who does it is in :func:`job_handlers`."""
+
 CATALOGUE: Catalogue = build_catalogue(
     (
         *CUSTOMER,
@@ -69,6 +78,7 @@ CATALOGUE: Catalogue = build_catalogue(
         *FILES,
         *RULES,
         *OUTBOX,
+        *JOBS,
         *ACCESS,
         *ACCOUNTS,
         *PRODUCTS,
@@ -80,7 +90,8 @@ CATALOGUE: Catalogue = build_catalogue(
         *SALES,
         *AUTOMATION,
         *EXTRACTS,
-    )
+    ),
+    job_kinds=JOB_KINDS,
 )
 """Every entity of the system, in the order of the rooms."""
 
@@ -276,3 +287,16 @@ def open_courier(organisation: Organisation, settings: Settings) -> Iterator[Cou
         yield Courier(organisation.database, channels, organisation.clock)
     finally:
         poster.close()
+
+
+def job_handlers(organisation: Organisation) -> dict[str, Handler]:
+    """Who does each kind of job, by its name."""
+    return {
+        **billing_handlers(organisation.usage_store, organisation.runner),
+        **SUBSCRIPTION_HANDLERS,
+    }
+
+
+def open_worker(organisation: Organisation) -> Worker:
+    """Who runs the organisation's jobs."""
+    return Worker(organisation.database, job_handlers(organisation), organisation.clock)

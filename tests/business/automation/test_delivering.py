@@ -16,9 +16,9 @@ from counterfoil.business.automation.delivering import (
     replay_delivery,
     route_events,
 )
-from counterfoil.business.automation.retries import DELAYS
 from counterfoil.business.billing.events import BILL_RUN_FINISHED, INVOICE_FINALIZED
 from counterfoil.core.problems import Refused
+from counterfoil.platform.jobs.retries import DELAYS
 from counterfoil.platform.outbox.emitting import emit
 
 PROPOSED = ("5s", "5m", "30m", "2h", "5h", "10h", "14h", "20h", "24h")

@@ -16,8 +16,8 @@ from typing import cast
 
 from counterfoil.business.automation.entities import DELIVERY
 from counterfoil.business.automation.messages import Channels, Message, Outcome
-from counterfoil.business.automation.retries import next_attempt
 from counterfoil.core.problems import Problem, Refused
+from counterfoil.platform.jobs.retries import next_attempt
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.database import Database
 from counterfoil.platform.records.unit_of_work import UnitOfWork

@@ -19,6 +19,7 @@ from counterfoil.bootstrap import (
     Settings,
     open_courier,
     open_organisation,
+    open_worker,
 )
 from counterfoil.business.automation.delivering import Courier, prune_events
 from counterfoil.business.usage.compaction import compact_if_due
@@ -45,6 +46,9 @@ from counterfoil.platform.records.sealing import seal_history
 
 DOORS: tuple[Door, ...] = (SOAP, BRM)
 """The interfaces beside REST."""
+
+JOB_THREADS = 2
+"""Jobs under way at the same time; each holds a connection, and takes others as it needs them."""
 
 GRACE_SECONDS = 20
 """How long requests under way may take to finish when the server is asked to stop."""
@@ -85,7 +89,7 @@ def background_tasks(
     watchers: Sequence[UsageWatcher] = USAGE_WATCHERS,
 ) -> list[Task]:
     """What a server does besides answering: watch and compact usage, deliver events and forget
-    old ones, seal the history."""
+    old ones, run jobs, seal the history."""
     database = organisation.database.acting(actor="system", source="job", request_id="")
     store = organisation.usage_store
 
@@ -107,6 +111,7 @@ def background_tasks(
         Task("compaction of usage", compaction.step, interval=5.0),
         *(Task(f"usage watcher {one.name}", partial(watch, one)) for one in watchers),
         Task("delivery of events", courier.step, threads=DELIVERY_THREADS),
+        Task("jobs", open_worker(organisation).step, threads=JOB_THREADS),
         Task("pruning of events", prune, interval=3600.0),
         Task("sealing of the history", Paced(seal).step, interval=5.0),
     ]

@@ -9,6 +9,7 @@ from counterfoil.platform.metadata.customer import (
     FieldKind,
 )
 from counterfoil.platform.metadata.entity import Entity, Field, FieldType, Record
+from counterfoil.platform.metadata.job_kinds import JobKind
 from counterfoil.platform.metadata.validation import check_values
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Field",
     "FieldKind",
     "FieldType",
+    "JobKind",
     "Record",
     "build_catalogue",
     "check_values",

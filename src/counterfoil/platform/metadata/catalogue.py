@@ -14,6 +14,7 @@ from counterfoil.platform.metadata.customer import (
 from counterfoil.platform.metadata.customer_checks import find_entity_problems, find_field_problems
 from counterfoil.platform.metadata.entity import CUSTOM, Entity, Field, FieldType
 from counterfoil.platform.metadata.formula_fields import computed_field
+from counterfoil.platform.metadata.job_kinds import JobKind, unknown_kind
 from counterfoil.platform.metadata.rules import MOST_RULES, Rule, RuleCheck
 
 
@@ -22,8 +23,9 @@ class Catalogue:
     """Entities by name, in the order of declaration (targets of references come first).
 
     ``declared`` is the system's part, ``customer`` what was added to it in this ``version``;
-    ``rules`` are its rules by entity, ``problems`` tell which of that was left out and why. A
-    catalogue equals only itself, so that what follows from it can be kept for it.
+    ``rules`` are its rules by entity, ``problems`` tell which of that was left out and why.
+    ``job_kinds`` are the kinds of jobs by name. A catalogue equals only itself, so that what
+    follows from it can be kept for it.
     """
 
     entities: dict[str, Entity]
@@ -32,6 +34,13 @@ class Catalogue:
     version: int = 0
     rules: Mapping[str, tuple[Rule, ...]] = dataclass_field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    job_kinds: Mapping[str, JobKind] = dataclass_field(default_factory=dict)
+
+    def job_kind(self, name: str) -> JobKind:
+        """The kind of jobs of that name; refuses (422) an unknown one, naming those there are."""
+        if name not in self.job_kinds:
+            raise Refused(unknown_kind(name, tuple(self.job_kinds)))
+        return self.job_kinds[name]
 
     def entity(self, name: str) -> Entity:
         """The entity of that name; refuses (404) an unknown one."""
@@ -55,7 +64,10 @@ class Catalogue:
 
 
 def build_catalogue(
-    declared: Iterable[Entity], customer: CustomerModel | None = None, version: int = 0
+    declared: Iterable[Entity],
+    customer: CustomerModel | None = None,
+    version: int = 0,
+    job_kinds: Iterable[JobKind] = (),
 ) -> Catalogue:
     """Merge the declarations of all rooms with what the customer has added.
 
@@ -76,7 +88,8 @@ def build_catalogue(
             entities[custom.name] = entity_of(custom)
     _add_fields(entities, model, problems)
     rules = _rules(entities, model, problems)
-    return Catalogue(entities, system, model, version, rules, tuple(problems))
+    kinds = {kind.name: kind for kind in job_kinds}
+    return Catalogue(entities, system, model, version, rules, tuple(problems), kinds)
 
 
 def _rules(

@@ -82,7 +82,7 @@ def plan_changes(
             problems.append(Problem("not_there", message, f"rules.{rule.name}"))
         steps += _rule_steps(stated, rule)
     wanted = model.updated(entities, fields, rules)
-    after = build_catalogue(before.declared, wanted, before.version + 1)
+    after = build_catalogue(before.declared, wanted, before.version + 1, before.job_kinds.values())
     return ModelChange(before, after, tuple(steps)), [*problems, *after.problems]
 
 

@@ -170,7 +170,9 @@ def _catalogue_now(uow: UnitOfWork) -> Catalogue:
     version, customer = uow.customer_model()
     if version == uow.catalogue.version:
         return uow.catalogue
-    return build_catalogue(uow.catalogue.declared, customer, version)
+    return build_catalogue(
+        uow.catalogue.declared, customer, version, uow.catalogue.job_kinds.values()
+    )
 
 
 def _planned(before: Catalogue, change_set: ChangeSet) -> ModelChange:

@@ -69,7 +69,9 @@ class LivingCatalogue:
 
     def _read(self, connection: Connection) -> Snapshot:
         number, customer = read_customer_model(connection)
-        catalogue = build_catalogue(self._system.declared, customer, number)
+        catalogue = build_catalogue(
+            self._system.declared, customer, number, self._system.job_kinds.values()
+        )
         return Snapshot(catalogue, build_tables(catalogue))
 
 

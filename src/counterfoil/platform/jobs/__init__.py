@@ -1,0 +1,1 @@
+"""Jobs: what is to be done later or regularly, kept in the database until it is done."""

@@ -1,0 +1,88 @@
+"""Jobs are asked for with the change they belong to, typed, and once for each key."""
+
+from contextlib import suppress
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from tests.platform.jobs.conftest import NOW, REMIND, SETTLE, Office
+
+from counterfoil.core.problems import Refused
+from counterfoil.platform.jobs.enqueuing import Request, enqueue, enqueue_many
+
+
+def test_a_job_is_kept_with_its_typed_payload(office: Office) -> None:
+    with office.database.transaction(now=NOW, source="rest", actor="ann") as uow:
+        payload = {"account": "ACME", "due": "2026-02-03", "amount": Decimal("1.50")}
+        job = enqueue(uow, REMIND, payload, key="ACME", not_before=NOW + timedelta(days=2))
+        kept = uow.get("job", job)
+    assert kept["payload"] == {"account": "ACME", "due": "2026-02-03", "amount": "1.5"}
+    assert (kept["kind"], kept["key"], kept["state"]) == ("remind", "ACME", "waiting")
+    assert kept["due_at"] == NOW + timedelta(days=2)
+    assert (kept["enqueued_by"], kept["origin"]) == ("ann", "rest")
+
+
+def test_a_time_that_is_past_means_now(office: Office) -> None:
+    with office.database.transaction(now=NOW) as uow:
+        enqueue(uow, SETTLE, {}, not_before=NOW - timedelta(days=9))
+    assert office.jobs("due_at") == [(NOW,)]
+
+
+def test_nothing_is_to_be_done_when_the_change_is_undone(office: Office) -> None:
+    with suppress(ZeroDivisionError), office.database.transaction(now=NOW) as uow:
+        enqueue(uow, SETTLE, {})
+        _ = 1 // 0
+    assert office.jobs("id") == []
+
+
+def test_what_is_wrong_with_a_payload_is_refused_at_once(office: Office) -> None:
+    with office.database.transaction(now=NOW) as uow, pytest.raises(Refused) as caught:
+        enqueue(uow, REMIND, {"due": "soon", "amount": "1.005", "size": 1})
+    assert {(p.code, p.field) for p in caught.value.problems} == {
+        ("wrong_type", "due"),
+        ("scale_exceeded", "amount"),
+        ("unknown_field", "size"),
+        ("required", "account"),
+    }
+    with office.database.transaction(now=NOW) as uow, pytest.raises(Refused) as unknown:
+        enqueue(uow, "remnd", {})
+    assert str(unknown.value) == "kind: there is no kind of job 'remnd' (allowed: remind, settle)"
+    assert office.jobs("id") == []
+
+
+def test_of_jobs_that_wait_with_one_key_there_is_one_due_at_the_earlier_time(
+    office: Office,
+) -> None:
+    tomorrow = NOW + timedelta(days=1)
+    with office.database.transaction(now=NOW) as uow:
+        first = enqueue(uow, REMIND, {"account": "A"}, key="A", not_before=tomorrow)
+        assert enqueue(uow, REMIND, {"account": "A"}, key="A", not_before=NOW) == first
+        assert enqueue(uow, REMIND, {"account": "A"}, key="A", not_before=tomorrow) == first
+        assert enqueue(uow, SETTLE, {}, key="A") != first, "keys are those of a kind"
+        assert enqueue(uow, REMIND, {"account": "A"}) != first, "no key, another job"
+    assert office.jobs("kind", "key", "due_at") == [
+        ("remind", "A", NOW),
+        ("settle", "A", NOW),
+        ("remind", None, NOW),
+    ]
+
+
+def test_many_are_asked_for_by_one_statement(office: Office) -> None:
+    later = NOW + timedelta(hours=1)
+    with office.database.transaction(now=NOW) as uow:
+        waiting = enqueue(uow, REMIND, {"account": "B"}, key="B", not_before=later)
+        requests = [
+            Request({"account": "C"}),
+            Request({"account": "B"}, key="B"),
+            Request({"account": "A"}, key="A", not_before=later),
+            Request({"account": "A"}, key="A"),
+        ]
+        ids = enqueue_many(uow, REMIND, requests)
+        assert enqueue_many(uow, REMIND, []) == []
+    assert ids[1] == waiting
+    assert ids[2] == ids[3]
+    assert sorted(office.jobs("payload ->> 'account'", "due_at")) == [
+        ("A", NOW),
+        ("B", NOW),
+        ("C", NOW),
+    ]
