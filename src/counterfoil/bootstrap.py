@@ -25,6 +25,8 @@ from counterfoil.business.billing.included import check_thresholds
 from counterfoil.business.billing.rules import CHECKS as BILLING_CHECKS
 from counterfoil.business.incentives.entities import ENTITIES as INCENTIVES
 from counterfoil.business.incentives.rules import CHECKS as INCENTIVE_CHECKS
+from counterfoil.business.orders.entities import ENTITIES as ORDERS
+from counterfoil.business.orders.rules import CHECKS as ORDER_CHECKS
 from counterfoil.business.products.entities import ENTITIES as PRODUCTS
 from counterfoil.business.products.rules import CHECKS as PRODUCT_CHECKS
 from counterfoil.business.receivables.entities import ENTITIES as RECEIVABLES
@@ -87,6 +89,7 @@ CATALOGUE: Catalogue = build_catalogue(
         *INCENTIVES,
         *BILLING,
         *RECEIVABLES,
+        *ORDERS,
         *SALES,
         *AUTOMATION,
         *EXTRACTS,
@@ -102,9 +105,12 @@ COMMANDS = (
     "activate_subscriptions",
     "allocate_payments",
     "amend_subscriptions",
+    "approve_orders",
     "bill_one_off",
+    "cancel_orders",
     "cancel_subscription",
     "change_quantity",
+    "complete_tasks",
     "convert_leads",
     "correct_usage",
     "credit_invoices",
@@ -118,12 +124,14 @@ COMMANDS = (
     "keep_files",
     "load_incentives",
     "load_price_book",
+    "place_orders",
     "preview_account",
     "print_invoices",
     "record_payments",
     "redeem_coupon",
     "refresh_drafts",
     "refund_payments",
+    "release_orders",
     "renew_subscriptions",
     "replay_delivery",
     "rerate",
@@ -131,6 +139,7 @@ COMMANDS = (
     "run_bills",
     "see_current_charges",
     "see_included",
+    "see_orders",
     "see_prepaid_balances",
     "see_receivables",
     "see_subscriptions_in_force",
@@ -151,6 +160,7 @@ CHECKS: dict[str, RecordCheck] = merge_checks(
     {"collector": check_collectors},
     INCENTIVE_CHECKS,
     BILLING_CHECKS,
+    ORDER_CHECKS,
     SALES_CHECKS,
     ACCOUNT_CONSEQUENCES,
 )

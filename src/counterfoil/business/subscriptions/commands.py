@@ -34,10 +34,11 @@ class Activation:
 
     ``end_date`` is the first day no longer served. ``trial_end`` is the first day after the trial,
     by default so many days after the start as the rate plan says (the start date: no trial).
+    ``billing_start`` is the first day that is billed, when that is after the start date.
     ``anchor_date`` is the first day of a cycle of anniversary-aligned charges and defaults to the
-    end of the trial, without one to the start date. ``quantities`` by charge; charges
-    that are not named have the quantity 1. ``identifiers`` are the tokens by which usage records
-    name the subscription. ``site``, ``contact`` and ``contract`` may own prices;
+    end of the trial, without one to the day from which it is billed. ``quantities`` by charge;
+    charges that are not named have the quantity 1. ``identifiers`` are the tokens by which usage
+    records name the subscription. ``site``, ``contact`` and ``contract`` may own prices;
     ``invoice_account`` is where it is invoiced, when not at the nearest account that must be.
     """
 
@@ -51,6 +52,7 @@ class Activation:
     invoice_account: str | None = None
     end_date: date | None = None
     trial_end: date | None = None
+    billing_start: date | None = None
     anchor_date: date | None = None
     quantities: Mapping[str, Decimal] = field(default_factory=dict)
     identifiers: tuple[str, ...] = ()
@@ -87,10 +89,18 @@ class _Known:
 
     def start_of(self, activation: "Activation", charge_id: int) -> date:
         """The first day of a charge: what is free in the trial begins at its end."""
+        start = max(activation.billing_start or activation.start_date, activation.start_date)
         trial_end = self.trial_end_of(activation)
-        if trial_end is None or charge_id not in self.free_in_trial:
-            return activation.start_date
-        return min(trial_end, activation.end_date or trial_end)
+        if trial_end is not None and charge_id in self.free_in_trial:
+            start = max(start, trial_end)
+        return min(start, activation.end_date or start)
+
+    def anchor_of(self, activation: "Activation") -> date | None:
+        """The first day of a cycle, where it is not the start date."""
+        given, start = activation.anchor_date, activation.start_date
+        later = [day for day in (self.trial_end_of(activation), activation.billing_start) if day]
+        anchor = max(later, default=start)
+        return given or (anchor if anchor > start else None)
 
 
 def activate_subscriptions(uow: UnitOfWork, activations: Sequence[Activation]) -> list[int]:
@@ -265,5 +275,5 @@ def _subscription(activation: Activation, known: _Known) -> Record:
         "start_date": activation.start_date,
         "end_date": activation.end_date,
         "trial_end": known.trial_end_of(activation),
-        "anchor_date": activation.anchor_date or known.trial_end_of(activation),
+        "anchor_date": known.anchor_of(activation),
     }

@@ -82,6 +82,29 @@ def profiles_of(uow: UnitOfWork, subscriptions: Sequence[int]) -> dict[int, Reco
     return {cast("int", row["subscription_id"]): row for row in rows}
 
 
+_PROFILES_OF_ACCOUNTS = """
+WITH RECURSIVE up AS (
+    SELECT a.id AS account_id, a.id, a.parent_id, 0 AS distance
+    FROM account a WHERE a.id = ANY(:accounts)
+    UNION ALL
+    SELECT up.account_id, a.id, a.parent_id, up.distance + 1
+    FROM up JOIN account a ON a.id = up.parent_id
+)
+SELECT DISTINCT ON (up.account_id) up.account_id, p.currency, p.time_zone, p.cycle_day
+FROM up JOIN billing_profile p ON p.account_id = up.id
+ AND (p.invoice_at_this_level = 'required'
+      OR p.invoice_at_this_level = 'optional' AND up.distance = 0)
+ORDER BY up.account_id, up.distance
+"""
+
+
+def profiles_of_accounts(uow: UnitOfWork, accounts: Sequence[int]) -> dict[int, Record]:
+    """By account (id) the currency, time_zone and cycle_day of :func:`who_is_billed`; none of
+    those that nobody is billed for."""
+    rows = uow.query(_PROFILES_OF_ACCOUNTS, accounts=list(accounts))
+    return {cast("int", row["account_id"]): row for row in rows}
+
+
 @dataclass(frozen=True, slots=True)
 class BilledAccount:
     """An account that is invoiced, and what its bills go by."""

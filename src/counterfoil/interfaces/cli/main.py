@@ -18,6 +18,7 @@ from counterfoil.interfaces.cli import (
     invoices,
     leads,
     model,
+    orders,
     organisation,
     outbox,
     prices,
@@ -112,6 +113,7 @@ app.add_typer(prices.app, name="price", hidden=True)
 app.add_typer(incentives.app, name="incentives")
 app.add_typer(balances.app, name="balances")
 app.add_typer(subscriptions.app, name="subscriptions")
+app.add_typer(orders.app, name="orders")
 app.add_typer(usage.app, name="usage")
 app.add_typer(bills.app, name="bills")
 app.add_typer(invoices.app, name="invoices")

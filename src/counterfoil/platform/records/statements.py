@@ -106,6 +106,15 @@ class Statements:
         with self._connection.begin_nested():
             yield
 
+    @contextmanager
+    def rehearsed(self) -> Iterator[None]:
+        """What is written within is undone at its end, whatever happens."""
+        point = self._connection.begin_nested()
+        try:
+            yield
+        finally:
+            point.rollback()
+
     def allocate_ids(self, entity: str, count: int) -> Ids:
         """Fresh ids from the entity's sequence, in one query; unused ones are lost."""
         table = self._table(entity)

@@ -1,0 +1,1 @@
+"""Orders: what customers ask for, provisioned line by line until it is a subscription or change."""
