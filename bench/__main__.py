@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.util import get_temp_dir
 from pathlib import Path
 
 from rich.console import Console
@@ -18,6 +19,7 @@ from rich.table import Table
 
 from bench.billing import BillingResult, measure_billing
 from bench.company import EVENTS_PER_ACCOUNT
+from bench.contention import measure_contention
 from bench.current import measure_current
 from bench.ingest import measure_file, measure_http
 from bench.machine import describe_machine
@@ -31,7 +33,7 @@ from counterfoil.bootstrap import Settings, database_server, scratch_organisatio
 from counterfoil.platform.engine.spark import spark_missing
 
 RESULT = Path(__file__).parents[1] / "build" / "bench.json"
-MEASURES = ("rate", "bill", "current", "http", "file", "pdf", "rest", "spark")
+MEASURES = ("rate", "bill", "current", "http", "file", "pdf", "rest", "concurrent", "spark")
 
 Figures = dict[str, object]
 
@@ -51,11 +53,23 @@ class Scale:
     current: tuple[int, int, int]
     """Accounts, events of one account, and rounds."""
     rest_seconds: float
+    contention: tuple[int, float, int]
+    """Processes, seconds and accounts; one process alone gets a third of the time."""
 
 
 SCALES = {
     "small": Scale(
-        100_000, (50_000, 100_000), 1, (100, 200), 5_000, 10_000, 2, 100, (100, 1_000, 3), 4.0
+        100_000,
+        (50_000, 100_000),
+        1,
+        (100, 200),
+        5_000,
+        10_000,
+        2,
+        100,
+        (100, 1_000, 3),
+        4.0,
+        (4, 6.0, 20),
     ),
     "full": Scale(
         10_000_000,
@@ -68,6 +82,7 @@ SCALES = {
         20_000,
         (20_000, 100_000, 40),
         60.0,
+        (16, 60.0, 100),
     ),
 }
 
@@ -80,7 +95,9 @@ def main() -> None:
     scale = SCALES[arguments.scale]
     with tempfile.TemporaryDirectory(prefix="counterfoil-bench-", dir=arguments.folder) as folder:
         settings = Settings(Path(folder))
-        # Scratch organisations keep their usage where Python keeps temporary files.
+        # Scratch organisations keep their usage where Python keeps temporary files. The folder of
+        # its processes is removed later than ours, so it is made before.
+        get_temp_dir()
         tempfile.tempdir = folder
         with database_server(settings):
             with scratch_organisation(settings) as organisation:
@@ -247,6 +264,26 @@ def _rest(settings: Settings, scale: Scale) -> Figures:
     }
 
 
+def _concurrent(settings: Settings, scale: Scale) -> Figures:
+    processes, seconds, accounts = scale.contention
+    with _measuring(f"One process on {accounts} accounts for {seconds / 3:.0f} s"):
+        alone = measure_contention(settings, 1, seconds / 3, accounts)
+    with _measuring(f"{processes} processes on the same {accounts} accounts for {seconds:.0f} s"):
+        result = measure_contention(settings, processes, seconds, accounts)
+    return {
+        "concurrent_per_s": round(result.done / result.seconds, 1),
+        "concurrent_vs_alone": round(
+            result.done / result.seconds / (alone.done / alone.seconds), 2
+        ),
+        "concurrent_p95_ms": round(result.p95_ms["all"]),
+        "concurrent_p95_ms_by_kind": {
+            kind: round(milliseconds) for kind, milliseconds in result.p95_ms.items()
+        },
+        "concurrent_refused": dict(sorted(result.refused.items())),
+        "concurrent_processes": processes,
+    }
+
+
 _FIGURES: dict[str, Callable[[Settings, Scale], Figures]] = {
     "rate": _rate,
     "bill": _bill,
@@ -255,6 +292,7 @@ _FIGURES: dict[str, Callable[[Settings, Scale], Figures]] = {
     "file": _file,
     "pdf": _pdf,
     "rest": _rest,
+    "concurrent": _concurrent,
     "spark": _spark,
 }
 
@@ -274,6 +312,9 @@ _ROWS: tuple[tuple[str, str, str], ...] = (
     ("rest_requests_per_s", "REST while fields are added, requests per second", ""),
     ("rest_read_p95_ms", "  reading, ms at p95", ""),
     ("rest_write_p95_ms", "  writing, ms at p95", ""),
+    ("concurrent_per_s", "Work on the same accounts by many processes, per second", ""),
+    ("concurrent_vs_alone", "  work of one process alone = 1", ""),
+    ("concurrent_p95_ms", "  ms at p95", ""),
 )
 
 

@@ -66,4 +66,5 @@ def test_an_unknown_measurement_is_refused(tmp_path: Path) -> None:
     done = run_bench(tmp_path / "bench.json", "--only", "pdf,xml")
 
     assert done.returncode == 2
-    assert "xml: not one of rate, bill, current, http, file, pdf, rest, spark" in done.stderr
+    names = "rate, bill, current, http, file, pdf, rest, concurrent, spark"
+    assert f"xml: not one of {names}" in done.stderr

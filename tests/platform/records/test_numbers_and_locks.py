@@ -1,12 +1,15 @@
 """Gapless numbers and locks, with others at the same time."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
+from threading import Barrier, BrokenBarrierError
 
 import pytest
 
-from counterfoil.core.problems import Refused
+from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.records.database import Database
+from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 
@@ -52,6 +55,44 @@ def test_a_lock_is_held_until_the_transaction_ends(database: Database):
             assert second.lock("compaction")
     with database.transaction(now=NOW) as third:
         assert third.lock("bill run")
+
+
+def test_work_that_meets_a_deadlock_is_done_again_as_a_whole(database: Database):
+    both_hold_one = Barrier(2)
+
+    def take(names: tuple[str, str]) -> list[int]:
+        tries = 0
+
+        def work(uow: UnitOfWork) -> int:
+            nonlocal tries
+            tries += 1
+            first = uow.next_numbers(names[0], 1)
+            if tries == 1:
+                with suppress(BrokenBarrierError):
+                    both_hold_one.wait(timeout=10)
+            uow.next_numbers(names[1], 1)
+            return first
+
+        return [database.attempt(work, now=NOW), tries]
+
+    with ThreadPoolExecutor(2) as threads:
+        done = list(threads.map(take, [("INV-", "CN-"), ("CN-", "INV-")]))
+
+    assert sorted(tries for _, tries in done) == [1, 2]
+    with database.transaction(now=NOW) as uow:
+        assert [uow.next_numbers(name, 1) for name in ("INV-", "CN-")] == [3, 3]
+
+
+def test_work_that_is_refused_otherwise_is_not_done_again(database: Database):
+    tries = []
+
+    def work(_: UnitOfWork) -> None:
+        tries.append(1)
+        raise Refused(Problem("too_small", "must be above 0", "amount"))
+
+    with pytest.raises(Refused, match="must be above 0"):
+        database.attempt(work, now=NOW)
+    assert len(tries) == 1
 
 
 def test_an_answer_is_remembered_with_its_request(database: Database):

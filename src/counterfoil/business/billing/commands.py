@@ -115,7 +115,8 @@ def finalize_invoices(
     database: Database, *, now: datetime, invoice_ids: Sequence[int] | None = None
 ) -> int:
     """Give drafts (all, or those ids) their gapless numbers and make them final; how many."""
-    with database.transaction(now=now) as uow:
+
+    def finalize(uow: UnitOfWork) -> int:
         chosen = "" if invoice_ids is None else " AND id = ANY(:ids)"
         rows = uow.query(
             f"SELECT id FROM invoice WHERE state = 'draft'{chosen} ORDER BY id FOR UPDATE",
@@ -123,13 +124,16 @@ def finalize_invoices(
         )
         return finalize_drafts(uow, [int(row["id"]) for row in rows])
 
+    return database.attempt(finalize, now=now)
+
 
 def discard_drafts(database: Database, *, now: datetime) -> int:
     """Delete all draft invoices; what they billed is due again. How many were deleted.
 
     Refuses (409) while a bill run of this organisation is going on.
     """
-    with database.transaction(now=now) as uow:
+
+    def discard(uow: UnitOfWork) -> int:
         lock_billing(uow)
         charges = uow.query(
             "SELECT DISTINCT r.subscription_charge_id AS id FROM rated_charge r "
@@ -140,6 +144,8 @@ def discard_drafts(database: Database, *, now: datetime) -> int:
         deleted = uow.execute("DELETE FROM invoice WHERE state = 'draft'")
         uow.execute(RESTORE_BILLED_THROUGH, charges=[row["id"] for row in charges if row["id"]])
         return deleted
+
+    return database.attempt(discard, now=now)
 
 
 # Billed through the last day that a remaining rated charge covers; a remaining reversal means
@@ -282,20 +288,23 @@ def _bill_batch(
 ) -> BillRunSummary:
     """Bill one batch in one transaction. When it fails, its halves are tried, so that one
     account's fault is reported and stops nobody else's bill."""
+
+    def bill(uow: UnitOfWork) -> BillRunSummary:
+        lock_accounts(uow, order.accounts)
+        bills = compute_bills(
+            uow,
+            store,
+            order.accounts,
+            order.billing_date,
+            usage_seen=order.usage_seen,
+            threads=order.threads,
+            runner=runner,
+            lock=True,
+        )
+        return save_bills(uow, bills, order)
+
     try:
-        with database.transaction(now=order.now) as uow:
-            lock_accounts(uow, order.accounts)
-            bills = compute_bills(
-                uow,
-                store,
-                order.accounts,
-                order.billing_date,
-                usage_seen=order.usage_seen,
-                threads=order.threads,
-                runner=runner,
-                lock=True,
-            )
-            return save_bills(uow, bills, order)
+        return database.attempt(bill, now=order.now)
     except NotComputable as fault:
         if len(order.accounts) == 1:
             return _give_up(database, order, str(fault))
@@ -312,6 +321,17 @@ def _give_up(database: Database, order: BatchOrder, fault: str) -> BillRunSummar
     with database.transaction(now=order.now) as uow:
         save_problems(uow, [problem], order.bill_run_id)
     return BillRunSummary(order.bill_run_id, accounts=1, problems=[problem])
+
+
+# Locked by id, as amendments lock them, so that nobody waits in a circle.
+_BILLED_THROUGH = """
+UPDATE subscription_charge sc SET billed_through = v.day, row_version = sc.row_version + 1,
+       updated_at = :now
+FROM (SELECT c.id, u.day
+      FROM unnest(CAST(:ids AS bigint[]), CAST(:days AS date[])) AS u(id, day)
+      JOIN subscription_charge c ON c.id = u.id ORDER BY c.id FOR NO KEY UPDATE OF c) v
+WHERE sc.id = v.id
+"""
 
 
 def save_bills(uow: UnitOfWork, bills: Bills, order: BatchOrder) -> BillRunSummary:
@@ -333,10 +353,7 @@ def save_bills(uow: UnitOfWork, bills: Bills, order: BatchOrder) -> BillRunSumma
             ids = dict(zip(numbers, charge_ids, strict=True))
             uow.copy_in(entity, _of_rated_charges(parts, ids))
     uow.execute(
-        "UPDATE subscription_charge sc SET billed_through = v.day, "
-        "row_version = sc.row_version + 1, updated_at = :now "
-        "FROM unnest(CAST(:ids AS bigint[]), CAST(:days AS date[])) AS v(id, day) "
-        "WHERE sc.id = v.id",
+        _BILLED_THROUGH,
         ids=bills.billed_through.column("subscription_charge_id").to_pylist(),
         days=bills.billed_through.column("billed_through").to_pylist(),
         now=uow.now,
@@ -458,7 +475,8 @@ def finalize_drafts(uow: UnitOfWork, invoice_ids: Sequence[int]) -> int:
     names = ", ".join(DEFAULT_PREFIXES)
     seller = uow.query(f"SELECT {names} FROM seller ORDER BY id LIMIT 1")
     prefixes = seller[0] if seller else DEFAULT_PREFIXES
-    for kind in ("invoice", "credit_note", "debit_note"):
+    # In the order in which a reissue takes its two numbers, so that nobody waits in a circle.
+    for kind in ("credit_note", "debit_note", "invoice"):
         ids = [row["id"] for row in rows if row["kind"] == kind]
         if not ids:
             continue

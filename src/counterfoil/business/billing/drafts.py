@@ -13,6 +13,7 @@ from counterfoil.business.billing.commands import (
 from counterfoil.business.usage.store import UsageStore
 from counterfoil.platform.engine.runner import IN_THIS_PROCESS, Runner
 from counterfoil.platform.records.database import Database
+from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 _DRAFTS = """
 SELECT i.id, i.account_id, i.bill_run_id, r.billing_date
@@ -67,7 +68,8 @@ def refresh_drafts(
 
 def _take_back(database: Database, now: datetime) -> dict[date, list[int]]:
     """Delete the drafts; the accounts they were for, by billing date."""
-    with database.transaction(now=now) as uow:
+
+    def take_back(uow: UnitOfWork) -> dict[date, list[int]]:
         lock_billing(uow)
         rows = uow.query(_DRAFTS)
         if not rows:
@@ -88,3 +90,5 @@ def _take_back(database: Database, now: datetime) -> dict[date, list[int]]:
         for row in rows:
             by_day[row["billing_date"]].append(row["account_id"])
         return by_day
+
+    return database.attempt(take_back, now=now)

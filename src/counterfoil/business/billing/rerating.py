@@ -367,20 +367,23 @@ def _rerate(
     if order.bill_run_id is None:
         with database.rehearsal(now=order.now) as uow:
             return compute_rerating(uow, store, accounts, order.window, order.invoice_date)
-    with database.transaction(now=order.now) as uow:
+    batch = BatchOrder(
+        tuple(accounts),
+        order.invoice_date,
+        order.bill_run_id,
+        usage_seen=0,
+        finalize=order.finalize,
+        now=order.now,
+        threads=None,
+    )
+
+    def adjust(uow: UnitOfWork) -> Rerated:
         lock_accounts(uow, accounts)
         rerated = compute_rerating(uow, store, accounts, order.window, order.invoice_date)
-        batch = BatchOrder(
-            tuple(accounts),
-            order.invoice_date,
-            order.bill_run_id,
-            usage_seen=0,
-            finalize=order.finalize,
-            now=order.now,
-            threads=None,
-        )
         save_bills(uow, rerated.bills, batch)
         return rerated
+
+    return database.attempt(adjust, now=order.now)
 
 
 def _give_up(database: Database, order: _Order, account: int, message: str) -> Rerated:

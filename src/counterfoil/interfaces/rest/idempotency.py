@@ -9,14 +9,10 @@ from collections.abc import Callable
 
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.rest.exchange import Answer, Call, Desk, Handler
-from counterfoil.platform.records.refusals import TRY_AGAIN
 from counterfoil.platform.records.statements import Answer as RememberedAnswer
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 LONGEST_KEY = 200
-
-ATTEMPTS = 5
-"""How often a transaction is tried that others are in the way of."""
 
 RowAction = Callable[[UnitOfWork, Call], Answer]
 """An endpoint whose whole work is in the transaction it is given."""
@@ -28,21 +24,13 @@ def in_transaction(action: RowAction) -> Handler:
     When others were in its way it is run again, as nothing of it was kept.
     """
 
-    def attempt(desk: Desk, call: Call) -> Answer:
-        organisation = desk.organisation
-        with organisation.database.transaction(
-            now=organisation.clock(), access=call.caller.access
-        ) as uow:
-            return answered_once(uow, call, lambda: action(uow, call))
-
     def handle(desk: Desk, call: Call) -> Answer:
-        for _ in range(ATTEMPTS - 1):
-            try:
-                return attempt(desk, call)
-            except Refused as refused:
-                if refused.problems[0].code != TRY_AGAIN:
-                    raise
-        return attempt(desk, call)
+        organisation = desk.organisation
+        return organisation.database.attempt(
+            lambda uow: answered_once(uow, call, lambda: action(uow, call)),
+            now=organisation.clock(),
+            access=call.caller.access,
+        )
 
     return handle
 

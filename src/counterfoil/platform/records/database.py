@@ -1,9 +1,10 @@
 """The road to one organisation's PostgreSQL database."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from datetime import datetime
+from typing import TypeVar
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -11,10 +12,17 @@ from psycopg.types.json import set_json_loads
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from counterfoil.core.problems import Refused
 from counterfoil.platform.metadata import FULL_ACCESS, Access, Catalogue
 from counterfoil.platform.records.exact_json import decode_json, encode_json
 from counterfoil.platform.records.living_catalogue import LivingCatalogue
+from counterfoil.platform.records.refusals import TRY_AGAIN
 from counterfoil.platform.records.unit_of_work import RecordCheck, RuleRunner, UnitOfWork
+
+ATTEMPTS = 5
+"""How often a unit of work is tried that others are in the way of."""
+
+Answer = TypeVar("Answer")
 
 
 class Database:
@@ -70,6 +78,29 @@ class Database:
         """
         with self._begun(now, source, actor, access, rehearsal=False) as unit_of_work:
             yield unit_of_work
+
+    def attempt(
+        self,
+        work: Callable[[UnitOfWork], Answer],
+        *,
+        now: datetime,
+        source: str | None = None,
+        actor: str | None = None,
+        access: Access = FULL_ACCESS,
+    ) -> Answer:
+        """What the work answers in a :meth:`transaction` of its own.
+
+        When others were in its way (a deadlock) nothing of it was kept and it is done again, so it
+        may do nothing outside of the unit of work.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with self.transaction(now=now, source=source, actor=actor, access=access) as uow:
+                    return work(uow)
+            except Refused as refused:
+                if attempt == ATTEMPTS or refused.problems[0].code != TRY_AGAIN:
+                    raise
+        raise AssertionError("the last attempt answers or raises")
 
     @contextmanager
     def rehearsal(

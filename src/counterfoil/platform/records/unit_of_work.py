@@ -342,7 +342,8 @@ class UnitOfWork(Reading, History):
             raise Refused(problems)
         while rows:
             visible = self.row_conditions(entity)
-            found = {row[key.name]: row for row in self._locked(entity, key.name, keys, visible)}
+            rows_there = self._locked(entity, key.name, keys, visible, deleting=False)
+            found = {row[key.name]: row for row in rows_there}
             try:
                 with self.savepoint():
                     old_rows = [found.get(one) for one in keys]
@@ -447,7 +448,7 @@ class UnitOfWork(Reading, History):
         for referrer in referrers(self._whole, entity.name):
             if referrer.lets_go:
                 name, field = referrer.entity.name, referrer.field.name
-                rows = self._locked(name, field, gone)
+                rows = self._locked(name, field, gone, deleting=False)
                 emptied: list[tuple[int, Record]] = [(row["id"], {field: None}) for row in rows]
                 self.unrestricted().update_many(name, emptied)
 
@@ -503,7 +504,9 @@ class UnitOfWork(Reading, History):
 
         Refused: 404 what the actor does not see, 403 what he may only read.
         """
-        rows = self._locked(entity.name, "id", possible_ids(ids), self.row_conditions(entity.name))
+        visible = self.row_conditions(entity.name)
+        deleting = operation == "delete"
+        rows = self._locked(entity.name, "id", possible_ids(ids), visible, deleting=deleting)
         found: dict[int, Record] = {cast("int", row["id"]): row for row in rows}
         if len(found) < len(set(ids)):
             raise unknown_records(entity, ids, found)
@@ -516,13 +519,17 @@ class UnitOfWork(Reading, History):
         field: str,
         values: Iterable[object],
         conditions: Sequence[ColumnElement[bool]] = (),
+        *,
+        deleting: bool = True,
     ) -> Records:
-        """The records whose field has one of the values, by id, locked against other writers."""
+        """The records whose field has one of the values, by id, locked against other writers;
+        unless they are to be deleted, others may go on to refer to them."""
         table = self._tables.tables[entity]
         wanted = any_(literal(list(values), ARRAY(table.c[field].type)))
         statement = select(table).where(table.c[field] == wanted, *conditions).order_by(table.c.id)
         with refusing(self._whole, self.catalogue):
-            rows = self._connection.execute(statement.with_for_update()).mappings()
+            statement = statement.with_for_update(key_share=not deleting)
+            rows = self._connection.execute(statement).mappings()
             return [dict(row) for row in rows]
 
     def _run_check(
