@@ -6,7 +6,8 @@ from decimal import Decimal
 
 from bench.contention_work import Done
 from counterfoil.bootstrap import Organisation
-from counterfoil.business.billing.commands import finalize_invoices, run_bills
+from counterfoil.business.billing.commands import run_bills
+from counterfoil.business.billing.finalizing import finalize_invoices
 from counterfoil.business.receivables.positions import EVER, read_credits, read_documents_due
 from counterfoil.business.receivables.queries import account_statement, read_ageing
 from counterfoil.platform.records.unit_of_work import UnitOfWork

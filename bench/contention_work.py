@@ -17,7 +17,7 @@ from typing import TypeVar
 import pyarrow as pa
 
 from counterfoil.bootstrap import CATALOGUE, CHECKS
-from counterfoil.business.billing.commands import finalize_invoices, run_bills
+from counterfoil.business.billing.commands import run_bills
 from counterfoil.business.billing.credit_notes import (
     credit_invoice,
     debit_invoice,
@@ -25,6 +25,7 @@ from counterfoil.business.billing.credit_notes import (
     void_invoice,
 )
 from counterfoil.business.billing.drafts import refresh_drafts
+from counterfoil.business.billing.finalizing import finalize_invoices
 from counterfoil.business.billing.manual_documents import Request
 from counterfoil.business.billing.one_off import OneOffLine, bill_one_off
 from counterfoil.business.receivables.commands import (

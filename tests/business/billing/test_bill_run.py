@@ -7,7 +7,8 @@ import pytest
 from tests.business.billing.conftest import NOW, Company
 
 from counterfoil.business.billing import commands
-from counterfoil.business.billing.commands import discard_drafts, finalize_invoices
+from counterfoil.business.billing.commands import discard_drafts
+from counterfoil.business.billing.finalizing import finalize_invoices
 from counterfoil.business.billing.queries import preview_invoice
 from counterfoil.business.subscriptions.commands import cancel_subscriptions, change_quantity
 from counterfoil.core.problems import Refused
@@ -201,9 +202,9 @@ def test_drafts_have_no_number_until_they_are_final(company: Company) -> None:
     company.subscribe("S", "ACME", "rooms", JAN)
     company.bill(JAN, finalize=False)
     assert [line[0] for line in company.lines()] == [None]
-    assert finalize_invoices(company.database, now=NOW) == 1
+    assert finalize_invoices(company.database, now=NOW).final == 1
     assert [line[0] for line in company.lines()] == ["INV-000001"]
-    assert finalize_invoices(company.database, now=NOW) == 0
+    assert finalize_invoices(company.database, now=NOW).final == 0
 
 
 def test_discarded_drafts_are_due_again(company: Company) -> None:

@@ -11,7 +11,6 @@ import pytest
 from tests.business.billing.conftest import NOW, Company
 
 from counterfoil.business.billing.balances import read_balances, read_movements
-from counterfoil.business.billing.commands import finalize_invoices
 from counterfoil.business.billing.credit_notes import (
     DebitPart,
     credit_invoice,
@@ -21,6 +20,7 @@ from counterfoil.business.billing.credit_notes import (
 )
 from counterfoil.business.billing.crediting import CreditPart
 from counterfoil.business.billing.explanation import explain_line
+from counterfoil.business.billing.finalizing import finalize_invoices
 from counterfoil.business.billing.manual_documents import Request
 from counterfoil.business.billing.rerating import rerate_bills
 from counterfoil.business.billing.window import Window
@@ -256,7 +256,7 @@ def test_what_is_reissued_is_billed_to_who_is_billed_today(billed: Company) -> N
         assert reissue_invoice(uow, "INV-000001", asked) == draft
     assert (draft["kind"], draft["state"], draft["total"]) == ("invoice", "draft", ROOM)
     assert draft["snapshot"]["bill_to"]["name"] == "Acme Ltd"
-    assert finalize_invoices(billed.database, now=NOW) == 1
+    assert finalize_invoices(billed.database, now=NOW).final == 1
     assert billed.lines()[1:] == [
         ("CN-000001", "Credit: Managed room", JAN, FEB, -1, -ROOM),
         ("INV-000002", "Managed room", JAN, FEB, 1, ROOM),

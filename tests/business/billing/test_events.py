@@ -4,7 +4,8 @@ from datetime import date
 
 from tests.business.billing.conftest import NOW, Company
 
-from counterfoil.business.billing.commands import discard_drafts, finalize_invoices
+from counterfoil.business.billing.commands import discard_drafts
+from counterfoil.business.billing.finalizing import finalize_invoices
 
 JAN = date(2024, 1, 1)
 
@@ -59,8 +60,8 @@ def test_a_draft_is_told_when_it_becomes_final_and_a_discarded_one_never(company
     discard_drafts(company.database, now=NOW)
     company.bill(JAN, finalize=False)
     assert {event[0] for event in told(company)} == {"bill_run.finished"}
-    assert finalize_invoices(company.database, now=NOW) == 1
-    assert finalize_invoices(company.database, now=NOW) == 0
+    assert finalize_invoices(company.database, now=NOW).final == 1
+    assert finalize_invoices(company.database, now=NOW).final == 0
     assert [event[0] for event in told(company)].count("invoice.finalized") == 1
 
 

@@ -6,7 +6,8 @@ from decimal import Decimal
 import pytest
 from tests.business.billing.conftest import NOW, Company
 
-from counterfoil.business.billing.commands import discard_drafts, finalize_invoices
+from counterfoil.business.billing.commands import discard_drafts
+from counterfoil.business.billing.finalizing import finalize_invoices
 from counterfoil.business.billing.queries import preview_invoice
 from counterfoil.business.subscriptions.commands import cancel_subscriptions
 from counterfoil.core.problems import Refused
@@ -163,7 +164,7 @@ def test_drafts_are_not_discarded_while_a_bill_run_is_going_on(company: Company)
         assert uow.lock("bill_run")
         with pytest.raises(Refused, match="another bill run is going on"):
             discard_drafts(company.database, now=NOW)
-    assert finalize_invoices(company.database, now=NOW) == 1
+    assert finalize_invoices(company.database, now=NOW).final == 1
 
 
 def test_a_fee_of_a_subscription_that_never_began_is_given_back(company: Company) -> None:

@@ -6,6 +6,7 @@ from counterfoil.platform.metadata.fields import (
     boolean,
     choice,
     date,
+    decimal,
     integer,
     reference,
     text,
@@ -131,6 +132,36 @@ BILLING_PROFILE = Entity(
         text("email", max_length=254),
         text("tax_id", max_length=40),
         text("purchase_order", max_length=60),
+        choice(
+            "split_by",
+            ("none", "site", "purchase_order"),
+            required=True,
+            default="none",
+            help="An invoice for each site, or for each purchase order of the subscriptions.",
+        ),
+        choice(
+            "zero_amount",
+            ("issue", "suppress", "carry"),
+            required=True,
+            default="issue",
+            help="What becomes of an invoice that comes to nothing: it is issued like others, kept "
+            "without being issued, or its lines stand on the next invoice.",
+        ),
+        choice(
+            "approval",
+            ("as_seller", "none", "above", "all"),
+            required=True,
+            default="as_seller",
+            help="Which documents somebody has to approve before they become final: as the seller "
+            "says, none, those above an amount, all.",
+        ),
+        decimal(
+            "approval_above",
+            20,
+            4,
+            minimum=0,
+            help="Of `above`: larger documents, credit notes among them, need approval.",
+        ),
     ),
 )
 

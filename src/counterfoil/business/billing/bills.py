@@ -28,6 +28,7 @@ from counterfoil.business.billing.loading import (
     load_pool_members,
     load_profiles,
 )
+from counterfoil.business.billing.parts import NAMED, SNAPSHOT, share_out
 from counterfoil.business.billing.price_layers import load_prices
 from counterfoil.business.billing.rating import usage_span
 from counterfoil.business.billing.relations import (
@@ -49,8 +50,8 @@ from counterfoil.platform.records.unit_of_work import UnitOfWork
 class Bills:
     """What some accounts are billed; nothing is stored yet.
 
-    ``invoices``: invoice_no, account_id, kind, currency, invoice_date, due_date, total,
-    usage_segment_seen, snapshot.
+    ``invoices``: invoice_no, account_id, site_id, purchase_order, kind, currency, invoice_date,
+    due_date, total, usage_segment_seen, snapshot.
     ``rated_charges``: charge_no, invoice_no and the fields of the entity rated_charge;
     applies_to_no is the charge_no that applies_to_id stands for.
     ``lines``: charge_no, invoice_no, position and the fields of the entity invoice_line.
@@ -187,7 +188,7 @@ _CHARGED = """
 SELECT c.*, row_number() OVER () AS row_no, NULL::BIGINT AS applies_to_row, 0 AS section,
        NULL::BIGINT AS commitment_id, NULL::BIGINT AS subject_id,
        NULL::BIGINT AS prepaid_grant_id, NULL::BIGINT AS commitment_part,
-       NULL::BIGINT AS adjustment_no, NULL::VARCHAR AS corrects
+       NULL::BIGINT AS adjustment_no, NULL::VARCHAR AS corrects, NULL::VARCHAR AS bill_part
 FROM ({rows}) c
 WHERE c.billed_account_id NOT IN (SELECT account_id FROM problem)
 """
@@ -220,7 +221,8 @@ WITH place AS (
     LEFT JOIN (SELECT row_no, charge_name, kind FROM charged) b ON b.row_no = c.applies_to_row
     WHERE c.billed_account_id NOT IN (SELECT account_id FROM problem)
 )
-SELECT c.*, coalesce(c.commitment_part, coalesce(p.parts, 0) + l.nth - 1) AS part, l.charge_no
+SELECT c.* REPLACE (coalesce(c.bill_part, '') AS bill_part),
+       coalesce(c.commitment_part, coalesce(p.parts, 0) + l.nth - 1) AS part, l.charge_no
 FROM charged c
 JOIN place l ON l.place_id = c.rowid
 LEFT JOIN (SELECT subscription_charge_id, cycle_start, count(*) AS parts FROM earlier_charge
@@ -241,16 +243,16 @@ WHERE r.kind NOT IN ('adjustment', 'credit', 'debit')
 """
 
 _INVOICE = """
-SELECT row_number() OVER (ORDER BY c.billed_account_id) AS invoice_no,
-       c.billed_account_id AS account_id,
+SELECT row_number() OVER (ORDER BY c.billed_account_id, c.bill_part) AS invoice_no, c.bill_part,
+       c.billed_account_id AS account_id, {named},
        CASE WHEN sum(c.amount) < 0 THEN 'credit_note' ELSE 'invoice' END AS kind,
        any_value(p.currency) AS currency, DATE '{billing_date}' AS invoice_date,
        DATE '{billing_date}' + CAST(any_value(p.terms_days) AS INTEGER) AS due_date,
        CAST(sum(c.amount) AS DECIMAL(20,4)) AS total,
        (SELECT newest_segment FROM usage_read) AS usage_segment_seen,
-       any_value(p.snapshot) AS snapshot
+       {snapshot} AS snapshot
 FROM numbered c JOIN profile p USING (billed_account_id)
-GROUP BY c.billed_account_id
+GROUP BY c.billed_account_id, c.bill_part
 """
 
 _RATED_CHARGES = """
@@ -267,7 +269,7 @@ SELECT c.charge_no, i.invoice_no, c.subscription_charge_id, c.kind, c.cycle_star
        CAST(c.exact_amount AS DECIMAL(38,15)) AS exact_amount,
        CAST(c.amount AS DECIMAL(20,4)) AS amount, c.currency, c.steps, c.formulas,
        c.adjustment_no
-FROM numbered c JOIN invoice i ON i.account_id = c.billed_account_id
+FROM numbered c JOIN invoice i ON i.account_id = c.billed_account_id AND i.bill_part = c.bill_part
 LEFT JOIN numbered a ON a.row_no = c.applies_to_row
 ORDER BY c.charge_no
 """
@@ -284,7 +286,9 @@ SELECT c.charge_no, i.invoice_no,
             ELSE c.charge_name END AS description,
        c.service_start, c.service_end, CAST(c.quantity AS DECIMAL(38,15)) AS quantity, c.unit,
        c.unit_amount, CAST(c.amount AS DECIMAL(20,4)) AS amount
-FROM numbered c JOIN invoice i ON i.account_id = c.billed_account_id ORDER BY c.charge_no
+FROM numbered c
+JOIN invoice i ON i.account_id = c.billed_account_id AND i.bill_part = c.bill_part
+ORDER BY c.charge_no
 """
 
 _PARTIALS = """
@@ -523,13 +527,14 @@ def _make_documents(
 ) -> Bills:
     """Make invoices and lines of ``charged``, with ``profile`` (loading.load_profiles), and what
     it takes to have them ``stored``."""
+    share_out(uow, engine)
     engine.run(f"CREATE TABLE numbered AS {_NUMBERED}")
-    invoice = _INVOICE.format(billing_date=billing_date.isoformat())
+    invoice = _INVOICE.format(billing_date=billing_date.isoformat(), named=NAMED, snapshot=SNAPSHOT)
     engine.run(f"CREATE TABLE invoice AS {invoice}")
     charges = engine.arrow(_RATED_CHARGES)
     invoices, lines = tell_custom_fields(
         uow,
-        engine.arrow("SELECT * FROM invoice ORDER BY invoice_no"),
+        engine.arrow("SELECT * EXCLUDE (bill_part) FROM invoice ORDER BY invoice_no"),
         engine.arrow(_LINES),
         charges,
     )

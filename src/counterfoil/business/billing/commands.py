@@ -1,4 +1,4 @@
-"""Bill runs, finalization and the discarding of drafts.
+"""Bill runs and the discarding of drafts.
 
 A bill run goes over all billed accounts in batches; a batch is one transaction, so a killed run
 loses nothing and is simply run again: what is billed already is no longer due.
@@ -14,7 +14,8 @@ from decimal import Decimal
 import pyarrow as pa
 
 from counterfoil.business.billing.bills import Bills, compute_bills
-from counterfoil.business.billing.events import BILL_RUN_FINISHED, tell_finalized
+from counterfoil.business.billing.events import BILL_RUN_FINISHED
+from counterfoil.business.billing.finalizing import finalize_drafts
 from counterfoil.business.billing.loading import billed_accounts, unbilled_accounts, usage_seen
 from counterfoil.business.usage.store import UsageStore, lock_publishing
 from counterfoil.core.money.currencies import exponent
@@ -34,7 +35,8 @@ _LOCK = "bill_run"
 
 @dataclass
 class BillRunSummary:
-    """What a bill run did. ``totals`` and ``lines`` count what this run added."""
+    """What a bill run did. ``totals`` and ``lines`` count what this run added; ``invoices`` leaves
+    out those that came to nothing and were kept back."""
 
     bill_run_id: int
     accounts: int = 0
@@ -109,22 +111,6 @@ def run_bills(
                 progress(summary.accounts, len(todo))
     _finish(database, summary, now)
     return summary
-
-
-def finalize_invoices(
-    database: Database, *, now: datetime, invoice_ids: Sequence[int] | None = None
-) -> int:
-    """Give drafts (all, or those ids) their gapless numbers and make them final; how many."""
-
-    def finalize(uow: UnitOfWork) -> int:
-        chosen = "" if invoice_ids is None else " AND id = ANY(:ids)"
-        rows = uow.query(
-            f"SELECT id FROM invoice WHERE state = 'draft'{chosen} ORDER BY id FOR UPDATE",
-            **({} if invoice_ids is None else {"ids": list(invoice_ids)}),
-        )
-        return finalize_drafts(uow, [int(row["id"]) for row in rows])
-
-    return database.attempt(finalize, now=now)
 
 
 def discard_drafts(database: Database, *, now: datetime) -> int:
@@ -363,15 +349,14 @@ def save_bills(uow: UnitOfWork, bills: Bills, order: BatchOrder) -> BillRunSumma
         for row in bills.problems.to_pylist()
     ]
     save_problems(uow, problems, order.bill_run_id)
-    if order.finalize:
-        finalize_drafts(uow, invoice_ids)
+    held = finalize_drafts(uow, invoice_ids).held if order.finalize else 0
     totals: defaultdict[str, Decimal] = defaultdict(Decimal)
     for row in bills.invoices.select(["currency", "total"]).to_pylist():
         totals[row["currency"]] += row["total"]
     return BillRunSummary(
         order.bill_run_id,
         len(order.accounts),
-        bills.invoices.num_rows,
+        bills.invoices.num_rows - held,
         bills.lines.num_rows,
         {currency: round_half_up(total, exponent(currency)) for currency, total in totals.items()},
         problems,
@@ -449,39 +434,3 @@ def save_problems(uow: UnitOfWork, problems: Sequence[tuple[int, str, str]], run
             for account, code, message in problems
         ],
     )
-
-
-_FINALIZE = """
-UPDATE invoice i SET state = 'final', number = v.number, finalized_at = :now, updated_at = :now,
-       row_version = i.row_version + 1
-FROM unnest(CAST(:ids AS bigint[]), CAST(:numbers AS text[])) AS v(id, number)
-WHERE i.id = v.id AND i.state = 'draft'
-"""
-
-
-DEFAULT_PREFIXES = {
-    "invoice_prefix": "INV-",
-    "credit_note_prefix": "CN-",
-    "debit_note_prefix": "DN-",
-}
-
-
-def finalize_drafts(uow: UnitOfWork, invoice_ids: Sequence[int]) -> int:
-    """Number these drafts, each kind of document in its own gapless series."""
-    rows = uow.query(
-        "SELECT id, kind FROM invoice WHERE id = ANY(:ids) AND state = 'draft' ORDER BY id",
-        ids=list(invoice_ids),
-    )
-    names = ", ".join(DEFAULT_PREFIXES)
-    seller = uow.query(f"SELECT {names} FROM seller ORDER BY id LIMIT 1")
-    prefixes = seller[0] if seller else DEFAULT_PREFIXES
-    # In the order in which a reissue takes its two numbers, so that nobody waits in a circle.
-    for kind in ("credit_note", "debit_note", "invoice"):
-        ids = [row["id"] for row in rows if row["kind"] == kind]
-        if not ids:
-            continue
-        first = uow.next_numbers(kind, len(ids))
-        numbers = [f"{prefixes[f'{kind}_prefix']}{first + n:06}" for n in range(len(ids))]
-        uow.execute(_FINALIZE, ids=ids, numbers=numbers, now=uow.now)
-    tell_finalized(uow, [row["id"] for row in rows])
-    return len(rows)

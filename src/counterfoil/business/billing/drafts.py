@@ -6,10 +6,10 @@ from datetime import date, datetime
 
 from counterfoil.business.billing.commands import (
     RESTORE_BILLED_THROUGH,
-    finalize_invoices,
     lock_billing,
     run_bills,
 )
+from counterfoil.business.billing.finalizing import Finalized, finalize_drafts
 from counterfoil.business.usage.store import UsageStore
 from counterfoil.platform.engine.runner import IN_THIS_PROCESS, Runner
 from counterfoil.platform.records.database import Database
@@ -18,7 +18,11 @@ from counterfoil.platform.records.unit_of_work import UnitOfWork
 _DRAFTS = """
 SELECT i.id, i.account_id, i.bill_run_id, r.billing_date
 FROM invoice i JOIN bill_run r ON r.id = i.bill_run_id
-WHERE i.state = 'draft' AND r.purpose = 'billing' ORDER BY i.id FOR UPDATE OF i
+WHERE i.state = 'draft' AND r.purpose = 'billing'
+  AND NOT EXISTS (SELECT 1 FROM invoice d LEFT JOIN merged_account m ON m.invoice_id = d.id
+                  WHERE d.state = 'draft' AND (d.arranged OR d.approved_at IS NOT NULL)
+                    AND i.account_id IN (d.account_id, m.account_id))
+ORDER BY i.id FOR UPDATE OF i
 """
 
 _OVER = """
@@ -27,16 +31,18 @@ JOIN bill_run r ON r.id = i.bill_run_id
 JOIN billing_profile p ON p.account_id = i.account_id
 WHERE i.state = 'draft' AND r.purpose = 'billing'
   AND r.billing_date + CAST(coalesce(p.grace_days, 0) AS integer) <= CAST(:today AS date)
-ORDER BY i.id
+ORDER BY i.id FOR UPDATE OF i
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Refreshed:
-    """How many drafts were computed anew, and how many of them are final now."""
+    """How many drafts were computed anew, how many drafts are final now, and how many of those
+    whose grace is over wait for approval."""
 
     drafts: int
     finalized: int
+    waiting: int = 0
 
 
 def refresh_drafts(
@@ -50,7 +56,8 @@ def refresh_drafts(
     """Compute the drafts of bill runs anew, each for its billing date, and finalize those whose
     days of grace are over by ``today``.
 
-    Documents made by hand and drafts of re-ratings stay as they are. Stopped half-way, what the
+    Documents made by hand and drafts of re-ratings stay as they are, and so do all drafts of an
+    account of which one was approved, or merged or split by hand. Stopped half-way, what the
     drafts billed is due again. Refuses (409) while a bill run of this organisation is going on.
     """
     by_day = _take_back(database, now)
@@ -60,10 +67,13 @@ def refresh_drafts(
             database, store, day, now=now, finalize=False, accounts=accounts, runner=runner
         )
         drafts += run.invoices
-    with database.transaction(now=now) as uow:
-        over = [row["id"] for row in uow.query(_OVER, today=today or now.date())]
-    finalized = finalize_invoices(database, now=now, invoice_ids=over) if over else 0
-    return Refreshed(drafts, finalized)
+
+    def finalize(uow: UnitOfWork) -> Finalized:
+        over = uow.query(_OVER, today=today or now.date())
+        return finalize_drafts(uow, [int(row["id"]) for row in over])
+
+    done = database.attempt(finalize, now=now)
+    return Refreshed(drafts, done.final, done.waiting)
 
 
 def _take_back(database: Database, now: datetime) -> dict[date, list[int]]:

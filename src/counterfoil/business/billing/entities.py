@@ -35,6 +35,20 @@ SELLER = Entity(
         text("invoice_prefix", required=True, default="INV-", max_length=12),
         text("credit_note_prefix", required=True, default="CN-", max_length=12),
         text("debit_note_prefix", required=True, default="DN-", max_length=12),
+        choice(
+            "approval",
+            ("none", "above", "all"),
+            required=True,
+            default="none",
+            help="Which documents need approval, where the billing profile does not say.",
+        ),
+        decimal(
+            "approval_above",
+            20,
+            4,
+            minimum=0,
+            help="Of `above`: an amount in the currency of each document.",
+        ),
     ),
 )
 
@@ -100,8 +114,23 @@ INVOICE = Entity(
             help="A document whose total is negative is a credit note; a debit note charges more "
             "for what an invoice billed.",
         ),
-        choice("state", ("draft", "final"), required=True, indexed=True),
+        choice(
+            "state",
+            ("draft", "final", "suppressed", "carried"),
+            required=True,
+            indexed=True,
+            help="Of those that come to nothing: suppressed ones are never issued, the lines of "
+            "carried ones go to the next invoice.",
+        ),
         reference("account", required=True),
+        reference("site", help="The one site it is for, when invoices are split by site."),
+        text("purchase_order", max_length=60),
+        boolean(
+            "arranged",
+            help="Merged or split by hand: a draft that is not computed anew.",
+        ),
+        instant("approved_at"),
+        text("approved_by", max_length=200),
         reference("bill_run", indexed=True, help="Empty for documents made by hand."),
         reference(
             "invoice",
@@ -137,6 +166,19 @@ INVOICE = Entity(
             required=True,
             help="Seller, bill-to, template, paper and terms as they were.",
         ),
+    ),
+)
+
+MERGED_ACCOUNT = Entity(
+    name="merged_account",
+    plural="merged_accounts",
+    help="An account beside the invoice's own, of which a draft was merged into the invoice.",
+    created_by_command=True,
+    history=False,
+    unique=(("invoice_id", "account_id"),),
+    fields=(
+        reference("invoice", required=True, on_delete="cascade"),
+        reference("account", required=True, indexed=True),
     ),
 )
 
@@ -181,7 +223,7 @@ RATED_CHARGE = Entity(
         ("subscription_charge_id", "cycle_start", "service_start", "part"),
         ("discount_id", "applies_to_id"),
         ("commitment_id", "subject_id", "cycle_start", "part"),
-        ("prepaid_grant_id", "invoice_id"),
+        ("prepaid_grant_id", "invoice_id", "part"),
     ),
     indexes=(("invoice_id",),),
     fields=(
@@ -352,6 +394,7 @@ ENTITIES = (
     BILL_RUN,
     BILLING_PROBLEM,
     INVOICE,
+    MERGED_ACCOUNT,
     ADJUSTMENT,
     RATED_CHARGE,
     RATED_CHARGE_PARTIAL,

@@ -29,9 +29,12 @@ from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 _USES = """
 SELECT r.discount_id, r.holder_id,
-       count(DISTINCT r.invoice_id) FILTER (WHERE r.kind = 'discount') AS uses,
+       count(DISTINCT (i.account_id, coalesce(i.bill_run_id, -i.id)))
+           FILTER (WHERE r.kind = 'discount') AS uses,
        CAST(-sum(r.amount) AS numeric(20,4)) AS amount
-FROM rated_charge r JOIN discount d ON d.id = r.discount_id
+FROM rated_charge r
+JOIN discount d ON d.id = r.discount_id
+JOIN invoice i ON i.id = r.invoice_id
 WHERE d.id = ANY(:discounts)
   AND (d.maximum_uses IS NOT NULL OR r.holder_id = ANY(:holders)
        AND (d.holder_uses IS NOT NULL OR d.holder_maximum IS NOT NULL))

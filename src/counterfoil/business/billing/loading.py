@@ -118,7 +118,7 @@ FROM rated_charge r WHERE r.subscription_charge_id = ANY(:subscription_charges)
 
 _PROFILES = """
 SELECT p.account_id AS billed_account_id, a.name AS account_name, p.currency,
-       p.payment_terms_days::int AS terms_days,
+       p.payment_terms_days::int AS terms_days, p.split_by, p.purchase_order,
        jsonb_build_object(
            'seller', (SELECT jsonb_object_agg(e.key, e.value)
                       FROM (SELECT * FROM seller ORDER BY id LIMIT 1) s, jsonb_each(to_jsonb(s)) e
@@ -305,10 +305,11 @@ def accounts_under_template(
 
 
 def load_open_drafts(uow: UnitOfWork, accounts: Sequence[int]) -> pa.Table:
-    """account_id of those of the accounts that have a draft invoice."""
+    """account_id of those of the accounts of which something stands on a draft."""
     return uow.read_arrow(
-        "SELECT DISTINCT account_id FROM invoice WHERE state = 'draft' "
-        "AND account_id = ANY(:accounts)",
+        "SELECT account_id FROM invoice WHERE state = 'draft' AND account_id = ANY(:accounts) "
+        "UNION SELECT m.account_id FROM merged_account m JOIN invoice i ON i.id = m.invoice_id "
+        "WHERE i.state = 'draft' AND m.account_id = ANY(:accounts)",
         accounts=list(accounts),
     )
 

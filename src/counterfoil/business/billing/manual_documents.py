@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
-from counterfoil.business.billing.commands import finalize_drafts, lock_accounts
+from counterfoil.business.billing.commands import lock_accounts
+from counterfoil.business.billing.finalizing import finalize_drafts
 from counterfoil.business.billing.loading import load_profiles
 from counterfoil.business.billing.queries import read_invoice
 from counterfoil.core.money.currencies import exponent
@@ -93,7 +94,14 @@ def save_document(
     ``head`` has the fields of an invoice; its state and total are found here.
     """
     total = sum((cast("Decimal", line.rated["amount"]) for line in lines), Decimal(0))
-    values = {"state": "draft", "total": total, "usage_segment_seen": 0, **head}
+    snapshot = cast("Record", head["snapshot"])
+    values = {
+        "state": "draft",
+        "total": total,
+        "usage_segment_seen": 0,
+        "purchase_order": snapshot.get("purchase_order"),
+        **head,
+    }
     invoice_id = int(uow.create("invoice", values, by_command=True)["id"])
     charge_ids = uow.allocate_ids("rated_charge", len(lines))
     rated = [

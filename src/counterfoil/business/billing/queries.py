@@ -1,7 +1,7 @@
 """Read models of billing: an account's next invoice, an invoice with its lines."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from counterfoil.business.billing.bills import Bills, compute_bills
@@ -21,12 +21,14 @@ from counterfoil.platform.records.unit_of_work import UnitOfWork
 class Preview:
     """What an account's next invoice would be; nothing is stored. ``invoice`` is None when
     nothing is due. Fields are those of the entities invoice, invoice_line and rated_charge,
-    without ids; each line has its rated charge at the same place."""
+    without ids; each line has its rated charge at the same place. ``others`` are the further
+    invoices when they are split by site or purchase order."""
 
     invoice: Record | None
     lines: list[Record]
     rated_charges: list[Record]
     problems: tuple[Problem, ...]
+    others: "tuple[Preview, ...]" = ()
 
 
 def preview_invoice(
@@ -52,21 +54,25 @@ def preview_invoice(
 
 
 def _as_preview(bills: Bills) -> Preview:
-    invoices = bills.invoices.to_pylist()
     problems = tuple(
         Problem(row["code"], row["message"], "account") for row in bills.problems.to_pylist()
     )
-    lines = bills.lines.to_pylist()
-    invoice: Record | None = None
-    if invoices:
-        digits = exponent(invoices[0]["currency"])
-        invoices[0]["total"] = round_half_up(invoices[0]["total"], digits)
-        for line in lines:
-            line["amount"] = round_half_up(line["amount"], digits)
-        snapshot = decode_json(invoices[0]["snapshot"])
-        invoice = {**invoices[0], "snapshot": snapshot, "number": None, "state": "draft"}
     charges = bills.rated_charges.drop_columns(["adjustment_no"]).to_pylist()
-    return Preview(invoice, lines, charges, problems)
+    lines = bills.lines.to_pylist()
+    previews = []
+    for invoice in bills.invoices.to_pylist():
+        number, digits = invoice["invoice_no"], exponent(invoice["currency"])
+        invoice["total"] = round_half_up(invoice["total"], digits)
+        own = [line for line in lines if line["invoice_no"] == number]
+        for line in own:
+            line["amount"] = round_half_up(line["amount"], digits)
+        snapshot = decode_json(invoice["snapshot"])
+        shown = {**invoice, "snapshot": snapshot, "number": None, "state": "draft"}
+        own_charges = [charge for charge in charges if charge["invoice_no"] == number]
+        previews.append(Preview(shown, own, own_charges, problems))
+    if not previews:
+        return Preview(None, [], [], problems)
+    return replace(previews[0], others=tuple(previews[1:]))
 
 
 def read_invoice(uow: UnitOfWork, number_or_id: str | int) -> tuple[Record, list[Record]]:

@@ -148,7 +148,10 @@ _ADJUSTMENTS = """
 SELECT i.invoice_no, d.adjustment_no, d.subscription_charge_id, d.cycle_start, d.cycle_end,
        d.currency, CAST(d.billed AS DECIMAL(20,4)) AS billed_amount,
        CAST(d.now AS DECIMAL(20,4)) AS rated_amount
-FROM difference d JOIN invoice i ON i.account_id = d.billed_account_id ORDER BY d.adjustment_no
+FROM difference d
+JOIN (SELECT DISTINCT adjustment_no, bill_part FROM numbered) n USING (adjustment_no)
+JOIN invoice i ON i.account_id = d.billed_account_id AND i.bill_part = n.bill_part
+ORDER BY d.adjustment_no
 """
 
 _NAMED = """

@@ -39,7 +39,8 @@ class Activation:
     end of the trial, without one to the day from which it is billed. ``quantities`` by charge;
     charges that are not named have the quantity 1. ``identifiers`` are the tokens by which usage
     records name the subscription. ``site``, ``contact`` and ``contract`` may own prices;
-    ``invoice_account`` is where it is invoiced, when not at the nearest account that must be.
+    ``invoice_account`` is where it is invoiced, when not at the nearest account that must be;
+    ``purchase_order`` is the customer's number of the order.
     """
 
     external_id: str
@@ -50,6 +51,7 @@ class Activation:
     contact: str | None = None
     contract: str | None = None
     invoice_account: str | None = None
+    purchase_order: str | None = None
     end_date: date | None = None
     trial_end: date | None = None
     billing_start: date | None = None
@@ -272,6 +274,7 @@ def _subscription(activation: Activation, known: _Known) -> Record:
     return {
         "external_id": activation.external_id,
         **{f"{name}_id": known.id_of(activation, name) for name in _NAMED},
+        "purchase_order": activation.purchase_order,
         "start_date": activation.start_date,
         "end_date": activation.end_date,
         "trial_end": known.trial_end_of(activation),

@@ -58,6 +58,11 @@ SUBSCRIPTION = Entity(
         reference("site", indexed=True, help="Where the service is used; invoices group by it."),
         reference("contact", indexed=True, help="Who uses it or answers for it; may own prices."),
         reference("contract", indexed=True, help="Under which contract; may own prices."),
+        text(
+            "purchase_order",
+            max_length=60,
+            help="The customer's order number; invoices may be split by it.",
+        ),
         reference(
             "account",
             name="invoice_account_id",

@@ -101,7 +101,7 @@ def _successor(
     account = old["account_id"] if change.account is None else accounts[change.account]
     if account == old["account_id"]:
         row |= {name: old[name] for name in ("site_id", "contact_id", "contract_id")}
-        row["invoice_account_id"] = old["invoice_account_id"]
+        row |= {name: old[name] for name in ("invoice_account_id", "purchase_order")}
     if change.site is not None:
         row["site_id"] = sites[change.site]
     return {

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 from rich.console import Console
@@ -13,11 +13,11 @@ from counterfoil.bootstrap import Organisation
 from counterfoil.business.billing.commands import (
     BillRunSummary,
     discard_drafts,
-    finalize_invoices,
     run_bills,
 )
 from counterfoil.business.billing.drafts import refresh_drafts
 from counterfoil.business.billing.explanation import Explanation, explain_line
+from counterfoil.business.billing.finalizing import finalize_invoices
 from counterfoil.business.billing.loading import billed_accounts
 from counterfoil.business.billing.queries import preview_invoice
 from counterfoil.business.billing.spark_sql import export_rating
@@ -99,19 +99,21 @@ def preview_command(
     if preview.invoice is None:
         typer.echo("Nothing is due.")
         return
-    print_table("Lines", LINE_COLUMNS, [_line_row(line) for line in preview.lines], as_json=False)
-    invoice = preview.invoice
-    typer.echo(f"Total {invoice['total']:,f} {invoice['currency']}, due {invoice['due_date']}")
+    for one in (preview, *preview.others):
+        invoice = cast("Record", one.invoice)
+        print_table("Lines", LINE_COLUMNS, [_line_row(line) for line in one.lines], as_json=False)
+        typer.echo(f"Total {invoice['total']:,f} {invoice['currency']}, due {invoice['due_date']}")
 
 
 @app.command("finalize")
 def finalize_command(as_json: AsJson = False) -> None:
-    """Give all drafts their numbers and make them final."""
+    """Give all drafts their numbers and make them final; those that need approval stay drafts."""
     with opened_organisation() as organisation:
-        count = finalize_invoices(organisation.database, now=organisation.clock())
+        done = finalize_invoices(organisation.database, now=organisation.clock())
         with organisation.database.transaction(now=organisation.clock()) as uow:
             apply_credits(uow)
-    print_table("Finalized", ("invoices",), [(count,)], as_json=as_json)
+    columns = ("invoices", "kept_back", "waiting_for_approval")
+    print_table("Finalized", columns, [(done.final, done.held, done.waiting)], as_json=as_json)
 
 
 @app.command("discard-drafts")
@@ -141,8 +143,9 @@ def refresh_command(
         )
         with organisation.database.transaction(now=organisation.clock()) as uow:
             apply_credits(uow)
-    columns = ("drafts", "finalized")
-    print_table("Refreshed", columns, [(done.drafts, done.finalized)], as_json=as_json)
+    columns = ("drafts", "finalized", "waiting_for_approval")
+    rows = [(done.drafts, done.finalized, done.waiting)]
+    print_table("Refreshed", columns, rows, as_json=as_json)
 
 
 @app.command("spark-sql")

@@ -48,6 +48,9 @@ def activate(
         str | None,
         typer.Option(help="Invoiced at this account: its own or one above that may be invoiced."),
     ] = None,
+    purchase_order: Annotated[
+        str | None, typer.Option(help="The customer's number of the order.")
+    ] = None,
     end: Annotated[
         datetime | None, typer.Option(formats=DAY, help="First day no longer served.")
     ] = None,
@@ -75,6 +78,7 @@ def activate(
         contact=contact,
         contract=contract,
         invoice_account=invoice_account,
+        purchase_order=purchase_order,
         end_date=end.date() if end else None,
         trial_end=trial_end.date() if trial_end else None,
         anchor_date=anchor.date() if anchor else None,

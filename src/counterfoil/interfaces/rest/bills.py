@@ -4,10 +4,11 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from typing import cast
 
-from counterfoil.business.billing.commands import finalize_invoices, run_bills
+from counterfoil.business.billing.commands import run_bills
 from counterfoil.business.billing.current import current_charges
 from counterfoil.business.billing.drafts import refresh_drafts
 from counterfoil.business.billing.explanation import explain_line
+from counterfoil.business.billing.finalizing import finalize_invoices
 from counterfoil.business.billing.included import included_quantities
 from counterfoil.business.billing.queries import preview_invoice
 from counterfoil.business.documents.export import invoice_csv, invoice_json
@@ -123,14 +124,14 @@ def post_finalization(desk: Desk, call: Call) -> Answer:
     """Give drafts their numbers and make them final."""
     body = command_body(call, FINALIZATION)
     organisation = desk.organisation
-    count = finalize_invoices(
+    done = finalize_invoices(
         organisation.database,
         now=organisation.clock(),
         invoice_ids=whole_numbers(body["invoice_ids"], "invoice_ids"),
     )
     with organisation.database.transaction(now=organisation.clock()) as uow:
         apply_credits(uow)
-    return json_answer({"finalized": count})
+    return json_answer({"finalized": done.final, "kept_back": done.held, "waiting": done.waiting})
 
 
 def post_refresh(desk: Desk, call: Call) -> Answer:
@@ -260,7 +261,12 @@ ENDPOINTS = (
         summary="Make drafts final",
         bodies=body_schema(FINALIZATION),
         answers={
-            JSON: {"type": "object", "properties": {"finalized": {"type": "integer"}}},
+            JSON: {
+                "type": "object",
+                "properties": {
+                    name: {"type": "integer"} for name in ("finalized", "kept_back", "waiting")
+                },
+            },
         },
     ),
     Endpoint(

@@ -53,6 +53,7 @@ ACTIVATION = Entity(
             name="invoice_account",
             help="External id of the account it is invoiced at: its own or one above that may be.",
         ),
+        Field(name="purchase_order", max_length=60, help="The customer's number of the order."),
         Field(
             name="quantities",
             type=FieldType.DOCUMENT,
@@ -137,6 +138,7 @@ def activation(row: Record, number: int, problems: list[Problem]) -> Activation:
         contact=cast("str | None", row["contact"]),
         contract=cast("str | None", row["contract"]),
         invoice_account=cast("str | None", row["invoice_account"]),
+        purchase_order=cast("str | None", row["purchase_order"]),
         end_date=cast("date | None", row["end_date"]),
         trial_end=cast("date | None", row["trial_end"]),
         anchor_date=cast("date | None", row["anchor_date"]),

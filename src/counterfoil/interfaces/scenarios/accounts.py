@@ -125,6 +125,9 @@ def _profile(entry: AccountEntry, ids: dict[str, int]) -> Record:
         "cycle_day": entry.cycle_day,
         "payment_terms_days": entry.payment_terms_days,
         "invoice_at_this_level": entry.invoice_at_this_level,
+        "purchase_order": entry.purchase_order,
+        "split_by": entry.split_by,
+        "zero_amount": entry.zero_amount,
     }
 
 

@@ -43,6 +43,9 @@ ACCOUNT: Rules = {
     "cycle_day": Rule(kind=Kind.INTEGER, default=1, minimum=1, maximum=31),
     "payment_terms_days": Rule(kind=Kind.INTEGER, default=30, minimum=0, maximum=365),
     "invoice_at_this_level": Rule(choices=("no", "optional", "required"), default="required"),
+    "purchase_order": Rule(),
+    "split_by": Rule(choices=("none", "site", "purchase_order"), default="none"),
+    "zero_amount": Rule(choices=("issue", "suppress", "carry"), default="issue"),
     "pricing_template": Rule(),
     "pool_node": Rule(kind=Kind.BOOLEAN, default=False),
     "price_region": Rule(),
@@ -65,7 +68,10 @@ CONTRACT: Rules = {
     "end": Rule(kind=Kind.DATE),
     "months": Rule(kind=Kind.INTEGER, minimum=1, maximum=1200),
 }
-BILLING_FIELDS = ("time_zone", "cycle_day", "payment_terms_days", "invoice_at_this_level")
+BILLING_FIELDS = (
+    *("time_zone", "cycle_day", "payment_terms_days", "invoice_at_this_level"),
+    *("purchase_order", "split_by", "zero_amount"),
+)
 
 
 def read_scenario(path: Path) -> tuple[Scenario | None, list[Problem]]:
@@ -127,6 +133,9 @@ def _read_accounts(reader: Reader, node: yaml.Node | None) -> tuple[AccountEntry
             cycle_day=entry["cycle_day"],
             payment_terms_days=entry["payment_terms_days"],
             invoice_at_this_level=entry["invoice_at_this_level"] or "required",
+            purchase_order=entry["purchase_order"],
+            split_by=entry["split_by"] or "none",
+            zero_amount=entry["zero_amount"] or "issue",
             pricing_template=entry["pricing_template"],
             pool_node=entry["pool_node"],
             price_region=entry["price_region"],

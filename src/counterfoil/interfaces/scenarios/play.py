@@ -182,6 +182,7 @@ class Player:
             contact=step.contact,
             contract=step.contract,
             invoice_account=step.invoice_account,
+            purchase_order=step.purchase_order,
             end_date=step.end,
             trial_end=step.trial_end,
             anchor_date=step.anchor,

@@ -12,9 +12,10 @@ from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 _INVOICES = """
 SELECT i.id, a.external_id AS account, i.kind, i.number, i.currency, i.invoice_date, i.due_date,
-       i.total
+       i.purchase_order, i.total
 FROM invoice i JOIN account a ON a.id = i.account_id
-WHERE i.bill_run_id = :run OR i.id = :document ORDER BY a.external_id, i.id
+WHERE (i.bill_run_id = :run AND i.state IN ('draft', 'final')) OR i.id = :document
+ORDER BY a.external_id, i.id
 """
 _LINES = """
 SELECT l.*, r.currency, r.kind, r.layer, r.events, r.included_quantity, r.exact_amount,
@@ -65,16 +66,15 @@ def _documents(
 def read_preview(uow: UnitOfWork, preview: Preview) -> Produced:
     """A preview in the same form; its problems and invoice are those of the billed account."""
     problems = tuple({"code": one.code, "message": one.message} for one in preview.problems)
-    if preview.invoice is None:
-        return Produced((), problems)
-    account = uow.get("account", _number(preview.invoice["account_id"]))["external_id"]
-    rows = [
-        {**charge, **line}
-        for charge, line in zip(preview.rated_charges, preview.lines, strict=True)
-    ]
-    lines = tuple(_line(row) for row in _with_names(uow, rows))
-    fields = _invoice({**preview.invoice, "account": account})
-    return Produced((ProducedInvoice(fields, lines),), problems)
+    invoices = []
+    for one in (preview, *preview.others):
+        if one.invoice is not None:
+            account = uow.get("account", _number(one.invoice["account_id"]))["external_id"]
+            pairs = zip(one.rated_charges, one.lines, strict=True)
+            rows = [{**charge, **line} for charge, line in pairs]
+            lines = tuple(_line(row) for row in _with_names(uow, rows))
+            invoices.append(ProducedInvoice(_invoice({**one.invoice, "account": account}), lines))
+    return Produced(tuple(invoices), problems)
 
 
 def _with_names(uow: UnitOfWork, rows: list[Record]) -> list[Record]:
@@ -116,6 +116,7 @@ def _invoice(row: Record) -> Mapping[str, object]:
         "kind": row["kind"],
         "number": row["number"],
         "currency": row["currency"],
+        "purchase_order": row["purchase_order"],
         "date": row["invoice_date"],
         "due": row["due_date"],
         "total": _money(row["total"], row["currency"]),

@@ -63,6 +63,9 @@ class AccountEntry:
     cycle_day: int
     payment_terms_days: int
     invoice_at_this_level: str
+    purchase_order: str | None
+    split_by: str
+    zero_amount: str
     pricing_template: str | None
     pool_node: bool
     price_region: str | None
@@ -90,6 +93,7 @@ class Subscribe(Step):
     contact: str | None
     contract: str | None
     invoice_account: str | None
+    purchase_order: str | None
     start: date
     end: date | None
     trial_end: date | None
