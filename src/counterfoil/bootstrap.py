@@ -18,6 +18,7 @@ from counterfoil.business.automation.mailing import MailServer, SmtpMailer
 from counterfoil.business.automation.messages import Channels
 from counterfoil.business.automation.network import SETTING as PRIVATE_WEBHOOKS
 from counterfoil.business.automation.posting import HttpPoster
+from counterfoil.business.automation.provisioning import outside_systems
 from counterfoil.business.automation.rules import subscriber_checks
 from counterfoil.business.billing.entities import ENTITIES as BILLING
 from counterfoil.business.billing.events import EVENT_TYPES as BILLING_EVENTS
@@ -26,6 +27,8 @@ from counterfoil.business.billing.rules import CHECKS as BILLING_CHECKS
 from counterfoil.business.incentives.entities import ENTITIES as INCENTIVES
 from counterfoil.business.incentives.rules import CHECKS as INCENTIVE_CHECKS
 from counterfoil.business.orders.entities import ENTITIES as ORDERS
+from counterfoil.business.orders.jobs import order_handlers
+from counterfoil.business.orders.kinds import JOB_KINDS as ORDER_JOBS
 from counterfoil.business.orders.rules import CHECKS as ORDER_CHECKS
 from counterfoil.business.products.entities import ENTITIES as PRODUCTS
 from counterfoil.business.products.rules import CHECKS as PRODUCT_CHECKS
@@ -70,7 +73,7 @@ from counterfoil.platform.rules.entities import ENTITIES as RULES
 from counterfoil.platform.rules.running import EVENT_TYPES as RULE_EVENTS
 from counterfoil.platform.rules.running import CustomerRules
 
-JOB_KINDS: tuple[JobKind, ...] = (*RECEIVABLES_JOBS, *SUBSCRIPTION_JOBS)
+JOB_KINDS: tuple[JobKind, ...] = (*RECEIVABLES_JOBS, *SUBSCRIPTION_JOBS, *ORDER_JOBS)
 """Everything that can be done later; who does it is in :func:`job_handlers`."""
 
 CATALOGUE: Catalogue = build_catalogue(
@@ -170,6 +173,7 @@ USAGE_WATCHERS: tuple[UsageWatcher, ...] = (UsageWatcher("thresholds", check_thr
 """Who looks at subscriptions as usage arrives: after an import, and all the time in `serve`."""
 
 DATABASE_NAME = "counterfoil"
+PUBLIC_URL = "http://127.0.0.1:8000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +184,8 @@ class Settings:
     place of the embedded one; ``admin_token`` opens the HTTP interface, ``admin_password`` is the
     first password of the user ``admin``; ``runner`` says where
     buckets are rated (platform/engine/choice.py), in this process when it is None.
-    ``mail_server`` takes mail; with ``private_webhooks`` webhooks may go to private addresses and
-    without TLS.
+    ``public_url`` is where others reach the server: links begin with it. ``mail_server`` takes
+    mail; with ``private_webhooks`` webhooks may go to private addresses and without TLS.
     """
 
     home: Path
@@ -192,6 +196,7 @@ class Settings:
     private_webhooks: bool = False
     admin_password: str | None = None
     openid: OpenIdSettings | None = None
+    public_url: str = PUBLIC_URL
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str]) -> Self:
@@ -209,18 +214,22 @@ class Settings:
             runner=read_runner(runner, "COUNTERFOIL_RUNNER") if runner else None,
             mail_server=MailServer.from_url(smtp) if smtp else None,
             private_webhooks=env.get(PRIVATE_WEBHOOKS) == "yes",
+            public_url=(env.get("COUNTERFOIL_PUBLIC_URL") or PUBLIC_URL).rstrip("/"),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Organisation:
-    """An opened organisation: its records, its usage, the clock it goes by, and where it rates."""
+    """An opened organisation: its records, its usage, the clock it goes by, where it rates, and
+    where others reach it."""
 
     database: Database
     usage_store: UsageStore
     home: Path
     clock: Callable[[], datetime]
     runner: Runner = IN_THIS_PROCESS
+    public_url: str = PUBLIC_URL
+    private_webhooks: bool = False
 
     @property
     def files(self) -> FileStore:
@@ -283,7 +292,15 @@ def _opened(
     subscribers = subscriber_checks(EVENT_TYPES, private=settings.private_webhooks)
     database = Database(url, CATALOGUE, merge_checks(CHECKS, subscribers), CustomerRules())
     try:
-        yield Organisation(database, UsageStore(home / "usage"), home, clock, runner)
+        yield Organisation(
+            database,
+            UsageStore(home / "usage"),
+            home,
+            clock,
+            runner,
+            settings.public_url,
+            settings.private_webhooks,
+        )
     finally:
         database.close()
 
@@ -304,6 +321,9 @@ def job_handlers(organisation: Organisation) -> dict[str, Handler]:
     return {
         **billing_handlers(organisation.usage_store, organisation.runner),
         **SUBSCRIPTION_HANDLERS,
+        **order_handlers(
+            outside_systems(private=organisation.private_webhooks), organisation.public_url
+        ),
     }
 
 

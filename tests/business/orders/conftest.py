@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
+from tests.business.automation.conftest import receiver
 
-from counterfoil.bootstrap import Organisation
+from counterfoil.bootstrap import Organisation, Settings, scratch_organisation
 from counterfoil.business.billing.commands import run_bills
 from counterfoil.business.orders.commands import (
     Progress,
@@ -22,6 +24,8 @@ from counterfoil.business.products.commands import save_price_book
 from counterfoil.business.products.price_book import parse_price_book
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+__all__ = ["receiver"]
 
 NOW = datetime(2024, 3, 10, 12, tzinfo=UTC)
 TODAY = date(2024, 3, 10)
@@ -155,31 +159,45 @@ class Desk:
         )
 
 
-@pytest.fixture
-def desk(organisation: Organisation) -> Desk:
-    """ACME is billed in dollars; OTHER is another customer."""
-    desk = Desk(organisation)
-    book, problems = parse_price_book(PRICES, "prices.yaml")
-    assert problems == []
-    with desk.work() as uow:
-        save_price_book(uow, book)
-        for name in ("ACME", "OTHER"):
-            account = uow.create("account", {"external_id": name, "name": name})
-            uow.create("billing_profile", {"account_id": account["id"], "currency": "USD"})
-            sites = 12 if name == "ACME" else 1
-            for n in range(sites):
-                country, region = PLACES[n % 4]
-                uow.create(
-                    "site",
+# Everything that tests of this room leave behind; accounts, sites and prices stay.
+_EMPTY = """
+TRUNCATE "order", order_line, provisioning_step, provisioning_task, order_limit, subscription,
+    amendment, subscription_charge, bill_run, invoice, job, number_series, discount CASCADE
+"""
+
+
+@pytest.fixture(scope="session")
+def company(server: Settings) -> Iterator[Organisation]:
+    """ACME is billed in dollars; OTHER is another customer. Tests of this room share it."""
+    with scratch_organisation(replace(server, private_webhooks=True)) as organisation:
+        book, problems = parse_price_book(PRICES, "prices.yaml")
+        assert problems == []
+        with organisation.database.transaction(now=NOW) as uow:
+            save_price_book(uow, book)
+            for name, sites in (("ACME", 12), ("OTHER", 1)):
+                account = uow.create("account", {"external_id": name, "name": name})
+                uow.create("billing_profile", {"account_id": account["id"], "currency": "USD"})
+                rows = [
                     {
                         "external_id": f"{name}-{n + 1}",
                         "account_id": account["id"],
                         "name": f"{name} {n + 1}",
-                        "country": country,
-                        "region": region,
-                    },
-                )
-    return desk
+                        "country": PLACES[n % 4][0],
+                        "region": PLACES[n % 4][1],
+                    }
+                    for n in range(sites)
+                ]
+                uow.create_many("site", rows)
+        yield organisation
+
+
+@pytest.fixture
+def desk(company: Organisation) -> Iterator[Desk]:
+    """The company without any order."""
+    yield Desk(company)
+    with company.database.transaction(now=NOW) as uow:
+        uow.execute(_EMPTY)
+        uow.execute("DELETE FROM price WHERE layer = 'subscription'")
 
 
 def room(site: str | None = None, **more: object) -> NewLine:

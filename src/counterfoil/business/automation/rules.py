@@ -20,19 +20,23 @@ _EMAIL = re.compile(r"[^@\s<>,;:\"\\]+@[^@\s<>,;:\"\\]+", re.ASCII)
 def subscriber_checks(
     event_types: Collection[EventType], *, private: bool
 ) -> dict[str, RecordCheck]:
-    """The checks of webhooks and mail rules, for an organisation with these event types.
+    """The checks of webhooks, mail rules and what provisioning calls, for an organisation with
+    these event types.
 
     ``private``: webhooks may go to private addresses and without TLS.
     """
     names = (ALL, *(event_type.name for event_type in event_types))
 
-    def webhook(row: Record) -> Iterator[Problem]:
+    def called(row: Record) -> Iterator[Problem]:
         yield from _url_problems(str(row["url"]), private=private)
-        yield from _type_problems(row["event_types"], names)
         try:
             read_secret(str(row["secret"]))
         except ValueError as fault:
             yield Problem("wrong_value", str(fault), "secret")
+
+    def webhook(row: Record) -> Iterator[Problem]:
+        yield from called(row)
+        yield from _type_problems(row["event_types"], names)
 
     def mail_rule(row: Record) -> Iterator[Problem]:
         if not _EMAIL.fullmatch(str(row["email"])):
@@ -49,7 +53,16 @@ def subscriber_checks(
     ) -> list[Problem]:
         return [problem for row in rows for problem in mail_rule(row)]
 
-    return {"webhook": check_webhooks, "mail_rule": check_mail_rules}
+    def check_steps(
+        _uow: UnitOfWork, rows: list[Record], _old: list[Record | None]
+    ) -> list[Problem]:
+        return [problem for row in rows if row["kind"] == "webhook" for problem in called(row)]
+
+    return {
+        "webhook": check_webhooks,
+        "mail_rule": check_mail_rules,
+        "provisioning_step": check_steps,
+    }
 
 
 def _type_problems(listed: object, names: tuple[str, ...]) -> Iterator[Problem]:

@@ -3,16 +3,23 @@
 All of this happens to many lines at once, under the lock of their orders.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from secrets import token_urlsafe
 from typing import cast
 
 from counterfoil.business.orders.activation import activate_lines
+from counterfoil.business.orders.kinds import ADVANCE_ORDER, CALL_OUTSIDE
 from counterfoil.business.orders.turns import Task, Turn, Turns, take_turns
 from counterfoil.business.subscriptions.invoicing import profiles_of_accounts
 from counterfoil.business.subscriptions.plans_held import plans_held
-from counterfoil.core.periods.zones import local_date
+from counterfoil.core.periods.zones import local_date, local_midnight
+from counterfoil.platform.jobs.enqueuing import Request, enqueue_many
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+CALL_BACK_HOLDS = timedelta(days=30)
+"""How long an outside system may take to call back."""
 
 _STEPS = f"""
 WITH {plans_held("s.id IN (SELECT subscription_id FROM order_line WHERE order_id = ANY(:ids))")}
@@ -38,7 +45,7 @@ SELECT id FROM order_line WHERE order_id = ANY(:ids) AND status = 'waiting' ORDE
 """
 
 _LINES = """
-SELECT id, account_id, effective_date FROM order_line
+SELECT id, order_id, account_id, effective_date FROM order_line
 WHERE order_id = ANY(:ids) AND status = 'provisioning' ORDER BY order_id, position
 """
 
@@ -79,11 +86,18 @@ def advance_orders(uow: UnitOfWork, order_ids: Sequence[int]) -> None:
     The orders are locked already. A fixed number of queries for any number of lines.
     """
     lines = uow.query(_LINES, ids=list(order_ids))
-    turns = _turns_of(uow, order_ids, lines)
+    profiles = profiles_of_accounts(uow, sorted({row["account_id"] for row in lines}))
+    zones = {
+        row["id"]: str(profiles.get(row["account_id"], {}).get("time_zone", "UTC")) for row in lines
+    }
+    turns = _turns_of(uow, order_ids, lines, zones)
     changes = [change for one in turns.values() for change in one.changes]
     uow.update_many(
-        "provisioning_task", [(one.task.id, _changed(one)) for one in changes], by_command=True
+        "provisioning_task",
+        [(one.task.id, _changed(one, uow.now)) for one in changes],
+        by_command=True,
     )
+    _ask_for_jobs(uow, lines, turns, zones)
     ready = {line: one.done for line, one in turns.items() if one.finished}
     if ready:
         done = {line: day for line, day in ready.items() if day is not None}
@@ -105,25 +119,51 @@ def settle_orders(uow: UnitOfWork, order_ids: Sequence[int]) -> None:
 
 
 def _turns_of(
-    uow: UnitOfWork, order_ids: Sequence[int], lines: Sequence[Record]
+    uow: UnitOfWork, order_ids: Sequence[int], lines: Sequence[Record], zones: Mapping[int, str]
 ) -> dict[int, Turns]:
     tasks: dict[int, list[Task]] = {cast("int", row["id"]): [] for row in lines}
     for row in uow.query(_TASKS, ids=list(order_ids)):
         values = {name: value for name, value in row.items() if name != "order_line_id"}
         tasks[row["order_line_id"]].append(Task(**values))
-    profiles = profiles_of_accounts(uow, sorted({row["account_id"] for row in lines}))
-    turns = {}
-    for row in lines:
-        zone = str(profiles.get(row["account_id"], {}).get("time_zone", "UTC"))
-        today = local_date(uow.now, zone)
-        turns[row["id"]] = take_turns(tasks[row["id"]], row["effective_date"], today)
-    return turns
-
-
-def _changed(turn: Turn) -> Record:
     return {
+        row["id"]: take_turns(
+            tasks[row["id"]], row["effective_date"], local_date(uow.now, zones[row["id"]])
+        )
+        for row in lines
+    }
+
+
+def _ask_for_jobs(
+    uow: UnitOfWork,
+    lines: Sequence[Record],
+    turns: Mapping[int, Turns],
+    zones: Mapping[int, str],
+) -> None:
+    """What opened tasks need: that outside systems are called, or that a day comes."""
+    calls: list[Request] = []
+    waits: list[Request] = []
+    for row in lines:
+        for turn in turns[row["id"]].changes:
+            if turn.state != "open":
+                continue
+            if turn.task.kind == "webhook":
+                calls.append(Request({"task": turn.task.id}, key=str(turn.task.id)))
+            elif turn.task.kind == "wait" and turn.due_on is not None:
+                begins = local_midnight(turn.due_on, zones[row["id"]])
+                key = f"{row['order_id']}/{begins.isoformat()}"
+                waits.append(Request({"order": row["order_id"]}, key=key, not_before=begins))
+    enqueue_many(uow, CALL_OUTSIDE, calls)
+    enqueue_many(uow, ADVANCE_ORDER, waits)
+
+
+def _changed(turn: Turn, now: datetime) -> Record:
+    change: Record = {
         "state": turn.state,
         "due_on": turn.due_on,
         "done_on": turn.done_on,
         "done_by": "calendar" if turn.state == "done" else None,
     }
+    if turn.task.kind == "webhook":
+        # A key of its own for every time its turn comes: links of earlier times do not count.
+        change |= {"call_back_key": token_urlsafe(32), "call_back_until": now + CALL_BACK_HOLDS}
+    return change

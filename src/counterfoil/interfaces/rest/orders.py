@@ -1,9 +1,11 @@
 """Orders over HTTP: placed, approved, released, provisioned task by task, cancelled."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from typing import cast
 
+from counterfoil.business.orders.calling import CALL_BACK_PATH, CallBack, take_call_back
 from counterfoil.business.orders.commands import (
     approve_orders,
     cancel_orders,
@@ -17,13 +19,13 @@ from counterfoil.business.orders.tasks import complete_tasks, retry_orders, skip
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.http.notation import json_answer
 from counterfoil.interfaces.rest.bodies import body_schema, command_body, whole_numbers
-from counterfoil.interfaces.rest.exchange import JSON, Answer, Call, Endpoint
+from counterfoil.interfaces.rest.exchange import JSON, Answer, Call, Desk, Endpoint, Parameter
 from counterfoil.interfaces.rest.idempotency import in_transaction, reading
 from counterfoil.interfaces.rest.records import json_object, record_id
 from counterfoil.interfaces.rest.schemas import Schema, create_schema
-from counterfoil.platform.metadata import Entity, Record
+from counterfoil.platform.metadata import FULL_ACCESS, Entity, Record
+from counterfoil.platform.metadata.fields import choice, document, text
 from counterfoil.platform.metadata.fields import date as day
-from counterfoil.platform.metadata.fields import document, text
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 NOTHING = Entity(name="no_fields", plural="no_fields", fields=())
@@ -52,6 +54,14 @@ SKIPPING = Entity(
     name="task_skipping",
     plural="task_skippings",
     fields=(TASKS, text("reason", required=True, max_length=2000)),
+)
+CALL_BACK = Entity(
+    name="call_back",
+    plural="call_backs",
+    fields=(
+        choice("result", ("done", "failed"), required=True),
+        text("message", max_length=2000, help="Kept with the task."),
+    ),
 )
 EXAMPLE = {
     "external_id": "A-1",
@@ -134,6 +144,27 @@ def get_overview(uow: UnitOfWork, call: Call) -> Answer:
     return json_answer(
         {"order": shown.order, "lines": shown.lines, "groups": shown.groups, "tasks": tasks}
     )
+
+
+def post_call_back(desk: Desk, call: Call) -> Answer:
+    """Take what an outside system says of a task; its link is all it has to show."""
+    database = desk.organisation.database.acting(
+        actor="outside system", source="rest", request_id=call.request_id
+    )
+    # What callers with a key of their own were answered is not for whoever has a link.
+    headers = {name: value for name, value in call.headers.items() if name != "idempotency-key"}
+    trusted = replace(call, caller=replace(call.caller, access=FULL_ACCESS), headers=headers)
+    organisation = replace(desk.organisation, database=database)
+    return _TAKEN(replace(desk, organisation=organisation), trusted)
+
+
+def _take_call_back(uow: UnitOfWork, call: Call) -> Answer:
+    body = command_body(call, CALL_BACK)
+    told = CallBack(body["result"] == "done", cast("str | None", body["message"]))
+    return json_answer(take_call_back(uow, dict(call.query).get("token", ""), told))
+
+
+_TAKEN = in_transaction(_take_call_back)
 
 
 def _tasks(body: Record) -> list[int]:
@@ -223,6 +254,19 @@ ENDPOINTS = (
         handler=reading(get_overview),
         summary="An order with its lines by site, region and country, and its tasks",
         answers={JSON: {"type": "object"}},
+    ),
+    Endpoint(
+        method="POST",
+        path=CALL_BACK_PATH,
+        audience="anyone",
+        handler=post_call_back,
+        summary="Say that an outside system has done its task, or failed",
+        help="By the link it was sent. 403: a link that is not ours; 410: its time is over; 409: "
+        "it was used.",
+        parameters=(Parameter(name="token", required=True, help="As it stands in the link."),),
+        bodies=body_schema(CALL_BACK),
+        answers={JSON: {"type": "object"}},
+        limit=64 * 1024,
     ),
     _of_tasks("complete", post_completion, COMPLETION, "Say that tasks are done"),
     _of_tasks("skip", post_skipping, SKIPPING, "Let tasks be, for a reason"),

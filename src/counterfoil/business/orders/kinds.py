@@ -1,0 +1,18 @@
+"""The kinds of jobs of orders."""
+
+from counterfoil.platform.metadata import JobKind
+from counterfoil.platform.metadata.fields import integer
+
+CALL_OUTSIDE = JobKind(
+    name="call_outside_system",
+    help="Call the outside system of a provisioning task.",
+    fields=(integer("task", required=True, help="Id of the task."),),
+)
+
+ADVANCE_ORDER = JobKind(
+    name="advance_order",
+    help="Finish the waits of an order that are over, and what follows from it.",
+    fields=(integer("order", required=True, help="Id of the order."),),
+)
+
+JOB_KINDS = (CALL_OUTSIDE, ADVANCE_ORDER)
