@@ -1,0 +1,137 @@
+"""The same orders in many hands at once; and many lines with as many statements as few."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from decimal import Decimal
+
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from tests.business.automation.conftest import SECRET, Receiver
+from tests.business.orders.conftest import Desk, room
+
+from counterfoil.bootstrap import open_worker
+from counterfoil.business.orders.commands import (
+    approve_orders,
+    cancel_orders,
+    find_orders,
+    release_orders,
+)
+from counterfoil.business.orders.notation import NewLine, NewOrder
+from counterfoil.business.orders.placing import place_orders
+from counterfoil.business.orders.tasks import complete_tasks
+from counterfoil.core.problems import Refused
+from counterfoil.platform.jobs.working import Worker
+from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+HANDS = 8
+
+
+def at_once(desk: Desk, act: Callable[[UnitOfWork, int], object]) -> list[str]:
+    """Several do something in transactions of their own; what each was refused for, or ''."""
+
+    def work(number: int) -> str:
+        try:
+            with desk.database.transaction(now=desk.now, actor=f"clerk {number}") as uow:
+                act(uow, number)
+        except Refused as refused:
+            return refused.problems[0].code
+        return ""
+
+    with ThreadPoolExecutor(HANDS) as hands:
+        return list(hands.map(work, range(HANDS)))
+
+
+def test_an_order_that_many_place_at_once_is_placed_once(desk: Desk):
+    order = NewOrder(external_id="A-1", account="ACME", lines=[room("ACME-1"), room("ACME-2")])
+    assert at_once(desk, lambda uow, _: place_orders(uow, [order])) == [""] * HANDS
+    assert desk.rows('SELECT number, (SELECT count(*) FROM order_line) AS n FROM "order"') == [
+        {"number": "ORD-000001", "n": 2}
+    ]
+
+
+def test_an_order_that_many_release_at_once_is_provisioned_once(desk: Desk):
+    desk.step("Install")
+    order = desk.place(*(room(f"ACME-{n}") for n in range(1, 5)), NewLine(rate_plan="trunk")).id
+    with desk.work() as uow:
+        approve_orders(uow, [order])
+    assert at_once(desk, lambda uow, _: release_orders(uow, [order])) == [""] * HANDS
+    assert desk.rows("SELECT count(*) AS n FROM provisioning_task") == [{"n": 4}]
+    assert desk.rows("SELECT count(*) AS n FROM subscription") == [{"n": 1}]
+
+
+def test_tasks_that_many_finish_at_once_activate_each_line_once(desk: Desk):
+    desk.step("Install")
+    desk.step("Test")
+    desk.released(*(room(f"ACME-{n}") for n in range(1, 5)))
+    ids = [row["id"] for row in desk.rows("SELECT id FROM provisioning_task ORDER BY id")]
+    told = at_once(desk, lambda uow, n: complete_tasks(uow, [ids[n]]))
+    assert told == [""] * HANDS
+    assert {line[1] for line in desk.lines()} == {"activated"}
+    assert desk.rows("SELECT count(*) AS n FROM subscription") == [{"n": 4}]
+    assert desk.rows('SELECT status FROM "order"') == [{"status": "completed"}]
+
+
+def test_a_line_is_activated_or_cancelled_never_both(desk: Desk):
+    desk.step("Install")
+    desk.released(room("ACME-1"), room("ACME-2"))
+    (order,) = (row["id"] for row in desk.rows('SELECT id FROM "order"'))
+    ids = [row["id"] for row in desk.rows("SELECT id FROM provisioning_task ORDER BY id")]
+
+    def act(uow: UnitOfWork, number: int) -> object:
+        if number % 2:
+            return complete_tasks(uow, ids)
+        return cancel_orders(uow, [order], reason="late")
+
+    told = at_once(desk, act)
+    assert set(told) <= {"", "wrong_state", "wrong_status"}
+    statuses = {line[1] for line in desk.lines()}
+    made = desk.rows("SELECT count(*) AS n FROM subscription")[0]["n"]
+    assert (statuses, made) in (({"activated"}, 2), ({"cancelled"}, 0))
+
+
+def test_many_workers_call_an_outside_system_once(desk: Desk, receiver: Receiver):
+    desk.step("Port", kind="webhook", url=receiver.url, secret=SECRET)
+    desk.released(*(room(f"ACME-{n}") for n in range(1, 5)))
+    handlers = open_worker(desk.organisation).handlers
+    later = desk.now + timedelta(seconds=1)
+    with ThreadPoolExecutor(4) as hands:
+        list(hands.map(lambda _: Worker(desk.database, handlers, lambda: later).run_due(), "1234"))
+    assert len(receiver.received) == len(set(receiver.ids())) == 4
+    assert desk.rows('SELECT status FROM "order"') == [{"status": "completed"}]
+
+
+def statements(desk: Desk, name: str, lines: int) -> int:
+    """How many statements an order takes from being placed to its last line's activation."""
+    counted: list[str] = []
+
+    def count(*arguments: object) -> None:
+        counted.append(str(arguments[2]))
+
+    event.listen(Engine, "before_cursor_execute", count)
+    try:
+        asked = [
+            room(
+                f"ACME-{n % 12 + 1}", prices={"room": Decimal(300)}, quantities={"room": Decimal(n)}
+            )
+            for n in range(1, lines + 1)
+        ]
+        desk.released(*asked, name=name, term_months=12)
+        desk.done(name)
+        desk.released(
+            *(NewLine(kind="suspend", subscription=f"{name}-{n}") for n in range(1, lines + 1)),
+            name=f"{name}-2",
+        )
+    finally:
+        event.remove(Engine, "before_cursor_execute", count)
+    return len(counted)
+
+
+def test_forty_lines_over_twelve_sites_take_as_many_statements_as_two(desk: Desk):
+    desk.step("Install")
+    desk.step("Test", position=2, kind="wait", days=0)
+    few, many = statements(desk, "few", 2), statements(desk, "many", 40)
+    assert many == few
+    with desk.work() as uow:
+        assert find_orders(uow, ["many"])
+    assert desk.rows("SELECT count(*) AS n FROM subscription") == [{"n": 42}]
