@@ -56,10 +56,11 @@ class Company:
         self.organisation = organisation
         self.database = organisation.database
         self.store = organisation.usage_store
+        self.now = NOW
 
     def open_account(self, external_id: str, **profile: object) -> int:
         """An account with a billing profile, in US dollars and UTC unless told."""
-        with self.database.transaction(now=NOW) as uow:
+        with self.database.transaction(now=self.now) as uow:
             account = uow.create("account", {"external_id": external_id, "name": external_id})
             uow.create(
                 "billing_profile", {"account_id": account["id"], "currency": "USD", **profile}
@@ -69,7 +70,7 @@ class Company:
     def load_prices(self, text: str = PRICE_BOOK) -> None:
         book, problems = parse_price_book(text, "prices.yaml")
         assert problems == []
-        with self.database.transaction(now=NOW) as uow:
+        with self.database.transaction(now=self.now) as uow:
             save_price_book(uow, book)
 
     def subscribe(
@@ -78,12 +79,12 @@ class Company:
         activation = Activation(
             external_id=external_id, account=account, rate_plan=plan, start_date=start, **more
         )
-        with self.database.transaction(now=NOW) as uow:
+        with self.database.transaction(now=self.now) as uow:
             return activate_subscriptions(uow, [activation])[0]
 
     def use(self, subscription_id: int, *events: tuple[str, datetime, str]) -> None:
         """Store ready usage events (id, UTC time, quantity) of the meter ``seconds``."""
-        with self.database.transaction(now=NOW) as uow:
+        with self.database.transaction(now=self.now) as uow:
             collector = uow.query("SELECT id FROM collector ORDER BY id LIMIT 1")
             collector_id = collector[0]["id"] if collector else _collector(uow)
             meter = uow.ids_by("meter", "external_id", ["seconds"])["seconds"]
@@ -109,11 +110,11 @@ class Company:
             save_events(uow, self.store, pa.Table.from_pylist(rows, EVENT_SCHEMA), batch["id"])
 
     def bill(self, day: date, **more: object) -> BillRunSummary:
-        return run_bills(self.database, self.store, day, now=NOW, **more)
+        return run_bills(self.database, self.store, day, now=self.now, **more)
 
     def lines(self) -> list[tuple[object, ...]]:
         """Every line of every invoice: number, description, service, quantity, amount."""
-        with self.database.transaction(now=NOW) as uow:
+        with self.database.transaction(now=self.now) as uow:
             rows = uow.query(
                 "SELECT i.number, l.description, l.service_start, l.service_end, l.quantity, "
                 "l.amount FROM invoice_line l JOIN invoice i ON i.id = l.invoice_id "
@@ -123,7 +124,7 @@ class Company:
 
     def counts(self) -> Sequence[int]:
         """How many invoices, rated charges and lines there are."""
-        with self.database.transaction(now=NOW) as uow:
+        with self.database.transaction(now=self.now) as uow:
             return [
                 uow.query(f"SELECT count(*) AS n FROM {name}")[0]["n"]
                 for name in ("invoice", "rated_charge", "invoice_line")

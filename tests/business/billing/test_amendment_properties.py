@@ -4,9 +4,9 @@ The model is a calendar: which account owes which charge on which day, and in wh
 """
 
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
@@ -25,10 +25,10 @@ from counterfoil.bootstrap import Settings, scratch_organisation
 from counterfoil.business.subscriptions.amending import Change
 from counterfoil.business.subscriptions.amendments import amend_subscriptions
 from counterfoil.core.problems import Refused
+from counterfoil.platform.metadata import Record
 
 START, DAY = date(2024, 1, 1), timedelta(days=1)
-HORIZON = date(2025, 6, 1)
-NOW = datetime(2024, 1, 1, tzinfo=UTC)
+HORIZON = date(2027, 6, 1)
 PLANS = ("advance", "arrears", "other")
 BOOK = "products: [{id: p, name: P}]\nrate_plans:\n" + "".join(
     f"""  - id: {plan}
@@ -69,15 +69,6 @@ class Agreed:
             day += DAY
 
 
-@dataclass
-class Signed:
-    """Days billed, by account, charge and day: quantity billed less what was given back."""
-
-    billed: dict[tuple[str, str, date], Decimal] = field(
-        default_factory=lambda: defaultdict(Decimal)
-    )
-
-
 class Amendments(RuleBasedStateMachine):
     """See the module."""
 
@@ -87,7 +78,7 @@ class Amendments(RuleBasedStateMachine):
         self.company = Company(self.scratch.__enter__())
         self.today = START
         self.agreed: list[Agreed] = []
-        self.final: dict[int, tuple[object, ...]] = {}
+        self.final: dict[int, str] = {}
 
     def teardown(self) -> None:
         self.scratch.__exit__(None, None, None)
@@ -106,7 +97,7 @@ class Amendments(RuleBasedStateMachine):
             self.agreed.append(made)
 
     def _amend(self, agreed: Agreed, kind: str, day: date, **more: object) -> None:
-        with self.company.database.transaction(now=NOW) as uow:
+        with self.company.database.transaction(now=self.company.now) as uow:
             ids = uow.ids_by("subscription", "external_id", [agreed.name])
             change = Change(subscription=ids[agreed.name], kind=kind, day=day, **more)
             amend_subscriptions(uow, [change])
@@ -208,39 +199,64 @@ class Amendments(RuleBasedStateMachine):
                 if state is not None:
                     owed[agreed.account, f"c-{state[0]}", day] += state[1]
         found = self._read()
-        for key in owed.keys() | found.billed.keys():
-            billed = found.billed.get(key, Decimal(0))
+        for key in owed.keys() | found.keys():
+            billed = found.get(key, Decimal(0))
             if key[2] < up_to:
                 assert billed == owed.get(key, 0), key
             else:
                 assert 0 <= billed <= owed.get(key, 0), key
 
-    def _read(self) -> Signed:
-        with self.company.database.transaction(now=NOW) as uow:
-            rows = uow.query(
-                "SELECT r.id, r.kind, r.quantity, r.amount, r.reverses_id, r.service_start, "
-                "r.service_end, a.external_id AS account, c.external_id AS charge, i.number "
-                "FROM rated_charge r JOIN invoice i ON i.id = r.invoice_id "
-                "JOIN account a ON a.id = i.account_id "
-                "JOIN subscription_charge sc ON sc.id = r.subscription_charge_id "
-                "JOIN charge c ON c.id = sc.charge_id ORDER BY r.id"
-            )
-        signed = Signed()
-        amounts = {row["id"]: row["amount"] for row in rows}
-        returned: dict[object, Decimal] = defaultdict(Decimal)
+    def _read(self) -> dict[tuple[str, str, date], Decimal]:
+        """Days billed, by account, charge and day: quantity billed less what was given back."""
+        with self.company.database.transaction(now=self.company.now) as uow:
+            rows = uow.query(_SERVICE)
+        billed: dict[tuple[str, str, date], Decimal] = defaultdict(Decimal)
         for row in rows:
-            sign = -1 if row["kind"] == "reversal" else 1
-            day = row["service_start"]
-            while day < row["service_end"]:
-                signed.billed[row["account"], row["charge"], day] += sign * row["quantity"]
-                day += DAY
-            if sign < 0:
-                returned[row["reverses_id"]] -= row["amount"]
-        assert all(back <= amounts[charge] for charge, back in returned.items())
-        final = {row["id"]: tuple(row.values()) for row in rows}
+            for day in _days_billed(row):
+                billed[row["account"], row["charge"], day] += row["quantity"]
+        assert all(row["amount"] - row["back"] + row["by_hand"] >= 0 for row in rows)
+        final = {row["id"]: row["as_billed"] for row in rows if row["state"] == "final"}
         assert self.final.items() <= final.items()
         self.final = final
-        return signed
+        return billed
+
+
+def _days_billed(row: Record) -> Iterator[date]:
+    """The days of a charge that are billed and not given back.
+
+    What was credited by hand is billed all the same. When all of it was, nothing is left to be
+    given back when service ends.
+    """
+    day, end = row["service_start"], row["back_from"] or row["service_end"]
+    if row["by_hand"] and row["amount"] - row["back"] + row["by_hand"] == 0 and row["ends"]:
+        end = min(end, row["ends"])
+    while day < end:
+        yield day
+        day += DAY
+
+
+# Credit notes and debit notes for a charge, with those for a debit note.
+BY_HAND = """
+SELECT coalesce(o.applies_to_id, r.applies_to_id, r.reverses_id) AS base_id, sum(r.amount) AS amount
+FROM rated_charge r LEFT JOIN rated_charge o ON o.id = r.reverses_id AND o.kind = 'debit'
+WHERE r.kind IN ('credit', 'debit') GROUP BY 1
+"""
+
+_SERVICE = f"""
+SELECT r.id, r.quantity, r.amount, r.service_start, r.service_end, sc.end_date AS ends,
+       a.external_id AS account, c.external_id AS charge, i.state,
+       concat(i.number, r.amount, r.quantity, r.service_start, r.service_end) AS as_billed,
+       coalesce(b.amount, 0) AS back, b.service_start AS back_from,
+       coalesce(h.amount, 0) AS by_hand
+FROM rated_charge r JOIN invoice i ON i.id = r.invoice_id
+JOIN account a ON a.id = i.account_id
+JOIN subscription_charge sc ON sc.id = r.subscription_charge_id
+JOIN charge c ON c.id = sc.charge_id
+LEFT JOIN (SELECT reverses_id, -sum(amount) AS amount, min(service_start) AS service_start
+           FROM rated_charge WHERE kind = 'reversal' GROUP BY 1) b ON b.reverses_id = r.id
+LEFT JOIN ({BY_HAND}) h ON h.base_id = r.id
+WHERE r.kind = 'recurring' ORDER BY r.id
+"""
 
 
 @pytest.mark.slow

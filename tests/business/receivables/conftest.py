@@ -6,7 +6,7 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
-from tests.business.billing.conftest import NOW, Company
+from tests.business.billing.conftest import Company
 
 from counterfoil.bootstrap import Organisation
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -20,7 +20,7 @@ class Ledger(Company):
 
     @contextmanager
     def work(self) -> Iterator[UnitOfWork]:
-        with self.database.transaction(now=NOW) as uow:
+        with self.database.transaction(now=self.now) as uow:
             yield uow
 
 

@@ -9,6 +9,7 @@ import pytest
 from tests.business.receivables.conftest import FEB, MAR, ROOM, Ledger
 
 from counterfoil.business.billing.credit_notes import credit_invoice, void_invoice
+from counterfoil.business.billing.crediting import CreditPart
 from counterfoil.business.billing.manual_documents import Request
 from counterfoil.business.receivables.commands import (
     Chosen,
@@ -27,6 +28,7 @@ from counterfoil.business.receivables.queries import (
     account_statement,
     read_ageing,
 )
+from counterfoil.business.subscriptions.commands import cancel_subscriptions
 from counterfoil.core.problems import Refused
 
 ASKED = Request(reason="line was down")
@@ -225,3 +227,51 @@ def test_credit_is_not_allocated_beyond_what_there_is(two: Ledger) -> None:
         allocate_credit(uow, Credit(payment=payment), too_much)
     assert owed(two) == 2 * ROOM - 10
     assert [row[1] for row in states(two)] == ["open", "open"]
+
+
+YEARLY = """
+rate_plans:
+  - id: yearly
+    product: conferencing
+    name: Yearly
+    charges:
+      - {id: yearly, name: Yearly, kind: recurring, timing: in_advance, period: year,
+         alignment: anniversary, prices: [{currency: USD, model: flat, amount: 2399.95}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("account", "adjusted_first", "adjusted", "owes"),
+    [("FIRST", True, "197.26", 0), ("LAST", False, "100.00", Decimal("97.26"))],
+)
+def test_a_refund_a_credit_and_a_cancellation_add_up_in_any_order(
+    ledger: Ledger, account: str, adjusted_first: bool, adjusted: str, owes: Decimal
+) -> None:
+    """KB-034, where refund and adjustment are one call."""
+    start, cancelled = date(2013, 8, 18), date(2013, 9, 17)
+    ledger.load_prices(YEARLY)
+    account_id = ledger.open_account(account)
+    subscription = ledger.subscribe(account, account, "yearly", start)
+    ledger.bill(start, accounts=[account_id])
+    price = Decimal("2399.95")
+    with ledger.work() as uow:
+        payment = int(record_payment(uow, NewPayment(account=account, amount=price))["id"])
+        unallocate_credit(uow, Credit(payment=payment))
+        refund_credit(uow, Credit(payment=payment))
+
+    def adjust() -> None:
+        with ledger.work() as uow:
+            part = CreditPart(position=1, amount=Decimal(adjusted))
+            credit_invoice(uow, "INV-000002", ASKED, parts=[part])
+
+    def cancel() -> None:
+        with ledger.work() as uow:
+            cancel_subscriptions(uow, [subscription], cancelled)
+        ledger.bill(cancelled, accounts=[account_id])
+
+    for step in (adjust, cancel) if adjusted_first else (cancel, adjust):
+        step()
+    with ledger.work() as uow:
+        lines = uow.query("SELECT amount FROM rated_charge WHERE kind = 'reversal'")
+        assert lines == [{"amount": Decimal("-2202.6900")}]
+        assert account_balance(uow, account).balance == owes

@@ -32,6 +32,26 @@ def day(text: str) -> date:
 
 
 @pytest.mark.parametrize(
+    ("cadence", "start", "on", "anchor", "elapsed"),
+    [
+        (MONTH, "2024-01-01", "2024-01-15", "2024-01-01", 0),
+        (MONTH, "2024-01-01", "2024-02-01", "2024-01-01", 1),
+        (MONTH, "2021-01-01", "2024-01-01", "2021-01-01", 36),
+        (MONTH, "2024-01-01", "2024-01-05", "2024-01-10", 0),
+        (MONTH, "2024-01-01", "2024-03-15", "2024-01-10", 3),
+        (QUARTER, "2024-01-10", "2024-04-01", "2024-01-01", 1),
+        (YEAR, "2021-01-10", "2023-01-01", "2021-01-01", 2),
+    ],
+)
+def test_cycles_that_have_passed_are_counted_from_the_anchor(
+    cadence: Cadence, start: str, on: str, anchor: str, elapsed: int
+) -> None:
+    """METE-CYC-002: a first period that is short counts as one."""
+    first, last = (cycle_index(day(anchor), cadence, day(one)) for one in (start, on))
+    assert last - first == elapsed
+
+
+@pytest.mark.parametrize(
     ("case", "anchor", "cadence", "starts"),
     [
         ("LAGO-CYC-002 yearly", "2020-02-29", YEAR, {3: "2023-02-28", 4: "2024-02-29"}),

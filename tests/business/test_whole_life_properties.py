@@ -1,0 +1,222 @@
+"""Amend, suspend, transfer, use, bill, credit, void, reissue, pay in any legal order, for years.
+
+After each step: billing again adds nothing; every service day is billed once, or lawfully not at
+all, and every unit used, too; debits are credits; nothing final changed; no more is given back
+than was billed. COUNTERFOIL_LIVES=200 plays so many lives, of 40 steps each, in place of a few.
+"""
+
+import os
+from collections import defaultdict
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from tests.business.billing.test_amendment_properties import (
+    BY_HAND,
+    PLANS,
+    START,
+    Agreed,
+    Amendments,
+)
+from tests.business.receivables.conftest import Ledger
+from tests.business.receivables.test_ledger_properties import Books
+
+from counterfoil.bootstrap import Settings, scratch_organisation
+from counterfoil.business.billing.commands import discard_drafts
+from counterfoil.business.billing.drafts import refresh_drafts
+from counterfoil.business.billing.finalizing import finalize_invoices
+
+LIVES = int(os.environ.get("COUNTERFOIL_LIVES", "0"))
+LAST_BILL = date(2026, 9, 1)
+DAY = timedelta(days=1)
+ZONES = {"A": "America/New_York", "B": "Pacific/Auckland"}
+BOOK = (
+    "products: [{id: p, name: P}]\nmeters: [{id: seconds, name: Time, unit: second}]\n"
+    "rate_plans:\n"
+    + "".join(
+        f"""  - id: {plan}
+    product: p
+    name: {plan}
+    charges:
+      - {{id: c-{plan}, name: {plan}, kind: recurring, timing: {timing}, alignment: {alignment},
+         period: {period}, prices: [{{currency: USD, model: per_unit, amount: {amount}}}]}}
+      - {{id: u-{plan}, name: Use, kind: usage, meter: seconds, alignment: {alignment},
+         prices: [{{currency: USD, model: graduated, included: 5,
+                   tiers: [{{up_to: 40, amount: 0.55}}, {{amount: 0.125}}]}}]}}
+"""
+        for plan, timing, alignment, period, amount in (
+            ("advance", "in_advance", "calendar", "month", "31.10"),
+            ("arrears", "in_arrears", "calendar", "week", "47.77"),
+            ("other", "in_advance", "anniversary", "year", "1999.99"),
+        )
+    )
+)
+
+# Of a charge, what is left with all that corrects it may not be of the other sign.
+_OVERDRAWN = f"""
+SELECT b.id FROM rated_charge b
+LEFT JOIN (SELECT reverses_id, sum(amount) AS amount FROM rated_charge
+           WHERE kind = 'reversal' GROUP BY 1) r ON r.reverses_id = b.id
+LEFT JOIN ({BY_HAND}) h ON h.base_id = b.id
+WHERE b.amount > 0 AND b.amount + coalesce(r.amount, 0) + coalesce(h.amount, 0) < 0
+"""
+
+_USED = f"""
+SELECT s.external_id AS subscription, c.external_id AS charge,
+       sum(CASE WHEN r.kind = 'usage' THEN r.quantity ELSE -r.quantity END) AS quantity,
+       bool_or(h.base_id IS NOT NULL) AS by_hand
+FROM rated_charge r
+JOIN subscription_charge sc ON sc.id = r.subscription_charge_id
+JOIN charge c ON c.id = sc.charge_id AND c.kind = 'usage'
+JOIN subscription s ON s.id = sc.subscription_id
+LEFT JOIN ({BY_HAND}) h ON h.base_id = r.id
+WHERE r.kind IN ('usage', 'reversal') GROUP BY 1, 2
+"""
+
+
+class WholeLife(Amendments, Books):
+    """See the module. The calendar of what is owed is that of the amendments, the books are those
+    of the receivables; both belong to two accounts, and one of them is the clerk's at a time."""
+
+    overdrawn = _OVERDRAWN
+
+    def __init__(self, server: Settings) -> None:
+        RuleBasedStateMachine.__init__(self)
+        self.scratch = scratch_organisation(server)
+        self.ledger = self.company = Ledger(self.scratch.__enter__())
+        self.agreed: list[Agreed] = []
+        self.used: list[tuple[str, date, Decimal]] = []
+        self.final: dict[int, str] = {}
+        self.seen: dict[int, object] = {}
+        self.draft = False
+        self._go_on_to(START)
+
+    @initialize()
+    def begin(self) -> None:
+        """Two accounts on either side of the date line, with a subscription of each plan."""
+        self.company.load_prices(BOOK)
+        self.company.open_account("A", time_zone=ZONES["A"], grace_days=40)
+        self.company.open_account("B", time_zone=ZONES["B"], cycle_day=31)
+        for number, plan in enumerate(PLANS):
+            name, account = f"S{number}", "AB"[number % 2]
+            self.company.subscribe(name, account, plan, START)
+            made = Agreed(name, account, {}, START)
+            made.set_from(START, (plan, Decimal(1)))
+            self.agreed.append(made)
+        self.turn_to("A")
+
+    @rule(account=st.sampled_from("AB"))
+    def turn_to(self, account: str) -> None:
+        """The clerk turns to an account: the books of it are worked on."""
+        self.account = account
+        with self.company.database.transaction(now=self.company.now) as uow:
+            self.account_id = uow.ids_by("account", "external_id", [account])[account]
+
+    @rule(
+        data=st.data(),
+        ago=st.integers(0, 70),
+        at=st.sampled_from([time(0), time(2, 30), time(23, 59, 59)]),
+        quantity=st.sampled_from([1, 3, 50]),
+    )
+    def use(self, data: st.DataObject, ago: int, at: time, quantity: int) -> None:
+        """Usage on a local day, perhaps long ago, perhaps of service that is over."""
+        agreed = data.draw(st.sampled_from(self.agreed))
+        day = max(self.today - ago * DAY, START)
+        moment = datetime.combine(day, at, ZoneInfo(ZONES[agreed.account])).astimezone(UTC)
+        with self.company.database.transaction(now=self.company.now) as uow:
+            ids = uow.ids_by("subscription", "external_id", [agreed.name])
+        event = (f"e{len(self.used)}", moment, str(quantity))
+        self.company.use(ids[agreed.name], event)
+        self.used.append((agreed.name, day, Decimal(quantity)))
+
+    @precondition(lambda self: self.today < LAST_BILL)
+    @rule(
+        days=st.sampled_from([0, 1, 9, 31, 31, 200]),
+        before=st.sampled_from(["refresh", "finalize", "discard"]),
+        finalize=st.booleans(),
+    )
+    def bill(self, days: int, before: str, finalize: bool) -> None:
+        """Decide on drafts, then bill; the same run again adds nothing."""
+        self._go_on_to(self.today + days * DAY)
+        self._settle(before)
+        run = self.company.bill(self.today, finalize=finalize)
+        assert run.problems == []
+        self.draft = not finalize and run.invoices > 0
+        if not self.draft:
+            assert self.company.bill(self.today).lines == 0
+        self._check(up_to=self.today - 32 * DAY)
+
+    def _go_on_to(self, day: date) -> None:
+        self.today = day
+        self.company_now()
+
+    def company_now(self) -> None:
+        """It is noon in UTC, the same day in New York and the next one or the same in Auckland."""
+        self.company.now = datetime.combine(self.today, time(12), UTC)
+
+    def _settle(self, how: str) -> None:
+        """What becomes of the drafts of the run before."""
+        database, now = self.company.database, self.company.now
+        if self.draft and how == "discard":
+            discard_drafts(database, now=now)
+        elif self.draft and how == "refresh":
+            refresh_drafts(database, self.company.store, now=now, today=self.today)
+        if self.draft:
+            finalize_invoices(database, now=now)
+        self.draft = False
+
+    def _check(self, up_to: date) -> None:
+        super()._check(up_to)
+        least: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+        most: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+        states = {agreed.name: agreed for agreed in self.agreed}
+        for name, day, quantity in self.used:
+            state = states[name].state(day)
+            if state is not None:
+                most[name, f"u-{state[0]}"] += quantity
+                least[name, f"u-{state[0]}"] += quantity if day < up_to else 0
+        with self.company.database.transaction(now=self.company.now) as uow:
+            rows = uow.query(_USED)
+        found = {(row["subscription"], row["charge"]): row for row in rows}
+        for key in found.keys() | least.keys():
+            row = found.get(key, {"quantity": Decimal(0), "by_hand": False})
+            assert row["quantity"] >= least[key], key
+            # Usage that was credited in full by hand has nothing left to be given back.
+            assert row["by_hand"] or row["quantity"] <= most[key], key
+
+    def teardown(self) -> None:
+        """In the end all that was served is billed."""
+        try:
+            if self.agreed:
+                self._go_on_to(self.today + 62 * DAY)
+                self._settle("refresh")
+                assert self.company.bill(self.today).problems == []
+                assert self.company.bill(self.today).lines == 0
+                self._check(up_to=self.today - 32 * DAY)
+        finally:
+            self.scratch.__exit__(None, None, None)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300 + 60 * LIVES)
+def test_whatever_happens_in_a_life_is_billed_and_paid_once(server: Settings) -> None:
+    run_state_machine_as_test(
+        lambda: WholeLife(server),
+        settings=settings(
+            max_examples=LIVES or 4,
+            stateful_step_count=40 if LIVES else 15,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            print_blob=True,
+        ),
+    )
