@@ -90,6 +90,12 @@ rules:
     if: x_status = 'won'
     then: tell
     values: {value: x_value, account: x_account.external_id, on: x_won_on}
+  bill:
+    entity: x_deal
+    if: x_status = 'won' and x_account is not null
+    then: enqueue
+    target: run_bills
+    values: {account: x_account.external_id, billing_date: x_won_on, finalize: "false"}
 """
 
 
@@ -221,6 +227,44 @@ def test_others_are_told(uow: UnitOfWork) -> None:
     }
 
 
+def test_a_job_is_asked_for_once_for_the_same_thing(uow: UnitOfWork) -> None:
+    account = uow.create("account", {"external_id": "ACME", "name": "A"})["id"]
+    for _ in range(2):
+        made = int(deal(uow, x_account=account, x_status="sent")["id"])
+        uow.update("x_deal", made, {"x_status": "won"})
+    (job,) = uow.list("job").records
+    assert (job["kind"], job["state"], job["origin"]) == ("run_bills", "waiting", "rules/bill")
+    assert (job["enqueued_by"], job["depth"]) == ("admin", 1)
+    assert job["payload"] == {"account": "ACME", "billing_date": "2026-01-31", "finalize": False}
+    told = [row for row in firings(uow) if row[1] == "enqueue"]
+    assert told == [("bill", "enqueue", {"kind": "run_bills", "job": job["id"]})] * 2
+
+
+def test_no_job_is_asked_for_by_what_is_refused(uow: UnitOfWork) -> None:
+    account = uow.create("account", {"external_id": "ACME", "name": "A"})["id"]
+    made = int(deal(uow, x_account=account)["id"])
+    refusal(lambda: uow.update("x_deal", made, {"x_status": "won"}))
+    assert uow.list("job").records == []
+
+
+def test_what_a_job_does_that_a_rule_asked_for_makes_no_circle(database: Database) -> None:
+    circle = """
+change_set: Circle
+rules:
+  again: {entity: site, then: enqueue, target: renew_subscriptions}
+"""
+    apply_change_set(database, circle, now=NOW, source="cli")
+    site: Record = {"external_id": "S", "name": "S", "country": "DE"}
+    for depth in range(6):
+        working = database.acting(actor="ann", source="job", request_id="jobs/1", depth=depth)
+        with suppress(Refused), working.transaction(now=NOW) as uow:
+            account = uow.create("account", {"external_id": f"A{depth}", "name": "A"})["id"]
+            uow.create("site", {**site, "external_id": f"S{depth}", "account_id": account})
+    with database.transaction(now=NOW) as uow:
+        assert [row["depth"] for row in uow.list("job").records] == [5]
+        assert len(uow.list("site").records) == 5
+
+
 def test_who_may_write_less_is_ruled_all_the_same(deals: Database) -> None:
     rows = {"read": EVERY_ROW, "create": EVERY_ROW, "update": EVERY_ROW}
     hidden = frozenset({"x_commission", "x_reason"})
@@ -273,6 +317,12 @@ rules:
          ("unknown_choice", "path")),
         ("{entity: prepaid_grant, then: set, field: amount, value: amount / 3}",
          ("too_many_places", "value")),
+        ("{entity: site, then: enqueue, target: contact}", ("unknown_job_kind", "target")),
+        ("{entity: site, then: enqueue}", ("missing", "target")),
+        ("{entity: site, then: enqueue, target: run_bills, values: {nose: '1'}}",
+         ("unknown_field", "values.nose")),
+        ("{entity: site, then: enqueue, target: run_bills, values: {account: '1'}}",
+         ("wrong_type", "values.account")),
         ("{entity: site, then: fly, field: city}", ("unknown_value", "then")),
         ("{entity: site, when: [delete], then: require, field: city}", ("unknown_value", "when")),
     ],
@@ -297,6 +347,14 @@ rules:
     message: tell us
     retired: true
 """
+
+
+def test_an_unknown_kind_of_job_is_refused_with_those_there_are(deals: Database) -> None:
+    content = "change_set: One\nrules: {one: {entity: site, then: enqueue, target: bill}}\n"
+    with deals.transaction(now=NOW) as uow:
+        (problem,) = refusal(lambda: plan_change_set(uow, content))
+    assert problem.message == "there is no kind of job 'bill'"
+    assert {"run_bills", "refresh_drafts", "renew_subscriptions"} <= set(problem.allowed)
 
 
 def test_rules_are_planned_in_words_and_travel_with_an_export(

@@ -15,7 +15,7 @@ class Request:
     """One job that is asked for: its payload, its key, and when it may be done at the earliest.
 
     While a job of the kind with the ``key`` waits, there is no second one: that one is due at the
-    earlier of both times, with the payload it has. While it runs, it is run once more afterwards.
+    earlier of both times. While it runs, it is run once more afterwards. The newest payload holds.
     """
 
     payload: Mapping[str, object]
@@ -26,9 +26,9 @@ class Request:
 # Taking hold of a job that waits keeps workers from it until the caller's changes are there.
 _ENQUEUE = """
 INSERT INTO job (id, created_at, updated_at, row_version, kind, key, open_key, payload, state,
-                 due_at, time_zone, origin, enqueued_by, attempts, failures)
+                 due_at, time_zone, origin, enqueued_by, depth, attempts, failures)
 SELECT given.id, :now, :now, 1, :kind, given.key, given.key, given.payload, 'waiting', given.due_at,
-       :time_zone, :origin, :actor, 0, 0
+       :time_zone, :origin, :actor, :depth, 0, 0
 FROM jsonb_to_recordset(CAST(:rows AS jsonb))
      AS given(id bigint, key text, payload jsonb, due_at timestamptz)
 ORDER BY given.key
@@ -36,6 +36,8 @@ ON CONFLICT (kind, open_key) DO UPDATE SET
     due_at = CASE job.state WHEN 'waiting' THEN least(job.due_at, excluded.due_at)
                             ELSE job.due_at END,
     again_at = CASE job.state WHEN 'running' THEN least(job.again_at, excluded.due_at) END,
+    payload = excluded.payload, time_zone = excluded.time_zone, origin = excluded.origin,
+    enqueued_by = excluded.enqueued_by, depth = greatest(job.depth, excluded.depth),
     updated_at = :now, row_version = job.row_version + 1
 RETURNING id, open_key
 """
@@ -77,8 +79,9 @@ def enqueue_many(
     rows: dict[object, Record] = {}
     for fresh, request in zip(ids, requests, strict=True):
         due_at = max(request.not_before or whole.now, whole.now)
-        row = rows.setdefault(request.key or fresh, _row(known, fresh, request, due_at))
-        row["due_at"] = min(row["due_at"], due_at)
+        same = request.key or fresh
+        earliest = min(due_at, rows[same]["due_at"]) if same in rows else due_at
+        rows[same] = _row(known, fresh, request, earliest)
     found = whole.query(
         _ENQUEUE,
         now=whole.now,
@@ -86,6 +89,7 @@ def enqueue_many(
         time_zone=time_zone,
         origin=origin or uow.source,
         actor=uow.actor,
+        depth=uow.depth,
         rows=encode_json(list(rows.values())),
     )
     kept = {row["open_key"]: cast("int", row["id"]) for row in found if row["open_key"]}

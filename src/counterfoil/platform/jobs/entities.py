@@ -25,6 +25,7 @@ JOB = Entity(
         text("time_zone", required=True, help="Whose calendar says what today is."),
         text("origin", required=True, help="What has asked for it: rest, cli, rules/NAME, …"),
         text("enqueued_by", required=True, help="Who has asked for it; the history names him."),
+        integer("depth", required=True, help="How many rules in a row have led to it."),
         integer("attempts", required=True, help="All that were begun."),
         integer("failures", required=True, help="Failed ones since the start or a retry."),
         text("error", max_length=2000, help="What was wrong with the last attempt."),

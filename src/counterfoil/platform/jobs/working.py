@@ -161,7 +161,10 @@ class Worker:
             if next_attempt(job["failures"], self.clock(), job["most_failures"]) is None:
                 return _Outcome(error=INTERRUPTED, final=True)
         database = self.database.acting(
-            actor=job["enqueued_by"], source="job", request_id=f"jobs/{job['id']}"
+            actor=job["enqueued_by"],
+            source="job",
+            request_id=f"jobs/{job['id']}",
+            depth=job["depth"],
         )
         try:
             kind = database.catalogue.job_kind(job["kind"])
@@ -219,7 +222,8 @@ SELECT id FROM due WHERE pg_try_advisory_xact_lock(hashtextextended('jobs/' || i
 
 # Who asks for a waiting job just now holds its row: it is run when he is done.
 _LOCKED = """
-SELECT id, kind, payload, state = 'running' AS lost, time_zone, enqueued_by, attempts, failures
+SELECT id, kind, payload, state = 'running' AS lost, time_zone, enqueued_by, depth, attempts,
+       failures
 FROM job
 WHERE id = :id AND state IN ('waiting', 'running') AND due_at <= :now
 FOR UPDATE SKIP LOCKED

@@ -87,16 +87,15 @@ def build_catalogue(
         if not custom.retired and custom.name not in wrong:
             entities[custom.name] = entity_of(custom)
     _add_fields(entities, model, problems)
-    rules = _rules(entities, model, problems)
     kinds = {kind.name: kind for kind in job_kinds}
+    rules = _rules(RuleCheck(entities, kinds), model, problems)
     return Catalogue(entities, system, model, version, rules, tuple(problems), kinds)
 
 
 def _rules(
-    entities: dict[str, Entity], model: CustomerModel, problems: list[Problem]
+    check: RuleCheck, model: CustomerModel, problems: list[Problem]
 ) -> dict[str, tuple[Rule, ...]]:
     """The rules that are right, by entity, in the order in which they were added."""
-    check = RuleCheck(entities)
     found: dict[str, list[Rule]] = {}
     for stated in model.rules:
         rule = None if stated.retired else check.check(stated)

@@ -68,7 +68,11 @@ RULE = Entity(
         text("field", max_length=63),
         text("value", max_length=4000, help="The formula of the field's value."),
         text("message", max_length=1000),
-        text("target", max_length=63, help="The entity of the record that is created."),
+        text(
+            "target",
+            max_length=63,
+            help="The entity of the record that is created, or the kind of job.",
+        ),
         document("values", help="Pairs of a name and its formula."),
         document("path", help="Pairs of a value and those that may follow it."),
         text("help", max_length=2000),

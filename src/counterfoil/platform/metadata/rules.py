@@ -1,8 +1,9 @@
 """Rules of the customer: what must hold for records, and what follows when they are written.
 
 ``if`` a condition holds, ``then`` the record is refused, a field is required, filled in or
-computed, another record is created, or others are told. All of it in the formula language, over
-the record as it is being written, as it was (``old.status``), and what it points to.
+computed, another record is created, others are told, or a job is asked for. All of it in the
+formula language, over the record as it is being written, as it was (``old.status``), and what it
+points to.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,7 @@ from counterfoil.platform.metadata.entity import (
     Record,
 )
 from counterfoil.platform.metadata.formula_fields import formula_type, record_variables
+from counterfoil.platform.metadata.job_kinds import JobKind, unknown_kind
 
 MOST_RULES = 100
 """Rules of one entity."""
@@ -42,6 +44,7 @@ class Effect(StrEnum):
     APPROVE = "approve"  # a new value of the field waits until somebody else has approved it
     CREATE = "create"  # a record of another entity is created
     TELL = "tell"  # webhooks and mail rules are told
+    ENQUEUE = "enqueue"  # a job is asked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +105,7 @@ _NEEDED: dict[str, frozenset[str]] = {
     Effect.APPROVE: frozenset({"field"}),
     Effect.CREATE: frozenset({"target", "values"}),
     Effect.TELL: frozenset(),
+    Effect.ENQUEUE: frozenset({"target"}),
 }
 _POSSIBLE: dict[str, frozenset[str]] = {
     Effect.REFUSE: frozenset({"condition", "message", "field"}),
@@ -112,6 +116,7 @@ _POSSIBLE: dict[str, frozenset[str]] = {
     Effect.APPROVE: frozenset({"condition", "field"}),
     Effect.CREATE: frozenset({"condition", "target", "values"}),
     Effect.TELL: frozenset({"condition", "values"}),
+    Effect.ENQUEUE: frozenset({"condition", "target", "values"}),
 }
 
 _SETTABLE: dict[FieldType, Kind] = {
@@ -129,8 +134,11 @@ _SETTABLE: dict[FieldType, Kind] = {
 class RuleCheck:
     """Checks the rules of a catalogue's entities; gathers the problems."""
 
-    def __init__(self, entities: Mapping[str, Entity]) -> None:
+    def __init__(
+        self, entities: Mapping[str, Entity], job_kinds: Mapping[str, JobKind] | None = None
+    ) -> None:
         self._entities = entities
+        self._job_kinds = job_kinds or {}
         self._known: dict[str, dict[str, tuple[Type, Read]]] = {}
         self.problems: list[Problem] = []
 
@@ -163,10 +171,7 @@ class RuleCheck:
         field = entity.field(stated.field)
         if stated.value and field is not None and field.type in _SETTABLE:
             rule = replace(rule, value=self._filling(stated.value, field, entity, f"{place}.value"))
-        target = self._entities.get(stated.target)
-        if stated.target and (target is None or target.created_by_command):
-            message = f"there is no entity {stated.target!r} whose records rules can create"
-            self._refuse("unknown_entity", message, f"{place}.target")
+        target = self._target(stated, place) if stated.target else None
         filled: list[tuple[str, Computation]] = []
         for name, text in stated.values:
             where = f"{place}.values.{name}"
@@ -179,12 +184,33 @@ class RuleCheck:
                 filled.append((name, found))
         return replace(rule, values=tuple(filled))
 
+    def _target(self, stated: CustomRule, place: str) -> Entity | None:
+        """What the values of a rule are for: a new record, or the payload of a job."""
+        if stated.effect != Effect.ENQUEUE:
+            target = self._entities.get(stated.target)
+            if target is None or target.created_by_command:
+                message = f"there is no entity {stated.target!r} whose records rules can create"
+                self._refuse("unknown_entity", message, f"{place}.target")
+            return target
+        kind = self._job_kinds.get(stated.target)
+        if kind is None:
+            kinds = tuple(self._job_kinds)
+            self.problems.append(unknown_kind(stated.target, kinds, f"{place}.target"))
+            return None
+        for field in kind.fields:
+            if field.required and field.default is None and field.name not in dict(stated.values):
+                message = f"is needed for {kind.name}"
+                self._refuse("missing", message, f"{place}.values.{field.name}")
+        return kind.shape
+
     def _of_target(
         self, target: Entity, name: str, text: str, entity: Entity, place: str
     ) -> Computation | None:
         field = target.field(name)
         if field is None or field.computed or field.type not in _SETTABLE:
-            self._refuse("unknown_field", f"{target.name} has no field {name} to be set", place)
+            settable = tuple(one.name for one in target.fields if one.type in _SETTABLE)
+            message = f"{target.name} has no field {name} to be set"
+            self.problems.append(Problem("unknown_field", message, place, settable))
             return None
         return self._filling(text, field, entity, place)
 

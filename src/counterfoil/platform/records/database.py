@@ -47,10 +47,15 @@ class Database:
         self._source = "cli"
         self._actor = "admin"
         self._request_id: str | None = None
+        self._depth = 0
 
-    def acting(self, *, actor: str, source: str, request_id: str) -> "Database":
-        """The same database, where all that is done is done in that name on that request."""
+    def acting(self, *, actor: str, source: str, request_id: str, depth: int = 0) -> "Database":
+        """The same database, where all that is done is done in that name on that request.
+
+        ``depth`` tells how many rules, one after the other, have led to that.
+        """
         acting = copy(self)
+        acting._depth = depth  # noqa: SLF001
         acting._actor, acting._source = actor, source  # noqa: SLF001 - it is a copy of this
         acting._request_id = request_id or None  # noqa: SLF001
         return acting
@@ -147,6 +152,7 @@ class Database:
                 rehearsal=rehearsal,
                 rules=self._rules,
                 access=access,
+                depth=self._depth,
             )
             if rehearsal:
                 transaction.rollback()

@@ -1,16 +1,19 @@
 """Carries out the customer's rules when records are written, for many rows at once."""
 
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from hashlib import sha256
 
 from counterfoil.core.problems import Problem, Refused
+from counterfoil.platform.jobs.enqueuing import Request, enqueue_many
 from counterfoil.platform.metadata import Entity, Record
 from counterfoil.platform.metadata.entity import Computation
 from counterfoil.platform.metadata.rules import Effect, Rule
 from counterfoil.platform.metadata.validation import fit_value
 from counterfoil.platform.outbox.emitting import EventType, Happening, emit_many
 from counterfoil.platform.records.evaluating import evaluate
-from counterfoil.platform.records.exact_json import plain
+from counterfoil.platform.records.exact_json import encode_json, plain
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 from counterfoil.platform.rules.approving import APPROVAL_REQUESTED, ASKED, ask, hold_back
 
@@ -72,11 +75,13 @@ class CustomerRules:
         return problems
 
     def follow(self, uow: UnitOfWork, entity: Entity, rows: Rows, old_rows: OldRows) -> None:
-        """Create and tell what follows from rows that have been written."""
-        for rule in _rules(uow, entity, (Effect.CREATE, Effect.TELL)):
+        """Create, tell and enqueue what follows from rows that have been written."""
+        for rule in _rules(uow, entity, (Effect.CREATE, Effect.TELL, Effect.ENQUEUE)):
             met = list(_met(uow, entity, rule, rows, old_rows))
             if met and rule.stated.effect == Effect.CREATE:
                 _create(uow, rule, met)
+            elif met and rule.stated.effect == Effect.ENQUEUE:
+                _enqueue(uow, rule, met)
             elif met:
                 _tell(uow, entity, rule, met)
 
@@ -128,15 +133,39 @@ def _objection(rule: Rule, row: Record, old: Record | None) -> Problem | None:
 
 
 def _create(uow: UnitOfWork, rule: Rule, met: Sequence[Met]) -> None:
-    if uow.depth >= MOST_DEPTH:
-        message = (
-            f"the rule {rule.stated.name} would create records because of records that rules "
-            f"have created, more than {MOST_DEPTH} times one after the other"
-        )
-        raise Refused(Problem("rules_too_deep", message))
+    _refuse_too_deep(uow, rule, "create records because of records that rules have created")
     target = uow.catalogue.entity(rule.stated.target)
+    with _refusing_by(rule):
+        ids = uow.by_rule().create_many(target.name, _filled(rule, target, met))
+    firings = [
+        _firing(rule, row, {"entity": target.name, "id": made})
+        for (_, row, _), made in zip(met, ids, strict=True)
+    ]
+    _keep(uow, firings)
+
+
+def _enqueue(uow: UnitOfWork, rule: Rule, met: Sequence[Met]) -> None:
+    """Ask for a job for each of the rows; of what is the same, for one."""
+    _refuse_too_deep(uow, rule, "ask for jobs because of what jobs that rules asked for have done")
+    kind = uow.catalogue.job_kind(rule.stated.target)
+    origin = f"rules/{rule.stated.name}"
+    requests = [
+        Request(payload, key=f"{origin}/{sha256(encode_json(payload).encode()).hexdigest()}")
+        for payload in _filled(rule, kind.shape, met)
+    ]
+    with _refusing_by(rule):
+        ids = enqueue_many(uow.by_rule(), kind, requests, origin=origin)
+    firings = [
+        _firing(rule, row, {"kind": kind.name, "job": job})
+        for (_, row, _), job in zip(met, ids, strict=True)
+    ]
+    _keep(uow, firings)
+
+
+def _filled(rule: Rule, target: Entity, met: Sequence[Met]) -> Rows:
+    """The values of the rule for each of the rows, as the fields of the target keep them."""
     names = [name for name, _ in rule.values]
-    rows = [
+    return [
         {
             name: fit_value(field, value)[0]
             for name, value in zip(names, values, strict=True)
@@ -144,16 +173,25 @@ def _create(uow: UnitOfWork, rule: Rule, met: Sequence[Met]) -> None:
         }
         for _, _, values in met
     ]
+
+
+def _refuse_too_deep(uow: UnitOfWork, rule: Rule, what: str) -> None:
+    if uow.depth >= MOST_DEPTH:
+        message = (
+            f"the rule {rule.stated.name} would {what}, "
+            f"more than {MOST_DEPTH} times one after the other"
+        )
+        raise Refused(Problem("rules_too_deep", message))
+
+
+@contextmanager
+def _refusing_by(rule: Rule) -> Iterator[None]:
+    """Refusals within name the rule."""
     try:
-        ids = uow.by_rule().create_many(target.name, rows)
+        yield
     except Refused as refused:
         problems = [_by(rule, replace(one, line=None)) for one in refused.problems]
         raise Refused(problems, refused.status) from refused
-    firings = [
-        _firing(rule, row, {"entity": target.name, "id": made})
-        for (_, row, _), made in zip(met, ids, strict=True)
-    ]
-    _keep(uow, firings)
 
 
 def _tell(uow: UnitOfWork, entity: Entity, rule: Rule, met: Sequence[Met]) -> None:

@@ -264,6 +264,7 @@ CREATE TABLE job (
     time_zone TEXT NOT NULL,
     origin TEXT NOT NULL,
     enqueued_by TEXT NOT NULL,
+    depth BIGINT NOT NULL,
     attempts BIGINT NOT NULL,
     failures BIGINT NOT NULL,
     error TEXT,
@@ -438,7 +439,7 @@ CREATE TABLE rule (
     retired BOOLEAN NOT NULL,
     CONSTRAINT pk_rule PRIMARY KEY (id),
     CONSTRAINT uq_rule_name UNIQUE (name),
-    CONSTRAINT ck_rule_effect CHECK (effect IN ('refuse', 'require', 'default', 'set', 'path', 'approve', 'create', 'tell'))
+    CONSTRAINT ck_rule_effect CHECK (effect IN ('refuse', 'require', 'default', 'set', 'path', 'approve', 'create', 'tell', 'enqueue'))
 );
 
 CREATE TABLE rule_firing (
