@@ -13,6 +13,8 @@ from counterfoil.business.accounts.rules import CHECKS as ACCOUNT_CHECKS
 from counterfoil.business.accounts.rules import CONSEQUENCES as ACCOUNT_CONSEQUENCES
 from counterfoil.business.automation.delivering import Courier
 from counterfoil.business.automation.entities import ENTITIES as AUTOMATION
+from counterfoil.business.automation.jobs import JOB_KINDS as AUTOMATION_JOBS
+from counterfoil.business.automation.jobs import SCHEDULES, cleaning_handlers
 from counterfoil.business.automation.mailing import VARIABLE as SMTP_URL
 from counterfoil.business.automation.mailing import MailServer, SmtpMailer
 from counterfoil.business.automation.messages import Channels
@@ -54,6 +56,8 @@ from counterfoil.platform.extracts.entities import ENTITIES as EXTRACTS
 from counterfoil.platform.files.entities import ENTITIES as FILES
 from counterfoil.platform.files.store import FileStore
 from counterfoil.platform.jobs.entities import ENTITIES as JOBS
+from counterfoil.platform.jobs.scheduling import CHECKS as SCHEDULE_CHECKS
+from counterfoil.platform.jobs.scheduling import make_schedules
 from counterfoil.platform.jobs.working import Handler, Worker
 from counterfoil.platform.metadata import Catalogue, JobKind, build_catalogue
 from counterfoil.platform.metadata.customer_entities import ENTITIES as CUSTOMER
@@ -73,7 +77,12 @@ from counterfoil.platform.rules.entities import ENTITIES as RULES
 from counterfoil.platform.rules.running import EVENT_TYPES as RULE_EVENTS
 from counterfoil.platform.rules.running import CustomerRules
 
-JOB_KINDS: tuple[JobKind, ...] = (*RECEIVABLES_JOBS, *SUBSCRIPTION_JOBS, *ORDER_JOBS)
+JOB_KINDS: tuple[JobKind, ...] = (
+    *RECEIVABLES_JOBS,
+    *SUBSCRIPTION_JOBS,
+    *ORDER_JOBS,
+    *AUTOMATION_JOBS,
+)
 """Everything that can be done later; who does it is in :func:`job_handlers`."""
 
 CATALOGUE: Catalogue = build_catalogue(
@@ -110,6 +119,7 @@ COMMANDS = (
     "amend_subscriptions",
     "approve_orders",
     "bill_one_off",
+    "cancel_jobs",
     "cancel_orders",
     "cancel_subscription",
     "change_quantity",
@@ -120,6 +130,7 @@ COMMANDS = (
     "debit_invoices",
     "decide_approvals",
     "dismiss_usage",
+    "enqueue_jobs",
     "explain_amounts",
     "explain_prices",
     "finalize_invoices",
@@ -139,6 +150,7 @@ COMMANDS = (
     "replay_delivery",
     "rerate",
     "rerun_usage",
+    "retry_jobs",
     "run_bills",
     "see_current_charges",
     "see_included",
@@ -157,6 +169,7 @@ COMMANDS = (
 
 CHECKS: dict[str, RecordCheck] = merge_checks(
     access_checks(COMMANDS),
+    SCHEDULE_CHECKS,
     ACCOUNT_CHECKS,
     PRODUCT_CHECKS,
     SUBSCRIPTION_CHECKS,
@@ -324,9 +337,12 @@ def job_handlers(organisation: Organisation) -> dict[str, Handler]:
         **order_handlers(
             outside_systems(private=organisation.private_webhooks), organisation.public_url
         ),
+        **cleaning_handlers(organisation.files),
     }
 
 
 def open_worker(organisation: Organisation) -> Worker:
-    """Who runs the organisation's jobs."""
+    """Who runs the organisation's jobs; the program's own schedules are there from then on."""
+    with organisation.database.transaction(now=organisation.clock(), source="job") as uow:
+        make_schedules(uow, SCHEDULES)
     return Worker(organisation.database, job_handlers(organisation), organisation.clock)

@@ -39,14 +39,17 @@ def test_what_is_wrong_with_a_payload_is_refused_at_once(office: Office) -> None
     with office.database.transaction(now=NOW) as uow, pytest.raises(Refused) as caught:
         enqueue(uow, REMIND, {"due": "soon", "amount": "1.005", "size": 1})
     assert {(p.code, p.field) for p in caught.value.problems} == {
-        ("wrong_type", "due"),
-        ("scale_exceeded", "amount"),
-        ("unknown_field", "size"),
-        ("required", "account"),
+        ("wrong_type", "payload.due"),
+        ("scale_exceeded", "payload.amount"),
+        ("unknown_field", "payload.size"),
+        ("required", "payload.account"),
     }
     with office.database.transaction(now=NOW) as uow, pytest.raises(Refused) as unknown:
         enqueue(uow, "remnd", {})
     assert str(unknown.value) == "kind: there is no kind of job 'remnd' (allowed: remind, settle)"
+    with office.database.transaction(now=NOW) as uow, pytest.raises(Refused) as zone:
+        enqueue(uow, SETTLE, {}, time_zone="Berlin")
+    assert zone.value.problems[0].field == "time_zone"
     assert office.jobs("id") == []
 
 
@@ -72,17 +75,20 @@ def test_many_are_asked_for_by_one_statement(office: Office) -> None:
     with office.database.transaction(now=NOW) as uow:
         waiting = enqueue(uow, REMIND, {"account": "B"}, key="B", not_before=later)
         requests = [
-            Request({"account": "C"}),
-            Request({"account": "B"}, key="B"),
-            Request({"account": "A"}, key="A", not_before=later),
-            Request({"account": "A"}, key="A"),
+            Request(REMIND, {"account": "C"}),
+            Request(REMIND, {"account": "B"}, key="B"),
+            Request(REMIND, {"account": "A"}, key="A", not_before=later),
+            Request(SETTLE, {}, key="A"),
+            Request(REMIND, {"account": "A"}, key="A"),
         ]
-        ids = enqueue_many(uow, REMIND, requests)
-        assert enqueue_many(uow, REMIND, []) == []
+        ids = enqueue_many(uow, requests)
+        assert enqueue_many(uow, []) == []
     assert ids[1] == waiting
-    assert ids[2] == ids[3]
-    assert sorted(office.jobs("payload ->> 'account'", "due_at")) == [
+    assert ids[2] == ids[4] != ids[3]
+    remind = "CASE kind WHEN 'remind' THEN payload ->> 'account' ELSE kind END AS what"
+    assert sorted(office.jobs(remind, "due_at")) == [
         ("A", NOW),
         ("B", NOW),
         ("C", NOW),
+        ("settle", NOW),
     ]

@@ -16,6 +16,7 @@ from counterfoil.interfaces.cli import (
     history,
     incentives,
     invoices,
+    jobs,
     leads,
     model,
     orders,
@@ -132,6 +133,7 @@ app.command("ageing")(receivables.ageing_command)
 app.command("import")(import_command)
 app.command("export")(export_command)
 app.add_typer(outbox.app, name="outbox")
+app.add_typer(jobs.app, name="jobs")
 app.add_typer(access.users, name="users")
 app.add_typer(access.roles, name="roles")
 app.add_typer(access.access, name="access")

@@ -75,7 +75,7 @@ def list_command(
     """
     with opened_records() as uow:
         declared = uow.catalogue.entity(entity)
-        wanted = _values(uow, declared, where or [])
+        wanted = read_values(uow, declared, where or [])
         page = uow.list(
             entity,
             filters=[Filter(name, "eq", value) for name, value in wanted.items()],
@@ -106,7 +106,7 @@ def create(entity: EntityName, values: Values, as_json: AsJson = False) -> None:
         declared = uow.catalogue.entity(entity)
         if declared.created_by_command:
             raise _made_by_command(entity)
-        made = uow.create(entity, _values(uow, declared, values))
+        made = uow.create(entity, read_values(uow, declared, values))
     print_properties(f"Created {entity}", made, as_json=as_json)
 
 
@@ -118,7 +118,7 @@ def update(entity: EntityName, record: Which, values: Values, as_json: AsJson = 
     """
     with opened_records() as uow:
         declared = uow.catalogue.entity(entity)
-        wanted = _values(uow, declared, values)
+        wanted = read_values(uow, declared, values)
         custom = {field.name for field in declared.changeable}
         if declared.created_by_command and (not custom or wanted.keys() - custom):
             raise _made_by_command(entity)
@@ -152,7 +152,7 @@ def _made_by_command(entity: str) -> Refused:
     return Refused(Problem("made_by_command", f"{entity} records are made by commands only"))
 
 
-def _values(uow: UnitOfWork, entity: Entity, pairs: Sequence[str]) -> Record:
+def read_values(uow: UnitOfWork, entity: Entity, pairs: Sequence[str]) -> Record:
     """Fields and their values as records take them; refuses what is no field=value."""
     values: Record = {}
     for pair in pairs:

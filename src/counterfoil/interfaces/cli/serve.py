@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated, NoReturn
 
@@ -42,6 +42,8 @@ from counterfoil.platform.access.openid import IdentityProvider
 from counterfoil.platform.access.passwords import password_problems
 from counterfoil.platform.access.tokens import AdminToken
 from counterfoil.platform.access.users import ADMINISTRATOR, make_administrator
+from counterfoil.platform.jobs.scheduling import enqueue_scheduled
+from counterfoil.platform.jobs.working import Run
 from counterfoil.platform.records.sealing import seal_history
 
 DOORS: tuple[Door, ...] = (SOAP, BRM)
@@ -111,9 +113,33 @@ def background_tasks(
         Task("compaction of usage", compaction.step, interval=5.0),
         *(Task(f"usage watcher {one.name}", partial(watch, one)) for one in watchers),
         Task("delivery of events", courier.step, threads=DELIVERY_THREADS),
-        Task("jobs", open_worker(organisation).step, threads=JOB_THREADS),
+        *working(organisation),
         Task("pruning of events", prune, interval=3600.0),
         Task("sealing of the history", Paced(seal).step, interval=5.0),
+    ]
+
+
+def working(
+    organisation: Organisation,
+    threads: int = JOB_THREADS,
+    report: Callable[[Run], None] = lambda _run: None,
+) -> list[Task]:
+    """Jobs as tasks: asking for those of schedules, and running what is due; each run is
+    reported."""
+    worker = open_worker(organisation)
+
+    def look_at_schedules() -> bool:
+        return enqueue_scheduled(organisation.database, organisation.clock()) > 0
+
+    def work() -> bool:
+        run = worker.run_next()
+        if run is not None:
+            report(run)
+        return run is not None
+
+    return [
+        Task("schedules of jobs", look_at_schedules, interval=5.0),
+        Task("jobs", work, threads=threads),
     ]
 
 

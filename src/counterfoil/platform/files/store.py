@@ -55,6 +55,21 @@ class FileStore:
             message = "the content of the file is not in the data folder"
             raise Refused(Problem("no_content", message, "sha256"), status=404) from None
 
+    def remove(self, sha256: str, before: float) -> bool:
+        """Remove a content, unless it was kept (again) at ``before`` (seconds) or later."""
+        path = self.path_of(sha256)
+        aside = path.with_suffix(".going")
+        try:
+            # Who keeps the same content meanwhile puts a new file at the place.
+            path.rename(aside)
+            if aside.stat().st_mtime >= before:
+                aside.rename(path)
+                return False
+            aside.unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
 
 def record_file(uow: UnitOfWork, name: str, media_type: str, kept: tuple[str, int]) -> int:
     """The id of the record of a kept file."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
 
+from counterfoil.core.periods.zones import zone
 from counterfoil.platform.metadata import JobKind, Record
 from counterfoil.platform.records.exact_json import encode_json, plain
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -14,24 +15,31 @@ from counterfoil.platform.records.unit_of_work import UnitOfWork
 class Request:
     """One job that is asked for: its payload, its key, and when it may be done at the earliest.
 
+    ``origin`` tells what has asked (``rules/won``), else it is the source of the unit of work;
+    ``time_zone`` says which calendar the job goes by.
+
     While a job of the kind with the ``key`` waits, there is no second one: that one is due at the
     earlier of both times. While it runs, it is run once more afterwards. The newest payload holds.
     """
 
+    kind: JobKind | str
     payload: Mapping[str, object]
     key: str | None = None
     not_before: datetime | None = None
+    origin: str | None = None
+    time_zone: str = "UTC"
 
 
 # Taking hold of a job that waits keeps workers from it until the caller's changes are there.
 _ENQUEUE = """
 INSERT INTO job (id, created_at, updated_at, row_version, kind, key, open_key, payload, state,
                  due_at, time_zone, origin, enqueued_by, depth, attempts, failures)
-SELECT given.id, :now, :now, 1, :kind, given.key, given.key, given.payload, 'waiting', given.due_at,
-       :time_zone, :origin, :actor, :depth, 0, 0
+SELECT given.id, :now, :now, 1, given.kind, given.key, given.key, given.payload, 'waiting',
+       given.due_at, given.time_zone, given.origin, :actor, :depth, 0, 0
 FROM jsonb_to_recordset(CAST(:rows AS jsonb))
-     AS given(id bigint, key text, payload jsonb, due_at timestamptz)
-ORDER BY given.key
+     AS given(id bigint, kind text, key text, payload jsonb, due_at timestamptz, time_zone text,
+              origin text)
+ORDER BY given.kind, given.key
 ON CONFLICT (kind, open_key) DO UPDATE SET
     due_at = CASE job.state WHEN 'waiting' THEN least(job.due_at, excluded.due_at)
                             ELSE job.due_at END,
@@ -39,7 +47,7 @@ ON CONFLICT (kind, open_key) DO UPDATE SET
     payload = excluded.payload, time_zone = excluded.time_zone, origin = excluded.origin,
     enqueued_by = excluded.enqueued_by, depth = greatest(job.depth, excluded.depth),
     updated_at = :now, row_version = job.row_version + 1
-RETURNING id, open_key
+RETURNING id, kind, open_key
 """
 
 
@@ -55,51 +63,50 @@ def enqueue(
 ) -> int:
     """Ask for a job in the caller's transaction; its id, or that of the open one with the key.
 
-    ``origin`` tells what has asked (``rules/won``), else it is the source of the unit of work.
-    Refused (422): an unknown kind, and everything that is wrong with the payload.
+    The parameters are those of :class:`Request`. Refused (422): an unknown kind or time zone, and
+    everything that is wrong with the payload.
     """
-    request = Request(payload, key, not_before)
-    return enqueue_many(uow, kind, [request], origin=origin, time_zone=time_zone)[0]
+    return enqueue_many(uow, [Request(kind, payload, key, not_before, origin, time_zone)])[0]
 
 
-def enqueue_many(
-    uow: UnitOfWork,
-    kind: JobKind | str,
-    requests: Sequence[Request],
-    *,
-    origin: str | None = None,
-    time_zone: str = "UTC",
-) -> list[int]:
-    """Ask for many jobs of a kind with one statement; their ids in order of the requests."""
+def enqueue_many(uow: UnitOfWork, requests: Sequence[Request]) -> list[int]:
+    """Ask for many jobs with one statement; their ids in order of the requests."""
     if not requests:
         return []
     whole = uow.unrestricted()
-    known = whole.catalogue.job_kind(kind if isinstance(kind, str) else kind.name)
     ids = whole.allocate_ids("job", len(requests))
     rows: dict[object, Record] = {}
+    places: list[object] = []
     for fresh, request in zip(ids, requests, strict=True):
-        due_at = max(request.not_before or whole.now, whole.now)
-        same = request.key or fresh
-        earliest = min(due_at, rows[same]["due_at"]) if same in rows else due_at
-        rows[same] = _row(known, fresh, request, earliest)
+        row = {**_row(whole, request), "id": fresh}
+        place = (row["kind"], row["key"]) if row["key"] else fresh
+        if place in rows:
+            row["due_at"] = min(row["due_at"], rows[place]["due_at"])
+        rows[place] = row
+        places.append(place)
     found = whole.query(
         _ENQUEUE,
         now=whole.now,
-        kind=known.name,
-        time_zone=time_zone,
-        origin=origin or uow.source,
         actor=uow.actor,
         depth=uow.depth,
         rows=encode_json(list(rows.values())),
     )
-    kept = {row["open_key"]: cast("int", row["id"]) for row in found if row["open_key"]}
+    kept = {(row["kind"], row["open_key"]): cast("int", row["id"]) for row in found}
     return [
-        kept[request.key] if request.key else fresh
-        for fresh, request in zip(ids, requests, strict=True)
+        kept[place] if isinstance(place, tuple) else fresh
+        for place, fresh in zip(places, ids, strict=True)
     ]
 
 
-def _row(kind: JobKind, fresh: int, request: Request, due_at: datetime) -> Record:
-    payload = kind.read_payload(dict(request.payload))
-    stated = {name: plain(value) for name, value in payload.items() if value is not None}
-    return {"id": fresh, "key": request.key or None, "payload": stated, "due_at": due_at}
+def _row(uow: UnitOfWork, request: Request) -> Record:
+    stated = request.kind
+    kind = uow.catalogue.job_kind(stated if isinstance(stated, str) else stated.name)
+    payload = kind.read_payload(request.payload)
+    return {
+        "kind": kind.name,
+        "key": request.key or None,
+        "payload": {name: plain(value) for name, value in payload.items() if value is not None},
+        "due_at": max(request.not_before or uow.now, uow.now),
+        "time_zone": zone(request.time_zone).key,
+        "origin": request.origin or uow.source,
+    }

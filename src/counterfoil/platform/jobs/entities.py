@@ -1,7 +1,15 @@
 """Declarations of jobs: what is to be done, and what became of it."""
 
 from counterfoil.platform.metadata import Entity
-from counterfoil.platform.metadata.fields import choice, document, instant, integer, text
+from counterfoil.platform.metadata.fields import (
+    EXTERNAL_ID,
+    boolean,
+    choice,
+    document,
+    instant,
+    integer,
+    text,
+)
 
 STATES = ("waiting", "running", "done", "failed", "cancelled")
 
@@ -35,4 +43,23 @@ JOB = Entity(
     ),
 )
 
-ENTITIES = (JOB,)
+JOB_SCHEDULE = Entity(
+    name="job_schedule",
+    apart=True,
+    plural="job_schedules",
+    help="When a job is asked for again and again.",
+    indexes=(("next_at",),),
+    fields=(
+        EXTERNAL_ID,
+        text("kind", required=True, max_length=60, help="The kind of job."),
+        document("payload", help="What the job is told."),
+        text("at", required=True, max_length=100, help="A cron line, such as 30 2 * * *."),
+        text("time_zone", required=True, default="UTC", help="By whose clock; an IANA name."),
+        boolean("active", required=True, default=True, help="Nothing is asked for while not."),
+        instant("next_at", computed=True, help="When it is asked for next."),
+        instant("last_at", computed=True, help="When it was asked for last."),
+        text("problem", computed=True, max_length=1000, help="Why that could not be done."),
+    ),
+)
+
+ENTITIES = (JOB, JOB_SCHEDULE)

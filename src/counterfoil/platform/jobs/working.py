@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any, cast
-from zoneinfo import ZoneInfo
 
+from counterfoil.core.periods.zones import zone
 from counterfoil.core.problems import Refused
 from counterfoil.platform.jobs.retries import next_attempt
 from counterfoil.platform.metadata import Record
@@ -101,10 +101,6 @@ class Worker:
     handlers: Mapping[str, Handler]
     clock: Callable[[], datetime] = field(repr=False)
 
-    def step(self) -> bool:
-        """Run the job that has been due for longest; False when there is none."""
-        return self.run_next() is not None
-
     def run_next(self, until: datetime | None = None) -> Run | None:
         """Run the job that has been due for longest, or None when nothing was due ``until`` then,
         which is now unless it is told."""
@@ -174,7 +170,7 @@ class Worker:
                 attempt=job["attempts"],
                 payload=kind.read_payload(job["payload"]),
                 database=database,
-                now=self.clock().astimezone(ZoneInfo(job["time_zone"])),
+                now=self.clock().astimezone(zone(job["time_zone"])),
             )
             return _Outcome(self.handlers[job["kind"]](assignment))
         except NotYet as wait:

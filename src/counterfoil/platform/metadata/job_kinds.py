@@ -1,6 +1,7 @@
 """Kinds of jobs as values: what can be done later, and what has to be told for it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata.entity import Entity, Field, Record
@@ -25,11 +26,13 @@ class JobKind:
         """The payload as an entity, for typed checking and for descriptions."""
         return Entity(name=self.name, plural=self.name, help=self.help, fields=self.fields)
 
-    def read_payload(self, payload: Record) -> Record:
+    def read_payload(self, payload: object) -> Record:
         """The typed payload, defaults filled in; refuses (422) all that is wrong with it."""
-        values, problems = check_values(self.shape, payload)
+        if not isinstance(payload, Mapping):
+            raise Refused(Problem("wrong_type", "must be an object", "payload"))
+        values, problems = check_values(self.shape, dict(payload))
         if problems:
-            raise Refused(problems)
+            raise Refused([replace(one, field=f"payload.{one.field}") for one in problems])
         return values
 
 

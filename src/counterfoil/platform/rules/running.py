@@ -150,11 +150,16 @@ def _enqueue(uow: UnitOfWork, rule: Rule, met: Sequence[Met]) -> None:
     kind = uow.catalogue.job_kind(rule.stated.target)
     origin = f"rules/{rule.stated.name}"
     requests = [
-        Request(payload, key=f"{origin}/{sha256(encode_json(payload).encode()).hexdigest()}")
+        Request(
+            kind,
+            payload,
+            key=f"{origin}/{sha256(encode_json(payload).encode()).hexdigest()}",
+            origin=origin,
+        )
         for payload in _filled(rule, kind.shape, met)
     ]
     with _refusing_by(rule):
-        ids = enqueue_many(uow.by_rule(), kind, requests, origin=origin)
+        ids = enqueue_many(uow.by_rule(), requests)
     firings = [
         _firing(rule, row, {"kind": kind.name, "job": job})
         for (_, row, _), job in zip(met, ids, strict=True)

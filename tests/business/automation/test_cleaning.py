@@ -1,0 +1,76 @@
+"""What is kept for a time only is deleted when that is over, and nothing else."""
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from counterfoil.bootstrap import Organisation, Settings, open_worker, scratch_organisation
+from counterfoil.platform.extracts.requests import Batch, begin_extract, complete_extract
+from counterfoil.platform.jobs.enqueuing import enqueue
+
+NOW = datetime(2026, 2, 1, 6, 0, tzinfo=UTC)
+OLD = NOW - timedelta(days=31)
+
+
+@pytest.fixture
+def organisation(server: Settings) -> Iterator[Organisation]:
+    """An organisation whose clock stands still."""
+    with scratch_organisation(server, lambda: NOW) as scratch:
+        yield scratch
+
+
+def extracted(organisation: Organisation, name: str, contents: list[bytes], at: datetime) -> None:
+    batches = []
+    for content in contents:
+        sha256, _ = organisation.files.keep([content])
+        os.utime(organisation.files.path_of(sha256), (at.timestamp(), at.timestamp()))
+        batches.append(Batch(1, sha256))
+    with organisation.database.transaction(now=at) as uow:
+        values = {"name": name, "method": "query", "statement": "SELECT", "format": "json"}
+        complete_extract(uow, begin_extract(uow, values), batches)
+
+
+def contents(organisation: Organisation) -> set[bytes]:
+    return {path.read_bytes() for path in organisation.files.folder.rglob("*") if path.is_file()}
+
+
+def test_old_answers_extracts_and_jobs_go_and_newer_ones_stay(organisation: Organisation) -> None:
+    extracted(organisation, "old", [b"only old", b"both", b"kept again"], OLD)
+    extracted(organisation, "new", [b"both", b"only new"], NOW - timedelta(days=29))
+    organisation.files.keep([b"kept again"])
+    for at, key in ((OLD, "old"), (NOW - timedelta(days=29), "new")):
+        with organisation.database.transaction(now=at) as uow:
+            uow.remember_answer(key, "f", 201, "{}")
+            begin_extract(
+                uow, {"name": key, "method": "query", "statement": "SELECT", "format": "json"}
+            )
+    long_ago = NOW - timedelta(days=91)
+    with organisation.database.transaction(now=long_ago) as uow:
+        for state in ("done", "cancelled", "failed"):
+            job = enqueue(uow, "refresh_drafts", {})
+            uow.execute(
+                "UPDATE job SET state = :state, finished_at = :now WHERE id = :id",
+                id=job,
+                state=state,
+                now=long_ago,
+            )
+    with organisation.database.transaction(now=NOW) as uow:
+        enqueue(uow, "clean_up", {})
+    worker = open_worker(organisation)
+    (run,) = worker.run_due()
+    assert (run.kind, run.state) == ("clean_up", "done")
+    with organisation.database.transaction(now=NOW) as uow:
+        assert [row["key"] for row in uow.query("SELECT key FROM idempotent_answer")] == ["new"]
+        told = uow.query("SELECT name, status FROM extract ORDER BY id")
+        kept = [row["kind"] for row in uow.query("SELECT kind FROM job ORDER BY id")]
+        (done,) = uow.query("SELECT result FROM job WHERE kind = 'clean_up'")
+    assert [(row["name"], row["status"]) for row in told] == [
+        ("new", "complete"),
+        ("old", "pending"),
+        ("new", "pending"),
+    ]
+    assert kept == ["refresh_drafts", "clean_up"], "what failed waits for somebody"
+    assert done["result"] == {"answers": 1, "jobs": 2, "extract_files": 1}
+    assert contents(organisation) == {b"both", b"only new", b"kept again"}
