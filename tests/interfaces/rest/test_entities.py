@@ -71,6 +71,7 @@ CHOSEN: dict[str, dict[str, object]] = {
         "to_time": "18:00",
     },
     "mail_rule": {"event_types": ["invoice.finalized"]},
+    "job_schedule": {"kind": "clean_up", "at": "30 2 * * *"},
     "access_role": {"commands": ["run_bills"]},
     "access_grant": {
         "entity": "contact",

@@ -54,6 +54,12 @@ class Office:
         return [tuple(row.values()) for row in rows]
 
 
+def await_lock(office: Office) -> None:
+    """PostgreSQL lets go of the lock of who is gone as soon as it notices: wait for that."""
+    with office.database.transaction(now=NOW) as uow:
+        uow.query("SELECT pg_advisory_xact_lock(hashtextextended('jobs/' || id, 0)) FROM job")
+
+
 @pytest.fixture(scope="session")
 def job_database(server: Settings) -> Iterator[Database]:
     """One database for all tests of jobs; they empty it."""

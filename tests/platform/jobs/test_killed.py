@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.platform.jobs.conftest import NOW, SETTLE, Office
+from tests.platform.jobs.conftest import NOW, SETTLE, Office, await_lock
 from tests.platform.jobs.work_child import rule
 
 from counterfoil.platform.jobs.enqueuing import enqueue
@@ -21,9 +21,7 @@ def killed(office: Office, moment: str) -> None:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     ended = subprocess.run(child, check=False, timeout=60, env=environment)
     assert ended.returncode == -signal.SIGKILL
-    # PostgreSQL lets go of the dead process's lock as soon as it notices: waits for that.
-    with office.database.transaction(now=NOW) as uow:
-        uow.query("SELECT pg_advisory_xact_lock(hashtextextended('jobs/' || id, 0)) FROM job")
+    await_lock(office)
 
 
 @pytest.mark.parametrize("moment", ["begun", "worked"])

@@ -6,7 +6,7 @@ from decimal import Decimal
 from threading import Barrier, Event
 
 import pytest
-from tests.platform.jobs.conftest import NOW, REMIND, SETTLE, Office
+from tests.platform.jobs.conftest import NOW, REMIND, SETTLE, Office, await_lock
 
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.jobs.deciding import cancel_job, list_jobs, retry_job
@@ -194,6 +194,7 @@ def test_a_job_whose_lock_was_lost_does_not_overwrite_who_has_taken_it(office: O
                 "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
                 " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
             )
+        await_lock(office)
         runs = worker.run_due()
         taken.set()
         with pytest.raises(Exception, match=r"terminat|closed|lost"):

@@ -25,6 +25,8 @@ EXAMPLES_BY_NAME: dict[str, object] = {
     "currency": "EUR",
     "country": "DE",
     "time_zone": "Europe/Berlin",
+    "kind": "clean_up",
+    "at": "30 2 * * *",
     "email": "billing@acme.example",
     "brand_color": "#1f4e79",
     "unit": "minute",
