@@ -140,20 +140,18 @@ def _ask_for_jobs(
     zones: Mapping[int, str],
 ) -> None:
     """What opened tasks need: that outside systems are called, or that a day comes."""
-    calls: list[Request] = []
-    waits: list[Request] = []
+    asked: list[Request] = []
     for row in lines:
         for turn in turns[row["id"]].changes:
             if turn.state != "open":
                 continue
             if turn.task.kind == "webhook":
-                calls.append(Request({"task": turn.task.id}, key=str(turn.task.id)))
+                asked.append(Request(CALL_OUTSIDE, {"task": turn.task.id}, str(turn.task.id)))
             elif turn.task.kind == "wait" and turn.due_on is not None:
                 begins = local_midnight(turn.due_on, zones[row["id"]])
                 key = f"{row['order_id']}/{begins.isoformat()}"
-                waits.append(Request({"order": row["order_id"]}, key=key, not_before=begins))
-    enqueue_many(uow, CALL_OUTSIDE, calls)
-    enqueue_many(uow, ADVANCE_ORDER, waits)
+                asked.append(Request(ADVANCE_ORDER, {"order": row["order_id"]}, key, begins))
+    enqueue_many(uow, asked)
 
 
 def _changed(turn: Turn, now: datetime) -> Record:
