@@ -8,6 +8,10 @@ import pytest
 from tests.business.billing.conftest import Company
 
 from counterfoil.bootstrap import Organisation
+from counterfoil.business.billing.changing import change_subscriptions, renew_subscriptions
+from counterfoil.business.billing.explanation import explain_line
+from counterfoil.business.billing.price_explanation import PriceQuestion, explain_price
+from counterfoil.business.products.price_terms import parse_price
 from counterfoil.business.subscriptions.amending import Change
 from counterfoil.business.subscriptions.amendments import amend_subscriptions
 from counterfoil.business.subscriptions.queries import read_amendments, read_in_force
@@ -74,7 +78,7 @@ def amend(served: Company) -> Amend:
         with served.database.transaction(now=NOW) as uow:
             ids = uow.ids_by("subscription", "external_id", [subscription])
             made = Change(subscription=ids[subscription], kind=kind, **more)
-            return amend_subscriptions(uow, [made])[0]
+            return change_subscriptions(uow, [made])[0]
 
     return change
 
@@ -203,6 +207,51 @@ def test_a_transfer_bills_the_new_account_from_its_day_on(served: Company, amend
     assert refused.value.problems[0].code == "transferred"
 
 
+def test_what_would_be_billed_in_another_currency_is_not_transferred(
+    served: Company, amend: Amend
+) -> None:
+    served.open_account("EUROS", currency="EUR")
+    for naming, values in (
+        ("price", {}),
+        ("commitment", {"scope": "subscription", "subscription_external_id": "S-1"}),
+    ):
+        if naming == "price":
+            amend("change_price", charge="s", amount=Decimal(45))
+        else:
+            with served.database.transaction(now=NOW) as uow:
+                uow.execute("DELETE FROM price_tier WHERE price_id = (SELECT max(id) FROM price)")
+                uow.execute("DELETE FROM price WHERE layer = 'subscription'")
+                of = {"external_id": "m", "name": "M", "kind": "minimum", "amount": 1}
+                uow.create("commitment", {**of, **values, "currency": "USD"})
+        with pytest.raises(Refused) as refused:
+            amend("transfer", account="EUROS")
+        assert [one.code for one in refused.value.problems] == ["other_currency"]
+        assert naming in refused.value.problems[0].message
+    with served.database.transaction(now=NOW) as uow:
+        assert uow.find("subscription", external_id="S-1-2") is None
+
+
+def test_an_own_price_is_written_as_in_price_books(served: Company, amend: Amend) -> None:
+    for text, code, field in (
+        ("{model: volume, amount: 3, tiers: [{amount: 2}]}", "amount_beside_tiers", "price.amount"),
+        ("{model: volume, currency: EUR, amount: 3}", "unknown_field", "price.currency"),
+        ("{model: per_unit, amount: -1}", "too_small", "price.amount"),
+        ("[1, 2", "bad_yaml", ""),
+    ):
+        with pytest.raises(Refused) as refused:
+            parse_price(text)
+        assert (code, field) in {(one.code, one.field) for one in refused.value.problems}
+    terms = parse_price("{model: stairstep, tiers: [{up_to: 5, amount: 20}, {amount: 45.5}]}")
+    with pytest.raises(Refused) as refused:
+        amend("change_price", charge="s", amount=Decimal(1), price=terms)
+    assert refused.value.problems[0].code == "two_prices"
+    amend("change_price", charge="s", price=terms)
+    assert billed(served, MID) == {
+        "Credit: Small room 2024-06-11": "-20.0000",
+        "Small room 2024-06-11": "13.3300",
+    }
+
+
 def test_what_is_refused_changes_nothing(served: Company, amend: Amend) -> None:
     served.subscribe("S-2", "ACME", "large", JUNE)
     with served.database.transaction(now=NOW) as uow:
@@ -309,3 +358,65 @@ def test_terms_renew_or_end_as_they_say_and_only_once(served: Company) -> None:
         assert uow.get("subscription", ids["S-1"])["end_date"] == date(2024, 6, 21)
         told = [one["until"] for one in read_amendments(uow, [ids["S-6"]])]
     assert told == [date(2024, 3, 31), date(2024, 4, 30), date(2024, 5, 31), date(2024, 6, 30)]
+
+
+def test_a_renewal_with_an_uplift_is_told_with_the_price(served: Company) -> None:
+    with served.database.transaction(now=NOW) as uow:
+        ids = uow.ids_by("subscription", "external_id", ["S-1"])
+        terms = {"term_end": JULY, "term_months": 1, "renewal": "renew"}
+        uow.update_many("subscription", [(ids["S-1"], {**terms, "renewal_uplift_percent": 10})])
+        with pytest.raises(Refused) as refused:
+            renew_due(uow, JULY)
+        assert refused.value.problems[0].code == "not_priced"
+    with served.database.transaction(now=NOW) as uow:
+        assert uow.query("SELECT * FROM amendment") == []
+        assert renew_subscriptions(uow, JULY) == 1
+        assert renew_subscriptions(uow, JULY) == 0
+        asked = PriceQuestion(account="ACME", charge="s", day=JULY, subscription="S-1")
+        told = explain_price(uow, asked)
+        changed = read_amendments(uow, [ids["S-1"]])
+    assert [str(tier["unit_amount"]) for tier in told.tiers] == ["33.0000000000"]
+    assert told.sentences[0] == (
+        "Subscription S-1 has a price from 2024-07-01, the most specific on this day, raised by 10 "
+        "percent at the renewal on 2024-07-01."
+    )
+    assert [(one["kind"], one["uplift_percent"]) for one in changed] == [("renew", 10)]
+    assert billed(served, JULY) == {"Small room 2024-07-01": "33.0000"}
+
+
+def test_an_agreed_price_of_the_new_term_is_not_raised(served: Company, amend: Amend) -> None:
+    amend("change_price", charge="s", amount=Decimal(40), day=JULY)
+    amend("renew", day=JULY, until=AUGUST, uplift_percent=Decimal(50))
+    assert billed(served, JULY) == {"Small room 2024-07-01": "40.0000"}
+
+
+def test_a_fee_in_percent_explains_itself(served: Company, amend: Amend) -> None:
+    with pytest.raises(Refused) as refused:
+        amend("cancel", rate_plan="fee", fee_percent=Decimal(50))
+    assert refused.value.problems[0].code == "no_term"
+    with served.database.transaction(now=NOW) as uow:
+        ids = uow.ids_by("subscription", "external_id", ["S-1"])
+        uow.update_many("subscription", [(ids["S-1"], {"term_end": AUGUST})])
+    for wrong, code in (
+        ({}, "missing"),
+        ({"rate_plan": "fee", "amount": Decimal(1)}, "two_fees"),
+        ({"rate_plan": "fee", "next_period": True}, "missing"),
+    ):
+        with pytest.raises(Refused) as refused:
+            amend("cancel", fee_percent=Decimal(50), **wrong)
+        assert refused.value.problems[0].code == code
+    amend("change_quantity", charge="s", quantity=Decimal(2), day=JULY)
+    amend("cancel", rate_plan="fee", fee_percent=Decimal(50))
+    assert billed(served, MID) == {
+        "Credit: Small room 2024-06-11": "-20.0000",
+        "Early termination (50 % of 80.00 for the remaining term) 2024-06-11": "40.0000",
+    }
+    with served.database.transaction(now=NOW) as uow:
+        line = uow.query("SELECT max(id) AS id FROM invoice_line WHERE amount = 40")[0]["id"]
+        said = explain_line(uow, served.store, int(line)).sentences
+    assert said[:4] == (
+        "The remaining term, 2024-06-11 to 2024-07-31, would have cost 80.00 USD:",
+        "Small room, 2024-06-11 to 2024-06-30: 1 × 30, in all 20.00 USD.",
+        "Small room, 2024-07-01 to 2024-07-31: 2 × 30, in all 60.00 USD.",
+        "50 percent of it, rounded half-up once, are 40.00 USD.",
+    )

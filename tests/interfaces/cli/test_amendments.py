@@ -40,6 +40,10 @@ def test_the_life_of_a_subscription(run: Run) -> None:
     assert run("subscriptions", *begin).exit_code == 0
     for arguments in (
         ("amend", "change_plan", "D-1", "--rate-plan", "booth", "--from", "2026-08-01"),
+        (
+            *("amend", "change_price", "D-1", "--charge", "booth-fee", "--from", "2026-08-15"),
+            *("--price", "{model: volume, tiers: [{up_to: 9, amount: 60.50}, {amount: 55}]}"),
+        ),
         ("suspend", "--of-account", "DESK", "--from", "2026-09-01", "--reason", "works"),
         ("resume", "D-1", "--from", "2026-10-01"),
         ("renew", "D-1", "--from", "2026-11-01", "--until", "2027-11-01"),
@@ -49,7 +53,7 @@ def test_the_life_of_a_subscription(run: Run) -> None:
         assert answer.exit_code == 0, answer.output
     told = json.loads(run("subscriptions", "history", "D-1", "--json").stdout)
     assert [one["kind"] for one in told] == [
-        *("change_plan", "suspend", "resume", "renew", "cancel"),
+        *("change_plan", "change_price", "suspend", "resume", "renew", "cancel"),
     ]
     running = run("subscriptions", "history", "D-1", "--on", "2026-08-05", "--json")
     assert [one["charge"] for one in json.loads(running.stdout)] == ["booth-fee"]

@@ -151,5 +151,15 @@ def test_a_change_of_one_of_many_that_is_not_possible_changes_none(
     assert [(e["code"], e["line"]) for e in refused.json()["errors"]] == [("not_suspended", 2)]
     listed = api.get("/amendments", params={"subscription_id": ids[0]}).json()["records"]
     assert listed == []
+    account = api.get("/accounts", params={"external_id": acme["external_id"]}).json()["records"]
+    profile = {"account_id": account[0]["id"], "currency": "USD"}
+    assert api.post("/billing_profiles", json=profile).status_code == 201
+    price = {"model": "graduated", "tiers": [{"up_to": 3, "amount": 9.95}, {"amount": 5}]}
+    own = {"kind": "change_price", "charge": "room", "day": "2026-02-01", "price": price}
+    assert api.post(f"/subscriptions/{ids[0]}/amend", json=own).status_code == 201
+    kept = api.get("/prices", params={"layer": "subscription"}).json()["records"]
+    assert [(one["model"], one["valid_from"]) for one in kept] == [("graduated", "2026-02-01")]
+    wrong = api.post(f"/subscriptions/{ids[1]}/amend", json={**own, "price": {"model": "flat"}})
+    assert [one["field"] for one in wrong.json()["errors"]] == ["price"]
     unknown = api.post(f"/subscriptions/{ids[0]}/suspend", json={"proration": "by_second"})
     assert unknown.status_code == 422

@@ -15,6 +15,7 @@ from counterfoil.business.billing.adjustment_trace import (
     taken_back_sentences,
 )
 from counterfoil.business.billing.applied_explanation import applied_sentences
+from counterfoil.business.billing.change_sentences import fee_sentences
 from counterfoil.business.billing.credit_notes import manual_sentences
 from counterfoil.business.billing.entities import APPLIED_KINDS, MANUAL_KINDS
 from counterfoil.business.billing.formula_sentences import formula_sentences
@@ -125,7 +126,7 @@ def explain_line(
             trace, rated, lambda step: _step_sentence(step, rated, facts)
         )
     else:
-        sentences = _sentences(rated, facts, price, layers, draws)
+        sentences = fee_sentences(uow, rated) + _sentences(rated, facts, price, layers, draws)
         sentences += () if trace is None else (in_place_sentence(trace),)
     return Explanation(line, rated, facts, price, layers, listed, trace, sentences)
 

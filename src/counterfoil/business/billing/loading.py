@@ -30,6 +30,14 @@ PRICED_BY_EVENT = """c.id IN (SELECT charge_id FROM price
           OR event_amount_minimum IS NOT NULL OR event_amount_maximum IS NOT NULL)"""
 """Whether a price of a charge ``c`` says what single events cost."""
 
+CHARGE_NAME = """c.name || CASE WHEN c.kind = 'one_time' AND sc.began_by_id IS NOT NULL THEN
+           coalesce((SELECT ' (' || trim_scale(f.fee_percent) || ' % of '
+                            || (f.fee_basis ->> 'amount') || ' for the remaining term)'
+                     FROM amendment f WHERE f.id = sc.began_by_id AND f.fee_basis IS NOT NULL), '')
+       ELSE '' END"""
+"""The name of a charge ``c`` as invoices show it; the fee of an early termination says of what it
+is a share."""
+
 _CHARGES = f"""{_INVOICED}, {regions("invoiced")}, node AS (
     SELECT id AS account_id, id AS subtree_id FROM account WHERE pool_node
     UNION ALL
@@ -44,7 +52,7 @@ SELECT sc.id AS subscription_charge_id, sc.subscription_id, b.account_id, b.bill
        m.quantity_attribute, m.property, m.percentile,
        coalesce(m.carried_over, false) AS carried_over,
        c.event_minimum, c.event_increment, c.unit_size, c.unit_rounding, c.unit,
-       c.name AS charge_name, pr.name AS product_name, a.name AS account_name,
+       {CHARGE_NAME} AS charge_name, pr.name AS product_name, a.name AS account_name,
        rp.id AS rate_plan_id, pr.id AS product_id,
        st.name AS site_name, a.root_id, s.site_id, s.contact_id, s.contract_id,
        coalesce(st.price_region_id, region.price_region_id) AS price_region_id,
@@ -90,6 +98,12 @@ _BY_EVENT = f"""
 _BILLED_IN_TREES = """
 SELECT p.account_id FROM billing_profile p JOIN account a ON a.id = p.account_id
 WHERE a.root_id = ANY(:roots)
+"""
+
+_BILLED_FOR = f"""
+WITH RECURSIVE {invoiced()}
+SELECT DISTINCT billed_account_id AS account_id FROM invoiced
+WHERE subscription_id = ANY(:subscriptions)
 """
 
 _METER_FILTERS = """
@@ -202,6 +216,17 @@ def load_charges(uow: UnitOfWork, accounts: Sequence[int], billing_date: date) -
 def load_served_charges(uow: UnitOfWork, accounts: Sequence[int], until: date) -> pa.Table:
     """All subscription charges that began before ``until``; columns as of ``load_charges``."""
     return uow.read_arrow(_CHARGES, accounts=list(accounts), billing_date=until - timedelta(days=1))
+
+
+def load_charges_of(uow: UnitOfWork, subscriptions: Sequence[int]) -> pa.Table:
+    """All subscription charges of these subscriptions (ids); columns as of ``load_charges``."""
+    rows = uow.query(_BILLED_FOR, subscriptions=list(subscriptions))
+    return uow.read_arrow(
+        _CHARGES + " AND sc.subscription_id = ANY(:subscriptions)",
+        accounts=[row["account_id"] for row in rows],
+        billing_date=date.max,
+        subscriptions=list(subscriptions),
+    )
 
 
 def load_pool_members(

@@ -12,6 +12,7 @@ from typing import cast
 import pyarrow as pa
 
 from counterfoil.business.accounts.queries import find_account
+from counterfoil.business.billing.change_sentences import uplifts_of
 from counterfoil.business.billing.price_layers import load_prices, regions
 from counterfoil.business.billing.relations import make_relation
 from counterfoil.business.subscriptions.invoicing import billed_account
@@ -155,8 +156,22 @@ def weigh_prices(uow: UnitOfWork, item: PricedItem) -> tuple[list[Record], list[
         tiers = engine.arrow(_TIERS).to_pylist()
     owners = _names_of(uow, answers)
     conditions = _conditions_of(uow, answers)
+    of_subscription = [
+        row["price_id"]
+        for row in answers
+        if row["layer"] == "subscription" and row["price_id"] is not None
+    ]
+    uplifts = uplifts_of(uow, of_subscription) if of_subscription else {}
     won = any(row["wins"] for row in answers)
-    facts = [{**row, "won": won, "condition": conditions.get(row["price_id"])} for row in answers]
+    facts = [
+        {
+            **row,
+            "won": won,
+            "condition": conditions.get(row["price_id"]),
+            "uplift": uplifts.get(row["price_id"], ""),
+        }
+        for row in answers
+    ]
     return [_judged(row, owners, item, tiers) for row in facts], tiers
 
 
@@ -258,6 +273,7 @@ def _judged(
 ) -> Record:
     """One answer with its verdict and the reason in words."""
     verdict, reason = _verdict(row, item, tiers)
+    reason += row["uplift"]
     if row["condition"] is not None:
         reason += f", where it is met that {row['condition']}"
     return {

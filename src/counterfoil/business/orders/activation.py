@@ -6,9 +6,9 @@ from datetime import date
 from decimal import Decimal
 from typing import cast
 
+from counterfoil.business.billing.changing import change_subscriptions
 from counterfoil.business.orders.starting import Starting, start_of
 from counterfoil.business.subscriptions.amending import Change
-from counterfoil.business.subscriptions.amendments import amend_subscriptions
 from counterfoil.business.subscriptions.commands import Activation, activate_subscriptions
 from counterfoil.business.subscriptions.invoicing import profiles_of_accounts
 from counterfoil.business.subscriptions.renewals import next_term_end
@@ -217,7 +217,7 @@ def _amend(uow: UnitOfWork, lines: Sequence[Begun]) -> dict[int, Record]:
         now = list(by_subscription.values())
         left = [one for one in left if one not in now]
         try:
-            ids = amend_subscriptions(uow, [_change(row, start) for row, start in now])
+            ids = change_subscriptions(uow, [_change(row, start) for row, start in now])
         except Refused as refused:
             raise _refused(now, refused) from refused
         made |= {row["id"]: one for (row, _), one in zip(now, ids, strict=True)}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from counterfoil.business.products.cells import Cell
 from counterfoil.business.products.price_book_entries import PriceEntry
 from counterfoil.business.products.queries import read_cell_numbers
 from counterfoil.business.products.tiers import Tier
@@ -20,10 +21,7 @@ def save_tiers_and_cells(
     tiers = [row for price, price_id in prices for row in _rows(price_id, 0, price.tiers)]
     matrices = [(price, price_id) for price, price_id in prices if price.cells]
     if matrices:
-        ids = sorted({charges[price.charge] for price, _ in matrices})
-        # Nobody else numbers cells of these charges meanwhile.
-        uow.query("SELECT id FROM charge WHERE id = ANY(:ids) ORDER BY id FOR UPDATE", ids=ids)
-        numbers = read_cell_numbers(uow, ids)
+        numbers = _number_cells(uow, sorted({charges[price.charge] for price, _ in matrices}))
         cells: list[Record] = []
         for price, price_id in matrices:
             known = numbers.setdefault(charges[price.charge], {})
@@ -33,6 +31,35 @@ def save_tiers_and_cells(
                 tiers += _rows(price_id, number, entry.cell.tiers)
         _create_cells(uow, matrices, cells)
     uow.create_many("price_tier", tiers)
+
+
+def save_terms(
+    uow: UnitOfWork, prices: Sequence[tuple[int, int, Sequence[Tier], Sequence[Cell]]]
+) -> None:
+    """Create the tiers and cells of prices: the ids of price and charge, tiers and cells of each.
+
+    A cell that asks for what a cell of another price of the charge asks for gets its number.
+    """
+    tiers = [row for price, _, own, _ in prices for row in _rows(price, 0, own)]
+    charges = sorted({charge for _, charge, _, cells in prices if cells})
+    rows: list[Record] = []
+    if charges:
+        numbers = _number_cells(uow, charges)
+        for price, charge, _, cells in prices:
+            known = numbers.setdefault(charge, {})
+            for cell in cells:
+                number = known.setdefault(cell.key, max(known.values(), default=0) + 1)
+                record = {name: value for name, value in cell.record.items() if name != "label"}
+                rows.append({"price_id": price, "cell_no": number, **record})
+                tiers += _rows(price, number, cell.tiers)
+    uow.create_many("price_cell", rows)
+    uow.create_many("price_tier", tiers)
+
+
+def _number_cells(uow: UnitOfWork, charges: Sequence[int]) -> dict[int, dict[str, int]]:
+    """The numbers of the cells of charges; nobody else numbers them meanwhile."""
+    uow.query("SELECT id FROM charge WHERE id = ANY(:ids) ORDER BY id FOR UPDATE", ids=charges)
+    return read_cell_numbers(uow, charges)
 
 
 def _create_cells(

@@ -150,6 +150,11 @@ _PRICE: Rules = {
     "tiers": _LIST,
     "cells": _LIST,
 }
+_TERMS: Rules = {
+    name: rule
+    for name, rule in _PRICE.items()
+    if name not in ("currency", "partial", "valid_from", "valid_to")
+}
 _CHARGE_PRICE: Rules = {"charge": _NAME, **_PRICE}
 _OWNED_PRICE: Rules = {
     **{owner.key: Rule(max_length=255) for owner in OWNERS},
@@ -173,6 +178,18 @@ def parse_price_book(text: str, file: str) -> tuple[PriceBook, list[Problem]]:
     problems = [*reading.problems, *_find_doubles(book), *_find_circles(book)]
     problems += _find_overlaps(book)
     return book, sorted(problems, key=lambda problem: problem.line or 0)
+
+
+def read_price(node: yaml.Node) -> tuple[PriceEntry | None, list[Problem]]:
+    """The price that a node says without its charge, owner, currency and days, which are left
+    open, and everything that is wrong with it."""
+    reading = _Reading("")
+    entry = reading.reader.entry(node, _TERMS, "price")
+    if entry is not None:
+        left_open = {"currency": next(iter(CURRENCIES)), "partial": False}
+        values = {**entry.values, **left_open, "valid_from": None, "valid_to": None}
+        reading.read_price(Entry(entry.line, values, entry.lines), "price", "", "", "")
+    return next(iter(reading.prices), None), reading.problems
 
 
 class _Reading:
@@ -204,7 +221,7 @@ class _Reading:
             for owner, path in self._entries(book[section], rules, section):
                 self._add(entity, owner, path, base_template_id=owner.values.get("base"))
                 for price, place in self._entries(owner["prices"], _CHARGE_PRICE, f"{path}.prices"):
-                    self._read_price(price, place, price["charge"], layer, owner["id"])
+                    self.read_price(price, place, price["charge"], layer, owner["id"])
         for price, place in self._entries(book["prices"], _OWNED_PRICE, "prices"):
             self._read_owned_price(price, place)
         for assignment, place in self._entries(
@@ -248,7 +265,7 @@ class _Reading:
             self._add(CHARGE, entry, place, rate_plan_id=plan["id"], meter_id=charge["meter"])
             self._check_charge(entry, place)
             for price, price_path in self._entries(charge["prices"], _PRICE, f"{place}.prices"):
-                self._read_price(price, price_path, charge["id"], "list", "")
+                self.read_price(price, price_path, charge["id"], "list", "")
 
     def _check_charge(self, charge: Entry, path: str) -> None:
         place = self._place(charge, path)
@@ -276,7 +293,7 @@ class _Reading:
             self.problems.append(self._place(price, path).problem("wrong_owner", message))
             return
         owner = named[0]
-        self._read_price(price, path, price["charge"], owner.layer, price[owner.key])
+        self.read_price(price, path, price["charge"], owner.layer, price[owner.key])
 
     def _read_assignment(self, assignment: Entry, path: str) -> None:
         place = self._place(assignment, path)
@@ -299,9 +316,10 @@ class _Reading:
             message = f"{ends} is not after valid_from, {starts}"
             self.problems.append(place.problem("ends_before_start", message, "valid_to"))
 
-    def _read_price(
+    def read_price(
         self, price: Entry, path: str, charge: str | None, layer: str, owner: str | None
     ) -> None:
+        """Note a price, or what is wrong with it."""
         place = self._place(price, path)
         currency, model = price["currency"], price["model"]
         known = len(self.problems)

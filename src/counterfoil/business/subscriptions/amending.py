@@ -7,190 +7,35 @@ billed is a matter of where the boundary lies: on the day, at the next cycle, or
 of the day began.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 
-from counterfoil.core.periods.cadence import (
-    Cadence,
-    calendar_anchor,
-    cycle_index,
-    cycle_start,
+from counterfoil.business.products.price_terms import PriceTerms, per_unit
+from counterfoil.business.subscriptions.changes import (
+    Begun,
+    Change,
+    Earlier,
+    Effects,
+    Part,
+    Plans,
+    State,
+    Terms,
+    length_of,
+    refusal,
 )
-from counterfoil.core.problems import Problem, Refused
 
-_DAYS_OF = {"day": 1, "week": 7, "month": 30, "year": 365}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """A change of one subscription (id).
-
-    ``day`` is the first day of the new state; without it ``next_period`` says the beginning of
-    the next cycle, and otherwise it is today, where the account is billed. ``proration`` says how
-    a change within a cycle is billed: ``by_day``, ``none`` (from the next cycle on) or ``full``
-    (the whole cycle by the new state). Which of the other fields count, the kind decides; names
-    are external ids. ``until`` is the new end, the end of the term or of the trial.
-    """
-
-    subscription: int
-    kind: str
-    day: date | None = None
-    next_period: bool = False
-    proration: str = "by_day"
-    rate_plan: str | None = None
-    charge: str | None = None
-    quantity: Decimal | None = None
-    quantities: Mapping[str, Decimal] = field(default_factory=dict)
-    amount: Decimal | None = None
-    charged: bool = False
-    until: date | None = None
-    account: str | None = None
-    site: str | None = None
-    successor: str | None = None
-    reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """A charge as far as changes go by it."""
-
-    id: int
-    external_id: str
-    rate_plan_id: int
-    kind: str
-    cadence: Cadence
-    alignment: str
-    free_in_trial: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One charge with one quantity from ``start`` to ``end``; ``ended_by`` is an amendment."""
-
-    id: int
-    terms: Terms
-    quantity: Decimal
-    start: date
-    end: date | None
-    ended_by: int | None
-
-    def runs_on(self, day: date) -> bool:
-        """Whether service is given on the day."""
-        return self.start <= day and (self.end is None or day < self.end)
-
-
-@dataclass(frozen=True, slots=True)
-class Earlier:
-    """An amendment made before."""
-
-    id: int
-    kind: str
-    day: date
-    billed_from: date
-    rate_plan_id: int | None
-    charged: bool
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """A subscription with its parts and amendments, in order of their days."""
-
-    id: int
-    external_id: str
-    rate_plan_id: int
-    start: date
-    end: date | None
-    trial_end: date | None
-    anchor: date
-    own_anchor: date | None
-    term_end: date | None
-    cycle_day: int
-    today: date
-    parts: tuple[Part, ...]
-    earlier: tuple[Earlier, ...]
-
-    def plan_on(self, day: date) -> int:
-        """The id of the rate plan agreed for the day."""
-        plan = self.rate_plan_id
-        for one in self.earlier:
-            if one.day <= day and one.kind in ("change_plan", "renew") and one.rate_plan_id:
-                plan = one.rate_plan_id
-        return plan
-
-    def suspension_on(self, day: date) -> Earlier | None:
-        """The suspension in force on the day."""
-        found = None
-        for one in self.earlier:
-            if one.day <= day and one.kind in ("suspend", "resume"):
-                found = one if one.kind == "suspend" else None
-        return found
-
-    def cycle(self, terms: Terms, day: date) -> tuple[date, date]:
-        """The cycle of a charge that the day lies in."""
-        cadence = terms.cadence
-        anchor = self.anchor
-        if terms.alignment == "calendar":
-            anchor = calendar_anchor(cadence.unit, self.cycle_day)
-        k = cycle_index(anchor, cadence, day)
-        return cycle_start(anchor, cadence, k), cycle_start(anchor, cadence, k + 1)
-
-    def leading(self, day: date) -> Part | None:
-        """Of the recurring charges that run on the day the one with the longest cycle."""
-        running = [p for p in self.parts if p.terms.kind == "recurring" and p.runs_on(day)]
-        return max(running, key=lambda p: _length(p.terms.cadence), default=None)
-
-
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """A part that begins."""
-
-    charge_id: int
-    quantity: Decimal
-    start: date
-    end: date | None
-
-
-@dataclass(slots=True)
-class Effects:
-    """What a change comes to; ``fields`` are new values of the subscription."""
-
-    day: date
-    billed_from: date
-    ends: dict[int, date] = field(default_factory=dict)
-    begins: list[Begun] = field(default_factory=list)
-    fields: dict[str, object] = field(default_factory=dict)
-    rate_plan_id: int | None = None
-    charge: Terms | None = None
-    until: date | None = None
-    priced_from: date | None = None
-    moved: tuple[Begun, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Plans:
-    """Rate plans by external id, and their charges."""
-
-    ids: Mapping[str, int]
-    charges: Mapping[int, Sequence[Terms]]
+__all__ = ["Change", "Earlier", "Effects", "Part", "Plans", "State", "Terms", "compute_change"]
 
 
 def compute_change(state: State, change: Change, plans: Plans) -> Effects:
     """What the change makes of the subscription; refuses what is not possible."""
     day = _day_of(state, change)
     _refuse_impossible(state, change, day)
+    _refuse_unpriced(state, change)
     effects = Effects(day, _boundary(state, day, change.proration))
     _COMPUTE[change.kind](state, change, plans, effects)
     return effects
-
-
-def _length(cadence: Cadence) -> int:
-    return _DAYS_OF[cadence.unit] * cadence.count
-
-
-def _refuse(code: str, message: str, name: str, allowed: Iterable[str] = ()) -> Refused:
-    return Refused(Problem(code, message, name, tuple(allowed)))
 
 
 def _day_of(state: State, change: Change) -> date:
@@ -204,7 +49,7 @@ def _day_of(state: State, change: Change) -> date:
     leading = state.leading(today)
     if leading is None:
         message = f"{state.external_id} has no recurring charge that runs on {today}: give a date"
-        raise _refuse("no_period", message, "day")
+        raise refusal("no_period", message, "day")
     return state.cycle(leading.terms, today)[1]
 
 
@@ -217,21 +62,36 @@ def _refuse_impossible(state: State, change: Change, day: date) -> None:
     ending = change.kind in ("cancel", "change_end", "change_quantity", "renew")
     if not ending and (day < state.start or (state.end is not None and day >= state.end)):
         message = f"{state.external_id} does not run on {day}"
-        raise _refuse("not_running", message, "day")
+        raise refusal("not_running", message, "day")
     later = [one for one in state.earlier if one.day > day and one.kind not in _AFTER_ALL]
     if later and change.kind not in _AFTER_ALL:
         message = f"{state.external_id} has a later change already: {later[0].kind} on "
-        raise _refuse("later_amendment", f"{message}{later[0].day}", "day")
+        raise refusal("later_amendment", f"{message}{later[0].day}", "day")
     moved = [one for one in state.earlier if one.kind == "transfer"]
     if moved and change.kind in ("cancel", "change_end", "renew"):
         message = f"{state.external_id} was transferred on {moved[-1].day}: change its successor"
-        raise _refuse("transferred", message, "subscription")
+        raise refusal("transferred", message, "subscription")
     suspended = state.suspension_on(day)
     if change.kind == "resume" and suspended is None:
-        raise _refuse("not_suspended", f"{state.external_id} is not suspended on {day}", "day")
+        raise refusal("not_suspended", f"{state.external_id} is not suspended on {day}", "day")
     if suspended and change.kind not in ("resume", "cancel", "change_end", "renew"):
         message = f"{state.external_id} is suspended since {suspended.day}: resume it first"
-        raise _refuse("suspended", message, "day")
+        raise refusal("suspended", message, "day")
+
+
+def _refuse_unpriced(state: State, change: Change) -> None:
+    """Changes whose prices nobody has found: nothing is renewed at the old price by mistake."""
+    percent = state.uplift_percent if change.uplift_percent is None else change.uplift_percent
+    uplift = change.kind == "renew" and change.rate_plan is None and percent
+    if (uplift or change.fee_percent is not None) and not change.priced:
+        message = f"{state.external_id}: the prices in force have to be found first"
+        raise refusal("not_priced", message, "fee_percent" if change.fee_percent else "uplift")
+    for name, kind, value in (
+        ("uplift_percent", "renew", change.uplift_percent),
+        ("fee_percent", "cancel", change.fee_percent),
+    ):
+        if value is not None and change.kind != kind:
+            raise refusal("not_for_this_kind", f"belongs to the kind {kind}", name)
 
 
 def _boundary(state: State, day: date, proration: str) -> date:
@@ -279,20 +139,20 @@ def _check_quantities(charges: Sequence[Terms], quantities: Mapping[str, Decimal
     for name, quantity in quantities.items():
         if name not in kinds:
             message = f"the rate plan has no charge {name!r}"
-            raise _refuse("unknown_charge", message, f"quantities.{name}", kinds)
+            raise refusal("unknown_charge", message, f"quantities.{name}", kinds)
         if kinds[name] == "usage":
             message = f"{name} is a usage charge: its quantity is what is used"
-            raise _refuse("usage_quantity", message, f"quantities.{name}")
+            raise refusal("usage_quantity", message, f"quantities.{name}")
         if quantity < 0:
-            raise _refuse("negative", f"{quantity} is less than 0", f"quantities.{name}")
+            raise refusal("negative", f"{quantity} is less than 0", f"quantities.{name}")
 
 
 def _plan(change: Change, plans: Plans) -> int:
     if change.rate_plan is None:
-        raise _refuse("missing", "is missing: name a rate plan", "rate_plan")
+        raise refusal("missing", "is missing: name a rate plan", "rate_plan")
     if change.rate_plan not in plans.ids:
         message = f"there is no rate plan {change.rate_plan!r}"
-        raise _refuse("unknown_rate_plan", message, "rate_plan")
+        raise refusal("unknown_rate_plan", message, "rate_plan")
     return plans.ids[change.rate_plan]
 
 
@@ -302,7 +162,7 @@ def _change_plan(state: State, change: Change, plans: Plans, effects: Effects) -
     plan, old = _plan(change, plans), state.plan_on(effects.day)
     if plan == old:
         message = f"{state.external_id} has the rate plan {change.rate_plan} already"
-        raise _refuse("same_plan", message, "rate_plan")
+        raise refusal("same_plan", message, "rate_plan")
     effects.rate_plan_id = plan
     _end_parts(state, effects, lambda part: part.terms.rate_plan_id == old)
     running = [terms for terms in plans.charges[plan] if terms.kind != "one_time"]
@@ -318,7 +178,7 @@ def _add_on(state: State, change: Change, plans: Plans, effects: Effects) -> Non
     ]
     if plan == state.plan_on(effects.day) or any(part.end != part.start for part in held):
         message = f"{state.external_id} has the rate plan {change.rate_plan} already"
-        raise _refuse("same_plan", message, "rate_plan")
+        raise refusal("same_plan", message, "rate_plan")
     _begin_plan(state, effects, plans.charges[plan], change.quantities)
 
 
@@ -326,11 +186,11 @@ def _remove_add_on(state: State, change: Change, plans: Plans, effects: Effects)
     plan = effects.rate_plan_id = _plan(change, plans)
     if plan == state.plan_on(effects.day):
         message = f"{change.rate_plan} is the plan itself: change it, or cancel the subscription"
-        raise _refuse("own_plan", message, "rate_plan")
+        raise refusal("own_plan", message, "rate_plan")
     _end_parts(state, effects, lambda part: part.terms.rate_plan_id == plan)
     if not effects.ends:
         message = f"{state.external_id} has no add-on {change.rate_plan} on {effects.day}"
-        raise _refuse("no_add_on", message, "rate_plan")
+        raise refusal("no_add_on", message, "rate_plan")
 
 
 def _named_parts(state: State, change: Change) -> list[Part]:
@@ -339,7 +199,7 @@ def _named_parts(state: State, change: Change) -> list[Part]:
     recurring = {p.terms.external_id for p in state.parts if p.terms.kind == "recurring"}
     if not found:
         message = f"the subscription has no charge {change.charge!r}"
-        raise _refuse("unknown_charge", message, "charge", sorted(recurring))
+        raise refusal("unknown_charge", message, "charge", sorted(recurring))
     kind = found[0].terms.kind
     if kind == "one_time" or (kind == "usage" and change.kind == "change_quantity"):
         message = (
@@ -347,7 +207,7 @@ def _named_parts(state: State, change: Change) -> list[Part]:
             if change.kind == "change_quantity"
             else f"{change.charge} is billed once: its price does not change"
         )
-        raise _refuse("unknown_charge", message, "charge", sorted(recurring))
+        raise refusal("unknown_charge", message, "charge", sorted(recurring))
     return found
 
 
@@ -360,7 +220,7 @@ def _split(state: State, effects: Effects, parts: Sequence[Part], quantity: Deci
     running = [part for part in parts if part.runs_on(effects.billed_from)]
     if not running:
         message = f"the subscription does not run on {effects.billed_from}"
-        raise _refuse("not_running", message, "from_date")
+        raise refusal("not_running", message, "from_date")
     old = running[0]
     new = old.quantity if quantity is None else quantity
     if new == old.quantity and quantity is not None:
@@ -374,24 +234,34 @@ def _split(state: State, effects: Effects, parts: Sequence[Part], quantity: Deci
 def _change_quantity(state: State, change: Change, _plans: Plans, effects: Effects) -> None:
     quantity = Decimal(1) if change.quantity is None else change.quantity
     if quantity < 0:
-        raise _refuse("negative", f"{quantity} is less than 0", "quantity")
+        raise refusal("negative", f"{quantity} is less than 0", "quantity")
     _split(state, effects, _named_parts(state, change), quantity)
 
 
 def _change_price(state: State, change: Change, _plans: Plans, effects: Effects) -> None:
     """A price of the subscription's own. A recurring charge begins anew with it, so that what was
     billed in advance is settled."""
-    if change.amount is None:
-        raise _refuse("missing", "is missing: give the new price", "amount")
-    if change.amount < 0:
-        raise _refuse("negative", f"{change.amount} is less than 0", "amount")
+    terms = _asked_price(change)
     parts = _named_parts(state, change)
-    effects.charge = parts[0].terms
-    if effects.charge.kind == "recurring":
+    effects.charge = charge = parts[0].terms
+    if charge.kind == "recurring":
         _split(state, effects, parts, None)
     else:
         effects.billed_from = effects.day
-    effects.priced_from = effects.billed_from
+    effects.prices[charge.id] = (effects.billed_from, terms)
+
+
+def _asked_price(change: Change) -> PriceTerms:
+    """The price that a change names: an amount per unit, or terms as price books have them."""
+    if change.price is not None:
+        if change.amount is not None:
+            raise refusal("two_prices", "stands beside price: give one of them", "amount")
+        return change.price
+    if change.amount is None:
+        raise refusal("missing", "is missing: give the new price", "amount")
+    if change.amount < 0:
+        raise refusal("negative", f"{change.amount} is less than 0", "amount")
+    return per_unit(change.amount)
 
 
 def _suspend(state: State, change: Change, _plans: Plans, effects: Effects) -> None:
@@ -412,7 +282,7 @@ def _resume(state: State, change: Change, _plans: Plans, effects: Effects) -> No
     if change.proration != "by_day":
         longest = max(
             (p for p in ended if p.terms.kind == "recurring"),
-            key=lambda p: _length(p.terms.cadence),
+            key=lambda p: length_of(p.terms.cadence),
             default=None,
         )
         if longest is not None:
@@ -441,10 +311,10 @@ def _continue(state: State, effects: Effects, ended: Sequence[Part]) -> None:
 def _transfer(state: State, change: Change, _plans: Plans, effects: Effects) -> None:
     """It ends here and goes on as its successor, in the same cycles."""
     if change.account is None and change.site is None:
-        raise _refuse("missing", "is missing: name an account or a site", "account")
+        raise refusal("missing", "is missing: name an account or a site", "account")
     if effects.day == state.start:
         message = f"{state.external_id} begins on {effects.day}: there is nothing to hand over"
-        raise _refuse("not_begun", message, "day")
+        raise refusal("not_begun", message, "day")
     _end_parts(state, effects)
     handed = Effects(effects.day, effects.billed_from)
     _continue(state, handed, [part for part in state.parts if part.id in effects.ends])
@@ -457,7 +327,7 @@ def _trial(state: State, change: Change, _plans: Plans, effects: Effects) -> Non
     until = effects.until = change.until
     if until is None or until < state.start:
         message = f"has to be a day from the start on, {state.start}"
-        raise _refuse("missing", message, "until")
+        raise refusal("missing", message, "until")
     effects.billed_from = until
     effects.fields["trial_end"] = until
     if state.own_anchor is None or state.own_anchor == state.trial_end:
@@ -471,7 +341,7 @@ def _trial(state: State, change: Change, _plans: Plans, effects: Effects) -> Non
             effects.begins.append(Begun(part.terms.id, part.quantity, until, part.end))
         elif part.start < until and part.end != part.start:
             message = f"{part.terms.external_id} changed within the trial, on {part.start}"
-            raise _refuse("later_amendment", message, "until")
+            raise refusal("later_amendment", message, "until")
 
 
 def _new_end(state: State, effects: Effects, until: date | None) -> None:
@@ -492,10 +362,10 @@ def _new_end(state: State, effects: Effects, until: date | None) -> None:
 def _change_end(state: State, change: Change, _plans: Plans, effects: Effects) -> None:
     """Another end: as when several are to end on the same day."""
     if state.end is not None and state.end <= min(effects.day, state.today):
-        raise _refuse("ended_already", f"{state.external_id} ended on {state.end}", "until")
+        raise refusal("ended_already", f"{state.external_id} ended on {state.end}", "until")
     if change.until is not None and change.until <= state.start:
         message = f"{change.until} is not after the start date, {state.start}"
-        raise _refuse("ends_before_start", message, "until")
+        raise refusal("ends_before_start", message, "until")
     _new_end(state, effects, change.until)
 
 
@@ -503,10 +373,10 @@ def _renew(state: State, change: Change, plans: Plans, effects: Effects) -> None
     """Another term, with another plan from its first day on where one is named; without an end it
     is evergreen."""
     if state.end is not None and state.end < min(effects.day, state.today):
-        raise _refuse("ended_already", f"{state.external_id} ended on {state.end}", "until")
+        raise refusal("ended_already", f"{state.external_id} ended on {state.end}", "until")
     if change.until is not None and change.until <= effects.day:
         message = f"{change.until} is not after the beginning of the new term, {effects.day}"
-        raise _refuse("ends_before_start", message, "until")
+        raise refusal("ends_before_start", message, "until")
     day, boundary = effects.day, effects.billed_from
     if state.end is not None:
         _new_end(state, effects, change.until)
@@ -515,8 +385,25 @@ def _renew(state: State, change: Change, plans: Plans, effects: Effects) -> None
     if change.rate_plan is not None:
         if state.end is not None:
             message = "it has an end: renew it first, then change its plan"
-            raise _refuse("has_end", message, "rate_plan")
+            raise refusal("has_end", message, "rate_plan")
         _change_plan(state, change, plans, effects)
+    _raise_prices(state, change, effects)
+
+
+def _raise_prices(state: State, change: Change, effects: Effects) -> None:
+    """The prices of the new term. Recurring charges begin anew with them, so that what was billed
+    in advance is settled."""
+    for charge, terms in change.prices.items():
+        parts = [part for part in state.parts if part.terms.id == charge]
+        recurring = any(part.terms.kind == "recurring" for part in parts)
+        first = effects.billed_from if recurring else effects.day
+        effects.prices[charge] = (first, terms)
+        for part in parts:
+            if recurring and part.runs_on(first):
+                end = effects.ends.get(part.id, part.end)
+                effects.ends[part.id] = first
+                until = None if end == date.max else end
+                effects.begins.append(Begun(charge, part.quantity, first, until))
 
 
 def _cancel(state: State, change: Change, plans: Plans, effects: Effects) -> None:
@@ -525,7 +412,7 @@ def _cancel(state: State, change: Change, plans: Plans, effects: Effects) -> Non
     end = max(effects.day, state.start)
     if state.end is not None and end > state.end:
         message = f"subscription {state.external_id} ends on {state.end} already"
-        raise _refuse("ended_already", message, "end_date")
+        raise refusal("ended_already", message, "end_date")
     effects.fields["end_date"] = end
     if change.proration == "by_day":
         effects.billed_from = effects.day
@@ -543,11 +430,11 @@ def _charge_fee(change: Change, plans: Plans, effects: Effects) -> None:
     fees = [terms for terms in plans.charges[plan] if terms.kind == "one_time"]
     if len(fees) != 1 or len(plans.charges[plan]) != 1:
         message = f"{change.rate_plan} is no fee: it has to have one charge, a one-time one"
-        raise _refuse("no_fee", message, "rate_plan")
+        raise refusal("no_fee", message, "rate_plan")
     effects.charge = fees[0]
     effects.begins.append(Begun(fees[0].id, Decimal(1), effects.day, None))
     if change.amount is not None:
-        effects.priced_from = effects.day
+        effects.prices[fees[0].id] = (effects.day, per_unit(change.amount))
 
 
 _COMPUTE: Mapping[str, Callable[[State, Change, Plans, Effects], None]] = {

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
+from decimal import Decimal
 from typing import cast
 
 from counterfoil.business.subscriptions.amending import (
@@ -140,6 +141,7 @@ def _state(
         anchor=cast("date", row["anchor_date"] or start),
         own_anchor=cast("date | None", row["anchor_date"]),
         term_end=cast("date | None", row["term_end"]),
+        uplift_percent=cast("Decimal | None", row["renewal_uplift_percent"]),
         cycle_day=cast("int", profile.get("cycle_day", 1)),
         today=local_date(uow.now, str(profile.get("time_zone", "UTC"))),
         parts=tuple(parts),
@@ -211,6 +213,9 @@ def _save(uow: UnitOfWork, planned: Sequence[Planned]) -> list[int]:
                 "charge_id": effects.charge.id if effects.charge else None,
                 "quantity": change.quantity,
                 "amount": change.amount,
+                "uplift_percent": change.uplift_percent,
+                "fee_percent": change.fee_percent,
+                "fee_basis": change.fee_basis,
                 "charged": change.charged if change.kind == "suspend" else None,
                 "until": effects.until,
                 "successor_id": successors.get(state.id),

@@ -28,6 +28,10 @@ _NAMED = {
 """The fields of an activation that name a record, and of which entity."""
 
 
+TERMS = ("term_end", "term_months", "renewal", "renewal_uplift_percent", "renewal_uplift_of")
+"""Fields of an activation that are those of the subscription."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activation:
     """A subscription to begin; all names are external ids.
@@ -40,7 +44,8 @@ class Activation:
     charges that are not named have the quantity 1. ``identifiers`` are the tokens by which usage
     records name the subscription. ``site``, ``contact`` and ``contract`` may own prices;
     ``invoice_account`` is where it is invoiced, when not at the nearest account that must be;
-    ``purchase_order`` is the customer's number of the order.
+    ``purchase_order`` is the customer's number of the order. ``TERMS`` are the fields of the
+    subscription that say how long it runs and how it renews.
     """
 
     external_id: str
@@ -58,6 +63,11 @@ class Activation:
     anchor_date: date | None = None
     quantities: Mapping[str, Decimal] = field(default_factory=dict)
     identifiers: tuple[str, ...] = ()
+    term_end: date | None = None
+    term_months: int | None = None
+    renewal: str = "evergreen"
+    renewal_uplift_percent: Decimal | None = None
+    renewal_uplift_of: str = "recurring"
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,4 +289,5 @@ def _subscription(activation: Activation, known: _Known) -> Record:
         "end_date": activation.end_date,
         "trial_end": known.trial_end_of(activation),
         "anchor_date": known.anchor_of(activation),
+        **{name: getattr(activation, name) for name in TERMS},
     }

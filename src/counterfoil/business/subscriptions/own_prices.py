@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 from datetime import date
-from typing import cast
 
+from counterfoil.business.products.price_terms import PriceTerms, read_terms, save_prices
 from counterfoil.business.subscriptions.amending import Change, Effects, State
 from counterfoil.business.subscriptions.invoicing import profiles_of
 from counterfoil.core.problems import Problem, Refused
@@ -11,59 +11,98 @@ from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 _STANDING = """
-SELECT id, charge_id, subscription_external_id, currency, valid_from, valid_to FROM price
-WHERE layer = 'subscription' AND subscription_external_id = ANY(:names)
+SELECT p.id, p.charge_id, p.subscription_external_id, p.currency, p.valid_from, p.valid_to,
+       p.partial, c.external_id AS charge
+FROM price p JOIN charge c ON c.id = p.charge_id
+WHERE p.layer = 'subscription' AND p.subscription_external_id = ANY(:names)
+ORDER BY p.id
 """
 
 
 def save_own_prices(uow: UnitOfWork, planned: Sequence[tuple[Change, State, Effects]]) -> None:
-    """Give subscriptions the prices that their changes say: so much for a unit, from a day on.
+    """Give subscriptions the prices that their changes say, from a day on.
 
     A price of the subscription's own that held before ends on that day. Refuses when one begins
     on that day or later, and for a subscription that is invoiced nowhere.
     """
-    priced = [one for one in planned if one[2].priced_from is not None]
+    priced = [one for one in planned if one[2].prices]
     if not priced:
         return
     profiles = profiles_of(uow, [state.id for _, state, _ in priced])
     standing = uow.query(_STANDING, names=[state.external_id for _, state, _ in priced])
-    rows: list[Record] = []
+    by_owner: dict[tuple[object, object, object], list[Record]] = {}
+    for row in standing:
+        key = (row["subscription_external_id"], row["charge_id"], row["currency"])
+        by_owner.setdefault(key, []).append(row)
+    prices: list[tuple[Record, PriceTerms]] = []
     ends: list[tuple[int, Record]] = []
     problems: list[Problem] = []
     for _, state, effects in priced:
-        day, charge = cast("date", effects.priced_from), effects.charge
         currency = profiles.get(state.id, {}).get("currency")
-        if charge is None or currency is None:
+        if currency is None:
             message = f"{state.external_id} is invoiced nowhere: its price has no currency"
             problems.append(Problem("no_billing_profile", message, "subscription"))
             continue
-        for price in standing:
-            named = (price["subscription_external_id"], price["charge_id"], price["currency"])
-            if named != (state.external_id, charge.id, currency):
-                continue
-            if price["valid_from"] is not None and price["valid_from"] >= day:
-                message = f"{state.external_id} has a price from {price['valid_from']} already"
-                problems.append(Problem("later_price", message, "day"))
-            elif price["valid_to"] is None or price["valid_to"] > day:
-                ends.append((price["id"], {"valid_to": day}))
-        rows.append(
-            {
-                "charge_id": charge.id,
-                "layer": "subscription",
-                "subscription_external_id": state.external_id,
-                "currency": currency,
-                "model": "per_unit",
-                "valid_from": day,
-            }
-        )
+        for charge, (day, terms) in effects.prices.items():
+            for price in by_owner.get((state.external_id, charge, currency), ()):
+                if price["valid_from"] is not None and price["valid_from"] >= day:
+                    message = f"{state.external_id} has a price from {price['valid_from']} already"
+                    problems.append(Problem("later_price", message, "day"))
+                elif price["valid_to"] is None or price["valid_to"] > day:
+                    ends.append((price["id"], {"valid_to": day}))
+            prices.append((_whose(state.external_id, charge, currency, day), terms))
     if problems:
         raise Refused(problems)
     uow.update_many("price", ends)
-    ids = uow.create_many("price", rows)
-    uow.create_many(
-        "price_tier",
-        [
-            {"price_id": price, "unit_amount": change.amount}
-            for price, (change, _, _) in zip(ids, priced, strict=True)
-        ],
-    )
+    save_prices(uow, prices)
+
+
+def _whose(
+    owner: str, charge: int, currency: object, first: date | None, *, partial: bool = False
+) -> Record:
+    return {
+        "charge_id": charge,
+        "layer": "subscription",
+        "subscription_external_id": owner,
+        "currency": currency,
+        "valid_from": first,
+        "partial": partial,
+    }
+
+
+def hand_over_prices(uow: UnitOfWork, handed: Sequence[tuple[State, Effects, int, str]]) -> None:
+    """Give successors (id and external id) the prices of the subscriptions they follow, of those
+    that hold on the day or later.
+
+    Refuses when the successor is billed in another currency than such a price is in.
+    """
+    standing = uow.query(_STANDING, names=[state.external_id for state, _, _, _ in handed])
+    if not standing:
+        return
+    profiles = profiles_of(uow, [successor for _, _, successor, _ in handed])
+    by_owner: dict[object, list[Record]] = {}
+    for row in standing:
+        by_owner.setdefault(row["subscription_external_id"], []).append(row)
+    terms = read_terms(uow, [int(row["id"]) for row in standing])
+    prices: list[tuple[Record, PriceTerms]] = []
+    problems: list[Problem] = []
+    for state, effects, successor, name in handed:
+        first = min(effects.day, effects.billed_from)
+        currency = profiles.get(successor, {}).get("currency")
+        for row in by_owner.get(state.external_id, ()):
+            if row["valid_to"] is not None and row["valid_to"] <= first:
+                continue
+            if currency is not None and row["currency"] != currency:
+                message = (
+                    f"{state.external_id} has a price of its own for {row['charge']} in "
+                    f"{row['currency']}, and would be billed in {currency}: end that price first"
+                )
+                problems.append(Problem("other_currency", message, "account"))
+                continue
+            whose = _whose(
+                name, row["charge_id"], row["currency"], row["valid_from"], partial=row["partial"]
+            )
+            prices.append(({**whose, "valid_to": row["valid_to"]}, terms[row["id"]]))
+    if problems:
+        raise Refused(problems)
+    save_prices(uow, prices)

@@ -65,7 +65,8 @@ def subscription_id_of(uow: UnitOfWork, external_id: str) -> int:
 _AMENDMENTS = """
 SELECT a.id, o.external_id AS subscription, a.kind, a.effective_date, a.billed_from, a.proration,
        p.external_id AS rate_plan,
-       c.external_id AS charge, a.quantity, a.amount, a.charged, a.until,
+       c.external_id AS charge, a.quantity, a.amount, a.uplift_percent, a.fee_percent,
+       a.charged, a.until,
        s.external_id AS successor, a.made_by, a.created_at AS made_at, a.reason
 FROM amendment a
 JOIN subscription o ON o.id = a.subscription_id

@@ -1,5 +1,6 @@
 """Terms that have come to their end: the next one begins, or the subscription ends."""
 
+from collections.abc import Callable, Sequence
 from datetime import date
 from typing import cast
 
@@ -17,14 +18,18 @@ ORDER BY id FOR NO KEY UPDATE
 """
 
 
-def renew_due(uow: UnitOfWork, day: date) -> int:
+Amend = Callable[[UnitOfWork, Sequence[Change]], object]
+"""What changes subscriptions: of some renewals the prices have to be found first."""
+
+
+def renew_due(uow: UnitOfWork, day: date, amend: Amend = amend_subscriptions) -> int:
     """Renew what renews itself and end what does not, of all terms that end by a day; how many.
 
     Doing it again changes nothing. Where several terms have passed, each becomes an amendment.
     """
     renewed = 0
     while rows := uow.query(_DUE, day=day):
-        amend_subscriptions(uow, [_change(row) for row in rows])
+        amend(uow, [_change(row) for row in rows])
         renewed += len(rows)
     return renewed
 

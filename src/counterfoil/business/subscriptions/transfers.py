@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from typing import cast
 
 from counterfoil.business.subscriptions.amending import Change, Effects, State
+from counterfoil.business.subscriptions.handing_over import Handed, take_along
+from counterfoil.business.subscriptions.invoicing import profiles_of
+from counterfoil.business.subscriptions.own_prices import hand_over_prices
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -32,7 +35,12 @@ def save_successors(
     }
     accounts = _ids(uow, "account", [change.account for change, _, _ in moved])
     sites = _ids(uow, "site", [change.site for change, _, _ in moved])
-    rows = [_successor(one, olds[one[1].id], accounts, sites) for one in moved]
+    own_fields = [
+        field.name
+        for field in uow.catalogue.entity("subscription").stored
+        if field.custom and not field.unique
+    ]
+    rows = [_successor(one, olds[one[1].id], accounts, sites, own_fields) for one in moved]
     taken = uow.ids_by("subscription", "external_id", [str(row["external_id"]) for row in rows])
     if taken:
         raise Refused(
@@ -57,6 +65,7 @@ def save_successors(
         ],
     )
     by_old = {state.id: successor for successor, (_, state, _) in zip(ids, moved, strict=True)}
+    _hand_over(uow, moved, olds, rows, by_old)
     named = uow.query(
         "SELECT identifier, subscription_id FROM usage_identifier"
         " WHERE subscription_id = ANY(:ids) ORDER BY id",
@@ -70,6 +79,54 @@ def save_successors(
         ],
     )
     return by_old
+
+
+def _hand_over(
+    uow: UnitOfWork,
+    moved: Sequence[tuple[Change, State, Effects]],
+    olds: dict[int, Record],
+    rows: Sequence[Record],
+    by_old: dict[int, int],
+) -> None:
+    """Add-ons, prices and what else names the subscriptions go along."""
+    profiles = profiles_of(uow, list(by_old.values()))
+    names = [str(row["external_id"]) for row in rows]
+    hand_over_prices(
+        uow,
+        [
+            (state, effects, by_old[state.id], name)
+            for name, (_, state, effects) in zip(names, moved, strict=True)
+        ],
+    )
+    take_along(
+        uow,
+        [
+            Handed(
+                name=state.external_id,
+                account=cast("int", olds[state.id]["account_id"]),
+                successor=str(row["external_id"]),
+                successor_account=cast("int", row["account_id"]),
+                currency=cast("str | None", profiles.get(by_old[state.id], {}).get("currency")),
+            )
+            for row, (_, state, _) in zip(rows, moved, strict=True)
+        ],
+    )
+    uow.create_many(
+        "amendment",
+        [
+            {
+                "subscription_id": by_old[state.id],
+                "kind": "add_on",
+                "effective_date": effects.day,
+                "billed_from": effects.billed_from,
+                "rate_plan_id": plan,
+                "made_by": uow.actor,
+                "reason": f"goes along from {state.external_id}",
+            }
+            for _, state, effects in moved
+            for plan in state.add_ons_on(effects.day)
+        ],
+    )
 
 
 def _ids(uow: UnitOfWork, entity: str, names: Sequence[str | None]) -> dict[object, int]:
@@ -90,10 +147,12 @@ def _successor(
     old: Record,
     accounts: dict[object, int],
     sites: dict[object, int],
+    own_fields: Sequence[str],
 ) -> Record:
     """What it was, elsewhere; with another account nothing that belongs to the former one."""
     change, state, effects = one
-    kept = ("end_date", "trial_end", "term_end", "term_months", "renewal")
+    kept = ("end_date", "trial_end", "term_end", "term_months", "renewal", *own_fields)
+    kept += ("renewal_uplift_percent", "renewal_uplift_of")
     row: Record = {name: old[name] for name in kept}
     trial_end = row["trial_end"]
     if trial_end is not None and trial_end <= effects.day:

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from counterfoil.business.subscriptions.amending import Change
-from counterfoil.business.subscriptions.amendments import amend_subscriptions
+from counterfoil.business.billing.changing import change_subscriptions, renew_subscriptions
+from counterfoil.business.products.price_terms import parse_price
+from counterfoil.business.subscriptions.changes import Change
 from counterfoil.business.subscriptions.queries import (
     find_subscriptions,
     read_amendments,
@@ -16,7 +17,6 @@ from counterfoil.business.subscriptions.queries import (
     select_running,
     subscription_id_of,
 )
-from counterfoil.business.subscriptions.renewals import renew_due
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.cli.organisation import opened_records
 from counterfoil.interfaces.cli.output import print_table
@@ -46,7 +46,10 @@ Quantities = Annotated[
 Until = Annotated[datetime | None, typer.Option(formats=DAY, help="The new end.")]
 
 TOLD = ("subscription", "kind", "effective_date", "billed_from", "proration", "rate_plan", "charge")
-TOLD_TOO = ("quantity", "amount", "until", "successor", "made_by", "made_at", "reason")
+TOLD_TOO = (
+    *("quantity", "amount", "uplift_percent", "fee_percent", "until", "successor"),
+    *("made_by", "made_at", "reason"),
+)
 IN_FORCE = ("charge", "rate_plan", "quantity", "start_date", "end_date", "billed_through")
 
 
@@ -61,6 +64,12 @@ def amend(
     charge: Annotated[str | None, typer.Option(help="External id of a charge.")] = None,
     quantity: Annotated[str | None, typer.Option(help="Its new quantity.")] = None,
     amount: Annotated[str | None, typer.Option(help="Its new price for a unit.")] = None,
+    price: Annotated[
+        str | None,
+        typer.Option(
+            help="Its new price as price books write it: '{model: volume, tiers: [{amount: 5}]}'."
+        ),
+    ] = None,
     until: Until = None,
     reason: Reason = None,
     of_account: OfAccount = None,
@@ -84,6 +93,7 @@ def amend(
                 charge=charge,
                 quantity=_decimal(quantity, "--quantity"),
                 amount=_decimal(amount, "--amount"),
+                price=None if price is None else parse_price(price),
                 until=_day(until),
                 reason=reason,
             ),
@@ -172,13 +182,16 @@ def renew(
         datetime | None,
         typer.Option(formats=DAY, help="All terms that end by this day, as each says."),
     ] = None,
+    uplift_percent: Annotated[
+        str | None, typer.Option(help="By how much prices rise; by default as each says.")
+    ] = None,
     reason: Reason = None,
     as_json: AsJson = False,
 ) -> None:
     """Renew subscriptions for another term, or evergreen; or all whose term has ended."""
     with opened_records() as uow:
         if due is not None:
-            renewed = renew_due(uow, due.date())
+            renewed = renew_subscriptions(uow, due.date())
             print_table("Renewals", ("terms",), [[renewed]], as_json=as_json)
             return
         chosen = find_subscriptions(uow, subscriptions or [])
@@ -187,6 +200,7 @@ def renew(
             kind="renew",
             day=_day(from_date),
             until=_day(until),
+            uplift_percent=_decimal(uplift_percent, "--uplift-percent"),
             reason=reason,
         )
         _amend(uow, chosen, change, as_json=as_json)
@@ -205,6 +219,9 @@ def terminate(
         str | None, typer.Option(help="Rate plan of the one-time charge that this costs.")
     ] = None,
     fee_amount: Annotated[str | None, typer.Option(help="In place of its price.")] = None,
+    fee_percent: Annotated[
+        str | None, typer.Option(help="Or so much of what the remaining term would cost.")
+    ] = None,
     reason: Reason = None,
     of_account: OfAccount = None,
     of_site: OfSite = None,
@@ -221,6 +238,7 @@ def terminate(
             proration=proration,
             rate_plan=fee,
             amount=_decimal(fee_amount, "--fee-amount"),
+            fee_percent=_decimal(fee_percent, "--fee-percent"),
             reason=reason,
         )
         chosen = _chosen(uow, subscriptions, on, (of_account, of_site, of_rate_plan))
@@ -253,7 +271,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def _amend(uow: UnitOfWork, chosen: list[int], change: Change, *, as_json: bool) -> None:
-    amend_subscriptions(uow, changes_of(chosen, change))
+    change_subscriptions(uow, changes_of(chosen, change))
     _print_amendments(uow, chosen, as_json=as_json)
 
 

@@ -30,6 +30,33 @@ DAY = ["%Y-%m-%d"]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")]
 ExternalId = Annotated[str, typer.Argument(help="External id of the subscription.")]
 Account = Annotated[str, typer.Option(help="External id of the account.")]
+InvoiceAccount = Annotated[
+    str | None,
+    typer.Option(help="Invoiced at this account: its own or one above that may be invoiced."),
+]
+PurchaseOrder = Annotated[str | None, typer.Option(help="The customer's number of the order.")]
+End = Annotated[datetime | None, typer.Option(formats=DAY, help="First day no longer served.")]
+TrialEnd = Annotated[datetime | None, typer.Option(formats=DAY, help="First day after the trial.")]
+Anchor = Annotated[
+    datetime | None, typer.Option(formats=DAY, help="First day of an anniversary cycle.")
+]
+Quantities = Annotated[
+    list[str] | None, typer.Option(help="charge=quantity; may be given several times.")
+]
+Identifiers = Annotated[
+    list[str] | None, typer.Option(help="Token in usage records; several times.")
+]
+TermEnd = Annotated[
+    datetime | None, typer.Option(formats=DAY, help="First day after the agreed term.")
+]
+TermMonths = Annotated[int | None, typer.Option(help="Months of a term on renewal.")]
+Renewal = Annotated[str, typer.Option(help="What happens at its end: evergreen, renew or end.")]
+UpliftPercent = Annotated[
+    str | None, typer.Option(help="By how much prices rise with every renewal.")
+]
+UpliftOf = Annotated[
+    str, typer.Option(help="Of recurring charges, or all: those of usage as well.")
+]
 
 LISTED = ("external_id", "account", "rate_plan", "site", "start_date", "end_date")
 QUANTITIES = ("charge", "quantity", "start_date", "end_date", "billed_through")
@@ -44,28 +71,18 @@ def activate(
     site: Annotated[str | None, typer.Option(help="External id of the site.")] = None,
     contact: Annotated[str | None, typer.Option(help="External id of a contact.")] = None,
     contract: Annotated[str | None, typer.Option(help="External id of the contract.")] = None,
-    invoice_account: Annotated[
-        str | None,
-        typer.Option(help="Invoiced at this account: its own or one above that may be invoiced."),
-    ] = None,
-    purchase_order: Annotated[
-        str | None, typer.Option(help="The customer's number of the order.")
-    ] = None,
-    end: Annotated[
-        datetime | None, typer.Option(formats=DAY, help="First day no longer served.")
-    ] = None,
-    trial_end: Annotated[
-        datetime | None, typer.Option(formats=DAY, help="First day after the trial.")
-    ] = None,
-    anchor: Annotated[
-        datetime | None, typer.Option(formats=DAY, help="First day of an anniversary cycle.")
-    ] = None,
-    quantity: Annotated[
-        list[str] | None, typer.Option(help="charge=quantity; may be given several times.")
-    ] = None,
-    identifier: Annotated[
-        list[str] | None, typer.Option(help="Token in usage records; several times.")
-    ] = None,
+    invoice_account: InvoiceAccount = None,
+    purchase_order: PurchaseOrder = None,
+    end: End = None,
+    trial_end: TrialEnd = None,
+    anchor: Anchor = None,
+    quantity: Quantities = None,
+    identifier: Identifiers = None,
+    term_end: TermEnd = None,
+    term_months: TermMonths = None,
+    renewal: Renewal = "evergreen",
+    uplift_percent: UpliftPercent = None,
+    uplift_of: UpliftOf = "recurring",
     as_json: AsJson = False,
 ) -> None:
     """Begin a subscription of an account for a rate plan."""
@@ -84,6 +101,13 @@ def activate(
         anchor_date=anchor.date() if anchor else None,
         quantities=dict(_read_pair(pair) for pair in quantity or ()),
         identifiers=tuple(identifier or ()),
+        term_end=term_end.date() if term_end else None,
+        term_months=term_months,
+        renewal=renewal,
+        renewal_uplift_percent=(
+            None if uplift_percent is None else _read_decimal(uplift_percent, "--uplift-percent")
+        ),
+        renewal_uplift_of=uplift_of,
     )
     with opened_records() as uow:
         (subscription_id,) = activate_subscriptions(uow, [activation])

@@ -1,12 +1,14 @@
 """Changes of subscriptions over HTTP: of one, of many, and what was in force on a day."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from decimal import Decimal
 from typing import cast
 
-from counterfoil.business.subscriptions.amending import Change
-from counterfoil.business.subscriptions.amendments import amend_subscriptions
+from counterfoil.business.billing.changing import change_subscriptions, renew_subscriptions
+from counterfoil.business.products.price_terms import PriceTerms, parse_price
+from counterfoil.business.subscriptions.changes import Change
 from counterfoil.business.subscriptions.entities import KINDS, PRORATIONS
 from counterfoil.business.subscriptions.queries import (
     find_subscriptions,
@@ -14,7 +16,6 @@ from counterfoil.business.subscriptions.queries import (
     read_in_force,
     select_running,
 )
-from counterfoil.business.subscriptions.renewals import renew_due
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.http.notation import json_answer
 from counterfoil.interfaces.rest.bodies import (
@@ -79,14 +80,36 @@ _TO = (
         help="External id of the subscription that goes on; by default its own and a number.",
     ),
 )
+_UPLIFT = Field(
+    name="uplift_percent",
+    type=FieldType.DECIMAL,
+    minimum=0,
+    maximum=1000,
+    help="By how much prices rise; by default as the subscription says.",
+)
+_FEE = Field(
+    name="fee_percent",
+    type=FieldType.DECIMAL,
+    minimum=0,
+    maximum=1000,
+    help="In place of amount: the fee as a share of what the remaining term would cost.",
+)
 _ALL = (
     *_PLAN,
     Field(name="charge", help="External id of the charge whose quantity or price changes."),
     Field(name="quantity", type=FieldType.DECIMAL, minimum=0),
     Field(name="amount", type=FieldType.DECIMAL, minimum=0, help="New price of a unit."),
+    Field(
+        name="price",
+        type=FieldType.DOCUMENT,
+        help="In place of amount: a price in the notation of price books, such as "
+        '{"model": "graduated", "tiers": [{"up_to": 10, "amount": 5}, {"amount": 4}]}.',
+    ),
     _CHARGED,
     _UNTIL,
     *_TO,
+    _UPLIFT,
+    _FEE,
 )
 _SELECTION = (
     Field(name="subscription", help="External id; or name what the subscriptions have in common:"),
@@ -105,12 +128,13 @@ SINGLE: Mapping[str, tuple[str, tuple[Field, ...], str]] = {
     "suspend": ("Suspend a subscription, with or without charge", (_CHARGED,), "suspend"),
     "resume": ("Resume a suspended subscription", (), "resume"),
     "transfer": ("Transfer a subscription to another account or site", _TO, "transfer"),
-    "renew": ("Renew a subscription for another term", (_UNTIL, *_PLAN), "renew"),
+    "renew": ("Renew a subscription for another term", (_UNTIL, *_PLAN, _UPLIFT), "renew"),
     "terminate": (
         "End a subscription, with a fee or without",
         (
             Field(name="rate_plan", help="The plan of the one-time charge that this costs."),
             Field(name="amount", type=FieldType.DECIMAL, minimum=0, help="In place of its price."),
+            _FEE,
         ),
         "cancel",
     ),
@@ -151,12 +175,24 @@ def change_of(row: Record, subscription: int) -> Change:
         quantity=cast("Decimal | None", row.get("quantity")),
         quantities=_quantities(row.get("quantities") or {}),
         amount=cast("Decimal | None", row.get("amount")),
+        price=_price(row.get("price")),
+        uplift_percent=cast("Decimal | None", row.get("uplift_percent")),
+        fee_percent=cast("Decimal | None", row.get("fee_percent")),
         charged=bool(row.get("charged")),
         until=cast("date | None", row.get("until")),
         account=said("account"),
         site=said("site"),
         successor=said("successor"),
         reason=said("reason"),
+    )
+
+
+def _price(document: object) -> PriceTerms | None:
+    """The price that a JSON document says; JSON is YAML, and its numbers keep their digits."""
+    return (
+        None
+        if document is None
+        else parse_price(json.dumps(document, default=str, ensure_ascii=False))
     )
 
 
@@ -194,19 +230,19 @@ def post_changes(uow: UnitOfWork, call: Call) -> Answer:
         for row in checked_rows(call, CHANGES)
         for subscription in _chosen(uow, row)
     ]
-    return json_answer({"amendments": amend_subscriptions(uow, changes)}, 201)
+    return json_answer({"amendments": change_subscriptions(uow, changes)}, 201)
 
 
 def post_change(uow: UnitOfWork, call: Call) -> Answer:
     """Change one subscription; answers the id of the amendment."""
     change = change_of(command_body(call, AMENDMENT), record_id(call))
-    return json_answer({"amendments": amend_subscriptions(uow, [change])}, 201)
+    return json_answer({"amendments": change_subscriptions(uow, [change])}, 201)
 
 
 def post_renewals(uow: UnitOfWork, call: Call) -> Answer:
     """Renew what is due; answers how many terms."""
     body = command_body(call, DUE)
-    return json_answer({"renewed": renew_due(uow, cast("date", body["day"]))})
+    return json_answer({"renewed": renew_subscriptions(uow, cast("date", body["day"]))})
 
 
 def _poster(kind: str, shape: Entity) -> Callable[[UnitOfWork, Call], Answer]:
@@ -215,7 +251,7 @@ def _poster(kind: str, shape: Entity) -> Callable[[UnitOfWork, Call], Answer]:
     def post(uow: UnitOfWork, call: Call) -> Answer:
         body = {**command_body(call, shape), "kind": kind}
         change = change_of(body, record_id(call))
-        return json_answer({"amendments": amend_subscriptions(uow, [change])}, 201)
+        return json_answer({"amendments": change_subscriptions(uow, [change])}, 201)
 
     return post
 

@@ -3,14 +3,16 @@
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
-from typing import cast
+from typing import Any, cast
 
 from counterfoil.business.subscriptions.commands import (
+    TERMS,
     Activation,
     activate_subscriptions,
     cancel_subscriptions,
     change_quantity,
 )
+from counterfoil.business.subscriptions.entities import SUBSCRIPTION as SUBSCRIPTION_ENTITY
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.http.notation import json_answer
 from counterfoil.interfaces.rest.bodies import (
@@ -54,6 +56,7 @@ ACTIVATION = Entity(
             help="External id of the account it is invoiced at: its own or one above that may be.",
         ),
         Field(name="purchase_order", max_length=60, help="The customer's number of the order."),
+        *(field for field in SUBSCRIPTION_ENTITY.fields if field.name in TERMS),
         Field(
             name="quantities",
             type=FieldType.DOCUMENT,
@@ -129,7 +132,9 @@ def activation(row: Record, number: int, problems: list[Problem]) -> Activation:
         message = "has to be a list of texts"
         problems.append(Problem("wrong_type", message, "identifiers", line=number))
         identifiers = []
+    terms: dict[str, Any] = {name: row[name] for name in TERMS}
     return Activation(
+        **terms,
         external_id=cast("str", row["external_id"]),
         account=cast("str", row["account"]),
         rate_plan=cast("str", row["rate_plan"]),

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from counterfoil.bootstrap import Organisation
+from counterfoil.business.billing.changing import change_subscriptions, renew_subscriptions
 from counterfoil.business.billing.commands import run_bills
 from counterfoil.business.billing.credit_notes import credit_invoice, void_invoice
 from counterfoil.business.billing.crediting import CreditPart
@@ -25,8 +26,7 @@ from counterfoil.business.receivables.commands import (
     record_payment,
 )
 from counterfoil.business.receivables.queries import account_balance
-from counterfoil.business.subscriptions.amending import Change
-from counterfoil.business.subscriptions.amendments import amend_subscriptions
+from counterfoil.business.subscriptions.changes import Change
 from counterfoil.business.subscriptions.commands import (
     Activation,
     activate_subscriptions,
@@ -60,6 +60,7 @@ from counterfoil.interfaces.scenarios.scenario import (
     LoadPrices,
     Pay,
     Preview,
+    RenewDue,
     Rerate,
     Scenario,
     Step,
@@ -173,7 +174,9 @@ class Player:
 
     @_take.register
     def _(self, step: Subscribe) -> None:
+        terms: dict[str, Any] = dict(step.terms)
         activation = Activation(
+            **terms,
             external_id=step.external_id,
             account=step.account,
             rate_plan=step.plan,
@@ -191,6 +194,11 @@ class Player:
         )
         with self.organisation.database.transaction(now=self.clock()) as uow:
             activate_subscriptions(uow, [activation])
+
+    @_take.register
+    def _(self, step: RenewDue) -> None:
+        with self.organisation.database.transaction(now=self.clock()) as uow:
+            renew_subscriptions(uow, step.day)
 
     @_take.register
     def _(self, step: ChangeQuantity) -> None:
@@ -217,7 +225,7 @@ class Player:
                 next_period=step.next_period,
                 **known,
             )
-            amend_subscriptions(uow, [change])
+            change_subscriptions(uow, [change])
 
     @_take.register
     def _(self, step: CorrectUsage) -> None:

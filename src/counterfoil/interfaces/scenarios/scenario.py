@@ -100,6 +100,14 @@ class Subscribe(Step):
     anchor: date | None
     quantities: Mapping[str, Decimal]
     identifiers: tuple[str, ...]
+    terms: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenewDue(Step):
+    """Renew or end the subscriptions whose term ends by the day."""
+
+    day: date
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

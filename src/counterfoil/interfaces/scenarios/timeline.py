@@ -1,7 +1,7 @@
 """The timeline of a scenario file: what happens on which day, and what is expected of it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -10,8 +10,12 @@ from zoneinfo import ZoneInfo
 import yaml
 
 from counterfoil.business.billing.entities import APPLIED_KINDS, KINDS, MANUAL_KINDS
+from counterfoil.business.products.notation_rules import rules_of
+from counterfoil.business.products.price_book import read_price
+from counterfoil.business.products.price_terms import terms_of
+from counterfoil.business.subscriptions.commands import TERMS
 from counterfoil.business.subscriptions.entities import KINDS as CHANGES
-from counterfoil.business.subscriptions.entities import PRORATIONS
+from counterfoil.business.subscriptions.entities import PRORATIONS, SUBSCRIPTION
 from counterfoil.core.notation.located import (
     Entry,
     Kind,
@@ -39,6 +43,7 @@ from counterfoil.interfaces.scenarios.scenario import (
     LocatedText,
     Pay,
     Preview,
+    RenewDue,
     Rerate,
     Step,
     Subscribe,
@@ -78,7 +83,10 @@ STEPS: Mapping[str, Rules] = {
         "anchor": Rule(kind=Kind.DATE),
         "quantities": Rule(kind=Kind.DECIMALS),
         "identifiers": Rule(kind=Kind.TEXTS),
+        **rules_of(SUBSCRIPTION, "term_end", "term_months", "renewal"),
+        **rules_of(SUBSCRIPTION, "renewal_uplift_percent", "renewal_uplift_of"),
     },
+    "renew_due": ON_DAY,
     "change_quantity": {
         **ON,
         "subscription": Rule(required=True),
@@ -103,6 +111,9 @@ STEPS: Mapping[str, Rules] = {
         "quantity": Rule(kind=Kind.DECIMAL, minimum=0),
         "quantities": Rule(kind=Kind.DECIMALS),
         "amount": Rule(kind=Kind.DECIMAL, minimum=0),
+        "price": Rule(kind=Kind.NODE),
+        "uplift_percent": Rule(kind=Kind.DECIMAL, minimum=0),
+        "fee_percent": Rule(kind=Kind.DECIMAL, minimum=0),
         "charged": Rule(choices=("yes", "no")),
         "until": Rule(kind=Kind.DATE),
         "account": Rule(),
@@ -147,7 +158,7 @@ STEPS: Mapping[str, Rules] = {
 }
 AMENDED = (
     *("proration", "plan", "charge", "quantity", "quantities", "amount", "charged", "until"),
-    *("account", "site", "successor"),
+    *("account", "site", "successor", "uplift_percent", "fee_percent"),
 )
 EXPECT: Rules = {"invoices": Rule(kind=Kind.NODE), "problems": Rule(kind=Kind.NODE)}
 INVOICE: Rules = {
@@ -256,6 +267,7 @@ class TimelineReader:
             "subscribe": self._subscribe,
             "change_quantity": self._change_quantity,
             "cancel": self._cancel,
+            "renew_due": self._renew_due,
             "amend": self._amend,
             "usage": self._usage,
             "correct_usage": self._correct_usage,
@@ -313,7 +325,12 @@ class TimelineReader:
             anchor=entry["anchor"],
             quantities=entry["quantities"] or {},
             identifiers=identifiers,
+            terms={field: entry[field] for field in TERMS},
         )
+
+    def _renew_due(self, entry: Entry, place: str) -> Step | None:
+        del place
+        return RenewDue(line=entry.line, on=entry["on"], day=entry["on"])
 
     def _change_quantity(self, entry: Entry, place: str) -> Step | None:
         name = entry["subscription"]
@@ -350,6 +367,10 @@ class TimelineReader:
         given = {field: entry[field] for field in AMENDED if entry[field] is not None}
         if "plan" in given:
             given["rate_plan"] = given.pop("plan")
+        if entry["price"] is not None:
+            price, problems = read_price(entry["price"])
+            self.reader.problems += [replace(one, file=self.reader.file) for one in problems]
+            given["price"] = None if price is None else terms_of(price)
         day = entry["start"]
         if day is None and entry["when"] is None and entry["change"] != "renew":
             day = self._local_day(name, entry["on"])
