@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from counterfoil.business.billing.bills import make_charged, make_items, whole_trees
+from counterfoil.business.billing.due import DUE_ON
 from counterfoil.business.billing.incentives import apply_incentives
 from counterfoil.business.billing.loading import load_line_names, usage_seen
 from counterfoil.business.billing.rating import find_needs
@@ -105,8 +106,7 @@ class CurrentCharges:
     problems: tuple[Problem, ...]
 
 
-_DUE_TODAY = """CASE WHEN kind = 'one_time' OR kind = 'recurring' AND timing = 'in_advance'
-                             THEN service_start ELSE service_end END <= DATE '{today}'"""
+_DUE_TODAY = DUE_ON.format(s="") + " <= DATE '{today}'"
 # Several epochs of a cycle are one charge here; what is not an item of its own (given back, added,
 # taken off) is a row of its own.
 _CHARGES = f"""

@@ -2,7 +2,8 @@
 
 A charge is due
   one-time    once, on its start date;
-  recurring in advance   from the first day of service of a cycle;
+  recurring in advance   from the first day of service of a cycle, with several periods ahead from
+                         the beginning of the cycle so many less one before it;
   recurring in arrears, and usage   from the day after the last day of service of a cycle;
 and never again once ``billed_through`` has passed it. A recurring charge without proration is
 billed once per cycle, in full, for the quantity held when its service in the cycle begins: a
@@ -16,7 +17,13 @@ import pyarrow as pa
 
 from counterfoil.core.money.currencies import CURRENCIES
 from counterfoil.core.money.exact_sql import half_up, minor_units, power_of_ten, raw
-from counterfoil.core.periods.cadence import Cadence, calendar_anchor, cycles_between
+from counterfoil.core.periods.cadence import (
+    Cadence,
+    calendar_anchor,
+    cycle_index,
+    cycle_start,
+    cycles_between,
+)
 from counterfoil.platform.engine.duck import Engine
 
 _ONE_DAY = timedelta(days=1)
@@ -25,7 +32,7 @@ _CADENCES = """
 SELECT DISTINCT alignment, period_unit, period_count,
        CASE alignment WHEN 'calendar' THEN cycle_day END AS cycle_day,
        CASE alignment WHEN 'anniversary' THEN anchor_date END AS anchor_date,
-       min(needed_from) AS first_day
+       min(needed_from) AS first_day, max(periods_ahead) AS periods_ahead
 FROM (SELECT *, CASE WHEN kind = 'recurring' AND billed_through IS NOT NULL
                      THEN billed_through ELSE start_date END AS needed_from FROM every_charge)
 WHERE kind <> 'one_time'
@@ -41,6 +48,7 @@ _CYCLES = pa.schema(
         ("anchor_date", pa.date32()),
         ("cycle_start", pa.date32()),
         ("cycle_end", pa.date32()),
+        ("ahead", pa.int64()),
     ]
 )
 
@@ -110,7 +118,7 @@ _IN_CYCLES = f"""
            greatest(c.cycle_start, coalesce(d.billed_through, d.start_date), d.start_date)
                AS service_start,
            least(c.cycle_end, coalesce(d.end_date, c.cycle_end)) AS service_end
-    FROM every_charge d JOIN cycle c ON {_IN_CADENCE}
+    FROM every_charge d JOIN cycle c ON {_IN_CADENCE} AND c.ahead < d.periods_ahead
     WHERE d.kind <> 'one_time'
 """
 _IN_LATE_CYCLES = """
@@ -138,10 +146,14 @@ FROM ({spans}) s JOIN minor_unit m USING (currency)
 WHERE s.service_start < s.service_end
   AND NOT (s.kind = 'recurring' AND s.proration = 'none' AND s.continues
            AND s.service_start = s.start_date AND s.start_date > s.cycle_start)
-  AND CASE WHEN s.kind = 'one_time' OR s.kind = 'recurring' AND s.timing = 'in_advance'
-           THEN s.service_start <= DATE '{billing_date}'
-           ELSE s.service_end <= DATE '{billing_date}' END
+  AND {due_on} <= DATE '{billing_date}'
 """
+
+DUE_ON = """CASE WHEN {s}kind = 'recurring' AND {s}periods_ahead > 1 THEN {s}first_service
+     WHEN {s}kind = 'one_time' OR {s}kind = 'recurring' AND {s}timing = 'in_advance'
+     THEN {s}service_start ELSE {s}service_end END"""
+"""The day from which an item is due, of those whose cycles are there at all."""
+
 
 # Those whose events stand in line with something due, and are not due themselves, count all the
 # same: what goes by event in the same tree and cycle.
@@ -222,15 +234,27 @@ FROM (SELECT *, CASE WHEN days = cycle_days THEN billed_amount
 
 def make_cycles(engine: Engine, billing_date: date, *, since: date = date.min) -> None:
     """From relation ``every_charge`` make ``cycle``: every cycle of every distinct cadence that may
-    matter and does not end before ``since``, computed from its original anchor."""
+    matter and does not end before ``since``, computed from its original anchor; ``ahead`` counts
+    those that begin after the billing date."""
     rows: list[tuple[object, ...]] = []
-    for alignment, unit, count, cycle_day, anchor_date, first_day in engine.rows(_CADENCES):
+    for alignment, unit, count, cycle_day, anchor_date, first_day, ahead in engine.rows(_CADENCES):
         anchor = calendar_anchor(unit, cycle_day) if alignment == "calendar" else anchor_date
         first_day = max(first_day, since)
-        cycles = cycles_between(anchor, Cadence(unit, count), first_day, billing_date + _ONE_DAY)
-        rows += [
-            (alignment, unit, count, cycle_day, anchor_date, start, end) for start, end in cycles
+        cadence = Cadence(unit, count)
+        cycles = [
+            (*cycle, 0)
+            for cycle in cycles_between(anchor, cadence, first_day, billing_date + _ONE_DAY)
         ]
+        running = cycle_index(anchor, cadence, billing_date) if ahead > 1 else 0
+        cycles += [
+            (
+                cycle_start(anchor, cadence, running + further),
+                cycle_start(anchor, cadence, running + further + 1),
+                further,
+            )
+            for further in range(1, ahead)
+        ]
+        rows += [(alignment, unit, count, cycle_day, anchor_date, *cycle) for cycle in cycles]
     columns = [
         pa.array([row[position] for row in rows], column.type)
         for position, column in enumerate(_CYCLES)
@@ -252,7 +276,11 @@ def make_due_items(engine: Engine, billing_date: date, *, condition: str = "true
     engine.register("minor_unit", minor)
     late, once = _make_late_cycles(engine)
     spans = [_IN_CYCLES, *([_IN_LATE_CYCLES] if late else []), *([_ONCE] if once else [])]
-    due = _DUE.format(spans=" UNION ALL ".join(spans), billing_date=billing_date.isoformat())
+    due = _DUE.format(
+        spans=" UNION ALL ".join(spans),
+        billing_date=billing_date.isoformat(),
+        due_on=DUE_ON.format(s="s."),
+    )
     engine.run(f"CREATE TABLE rated_item AS SELECT * FROM ({due}) WHERE {condition}")
     engine.run("CREATE VIEW due_item AS SELECT * FROM rated_item WHERE NOT tree_only")
     if not engine.rows("SELECT 1 FROM pool_member LIMIT 1"):

@@ -38,6 +38,17 @@ CHARGE_NAME = """c.name || CASE WHEN c.kind = 'one_time' AND sc.began_by_id IS N
 """The name of a charge ``c`` as invoices show it; the fee of an early termination says of what it
 is a share."""
 
+# How far cycles reach that may be due by the billing date, and when the first of them is: what is
+# billed several cycles ahead, but never before service begins.
+_HORIZON = """CASE WHEN c.periods_ahead > 1
+    THEN CAST(CAST(:billing_date AS date)
+              + CAST(c.periods_ahead * c.period_count || c.period_unit AS interval) AS date)
+    ELSE CAST(:billing_date AS date) END"""
+_FIRST_SERVICE = """CASE WHEN c.periods_ahead > 1 THEN
+    (SELECT min(f.start_date) FROM subscription_charge f JOIN charge k ON k.id = f.charge_id
+     WHERE f.subscription_id = s.id AND k.kind = 'recurring'
+       AND (f.end_date IS NULL OR f.end_date > f.start_date)) ELSE sc.start_date END"""
+
 _CHARGES = f"""{_INVOICED}, {regions("invoiced")}, node AS (
     SELECT id AS account_id, id AS subtree_id FROM account WHERE pool_node
     UNION ALL
@@ -46,6 +57,7 @@ _CHARGES = f"""{_INVOICED}, {regions("invoiced")}, node AS (
 )
 SELECT sc.id AS subscription_charge_id, sc.subscription_id, b.account_id, b.billed_account_id,
        sc.charge_id, c.kind, c.timing, c.period_unit, c.period_count::int AS period_count,
+       c.periods_ahead::int AS periods_ahead, {_FIRST_SERVICE} AS first_service,
        c.alignment, c.proration, p.cycle_day::int AS cycle_day,
        coalesce(s.anchor_date, s.start_date) AS anchor_date,
        c.meter_id, coalesce(m.aggregation, 'sum') AS aggregation,
@@ -79,12 +91,12 @@ LEFT JOIN meter m ON m.id = c.meter_id
 LEFT JOIN site st ON st.id = s.site_id
 LEFT JOIN node n ON n.account_id = b.account_id
 LEFT JOIN region ON region.account_id = b.account_id
-WHERE sc.start_date <= :billing_date
+WHERE sc.start_date <= {_HORIZON}
 """
 
-_UNBILLED = """
+_UNBILLED = f"""
   AND (sc.billed_through IS NULL
-       OR sc.billed_through <= :billing_date AND (sc.end_date IS NULL
+       OR sc.billed_through <= {_HORIZON} AND (sc.end_date IS NULL
                                                   OR sc.billed_through < sc.end_date)
        OR sc.billed_through > sc.end_date
        OR c.kind = 'usage')

@@ -16,14 +16,11 @@ def find_charge_problems(charge: Record, line: int | None = None) -> list[Proble
     if charge["pooled_over"] != "subscription":
         for code, message, field in _pool_faults(charge):
             refuse(code, message, field)
+    if charge["periods_ahead"] != 1 and not _in_advance(charge):
+        message = "belongs to recurring charges in advance"
+        refuse("not_for_this_kind", message, "periods_ahead")
     if charge["kind"] == "usage":
-        if charge["meter_id"] is None:
-            refuse("missing_meter", "a usage charge needs a meter", "meter_id")
-        if charge["timing"] == "in_advance":
-            refuse("usage_in_advance", "usage is always charged in arrears", "timing")
-        if charge["event_increment"] == 0:
-            message = "must be above 0; leave it out when events are not rounded up"
-            refuse("zero_increment", message, "event_increment")
+        problems += _find_usage_problems(charge, line)
         return problems
     for field in _OF_USAGE:
         if charge[field] is not None:
@@ -32,6 +29,23 @@ def find_charge_problems(charge: Record, line: int | None = None) -> list[Proble
         if charge[field] != silent:
             refuse("not_for_this_kind", f"does not belong to a {charge['kind']} charge", field)
     return problems
+
+
+def _in_advance(charge: Record) -> bool:
+    return bool(charge["kind"] == "recurring" and charge["timing"] == "in_advance")
+
+
+def _find_usage_problems(charge: Record, line: int | None) -> list[Problem]:
+    """Contradictions among the fields of a charge for usage."""
+    faults = []
+    if charge["meter_id"] is None:
+        faults.append(("missing_meter", "a usage charge needs a meter", "meter_id"))
+    if charge["timing"] == "in_advance":
+        faults.append(("usage_in_advance", "usage is always charged in arrears", "timing"))
+    if charge["event_increment"] == 0:
+        message = "must be above 0; leave it out when events are not rounded up"
+        faults.append(("zero_increment", message, "event_increment"))
+    return [Problem(code, message, field, line=line) for code, message, field in faults]
 
 
 def _pool_faults(charge: Record) -> list[tuple[str, str, str]]:

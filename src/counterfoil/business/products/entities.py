@@ -105,6 +105,15 @@ CHARGE = Entity(
             immutable=True,
             help="Usage is always in arrears, a one-time charge is due on its start date.",
         ),
+        integer(
+            "periods_ahead",
+            required=True,
+            default=1,
+            minimum=1,
+            maximum=24,
+            help="How many cycles are billed in advance: with 2 a cycle is due when the one before "
+            "it begins. Of a recurring charge in advance.",
+        ),
         choice(
             "period_unit",
             ("day", "week", "month", "year"),

@@ -99,7 +99,7 @@ _RATE_PLAN: Rules = {
     "charges": _LIST,
 }
 _CHARGE_FIELDS = (
-    *("external_id", "name", "kind", "timing", "alignment", "proration"),
+    *("external_id", "name", "kind", "timing", "periods_ahead", "alignment", "proration"),
     "in_trial",
     *("event_minimum", "event_increment", "unit", "unit_size", "unit_rounding", "pooled_over"),
     *("condition", "quantity_formula"),

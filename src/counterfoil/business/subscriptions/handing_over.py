@@ -1,7 +1,7 @@
-"""What names a subscription goes along to its successor when it is transferred.
+"""What was agreed for a subscription goes along to its successor when it is transferred.
 
-Commitments, entitlements and whatever else holds the external id of a subscription live in rooms
-above this one: which entities do, and of what parts they consist, is read from the catalogue.
+Commitments and entitlements live in a room above this one: they are named here, and of what parts
+they consist is read from the catalogue. Orders name subscriptions too, and stay what they were.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,9 @@ from counterfoil.business.products.owners import OWNER_OF
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata import Entity, FieldType, Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+TAKEN = ("commitment", "entitlement")
+"""The entities whose records go along, beside prices."""
 
 NAMING = OWNER_OF["subscription"].field
 """The field that holds the external id of a subscription."""
@@ -29,15 +32,13 @@ class Handed:
 
 
 def take_along(uow: UnitOfWork, handed: Sequence[Handed]) -> None:
-    """Give successors what names the subscriptions they follow, each with all its parts.
+    """Give successors what was agreed for the subscriptions they follow, each with all its parts.
 
-    The originals stay: they hold for what was used before. Prices are not among it. Refuses what
-    is in another currency than the successor is billed in.
+    The originals stay: they hold for what was used before. Refuses what is in another currency than
+    the successor is billed in.
     """
     by_name = {one.name: one for one in handed}
-    for entity in uow.catalogue.entities.values():
-        if entity.name == "price" or entity.field(NAMING) is None:
-            continue
+    for entity in (uow.catalogue.entity(name) for name in TAKEN):
         rows = uow.query(
             f'SELECT * FROM "{entity.name}" WHERE "{NAMING}" = ANY(:names) ORDER BY id',
             names=list(by_name),
