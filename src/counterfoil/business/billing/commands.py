@@ -17,6 +17,7 @@ from counterfoil.business.billing.bills import Bills, compute_bills
 from counterfoil.business.billing.events import BILL_RUN_FINISHED
 from counterfoil.business.billing.finalizing import finalize_drafts
 from counterfoil.business.billing.loading import billed_accounts, unbilled_accounts, usage_seen
+from counterfoil.business.billing.taking_back import take_back
 from counterfoil.business.usage.store import UsageStore, lock_publishing
 from counterfoil.core.money.currencies import exponent
 from counterfoil.core.money.rounding import round_half_up
@@ -121,35 +122,10 @@ def discard_drafts(database: Database, *, now: datetime) -> int:
 
     def discard(uow: UnitOfWork) -> int:
         lock_billing(uow)
-        charges = uow.query(
-            "SELECT DISTINCT r.subscription_charge_id AS id FROM rated_charge r "
-            "JOIN invoice i ON i.id = r.invoice_id "
-            "WHERE i.state = 'draft' AND r.adjustment_id IS NULL"
-        )
-        uow.execute(_FORGET_USAGE_SEEN)
-        deleted = uow.execute("DELETE FROM invoice WHERE state = 'draft'")
-        uow.execute(RESTORE_BILLED_THROUGH, charges=[row["id"] for row in charges if row["id"]])
-        return deleted
+        drafts = uow.query("SELECT id FROM invoice WHERE state = 'draft' ORDER BY id FOR UPDATE")
+        return take_back(uow, [int(row["id"]) for row in drafts])
 
     return database.attempt(discard, now=now)
-
-
-# Billed through the last day that a remaining rated charge covers; a remaining reversal means
-# that nothing after its first day is billed.
-RESTORE_BILLED_THROUGH = """
-UPDATE subscription_charge sc SET billed_through = (
-    SELECT least(max(r.service_end) FILTER (WHERE r.kind <> 'reversal'),
-                 min(r.service_start) FILTER (WHERE r.kind = 'reversal'))
-    FROM rated_charge r WHERE r.subscription_charge_id = sc.id)
-WHERE sc.id = ANY(:charges)
-"""
-
-
-# Late usage that a discarded draft billed is late usage again.
-_FORGET_USAGE_SEEN = """
-UPDATE bill_run SET usage_segment_seen = NULL
-WHERE id >= (SELECT min(bill_run_id) FROM invoice WHERE state = 'draft')
-"""
 
 
 def lock_accounts(uow: UnitOfWork, accounts: Sequence[int]) -> None:

@@ -1,17 +1,20 @@
 """Drafts that wait for late usage: computed anew until their days of grace are over, then final."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
 from counterfoil.business.billing.commands import (
-    RESTORE_BILLED_THROUGH,
     lock_billing,
     run_bills,
 )
 from counterfoil.business.billing.finalizing import Finalized, finalize_drafts
+from counterfoil.business.billing.taking_back import take_back
 from counterfoil.business.usage.store import UsageStore
+from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.engine.runner import IN_THIS_PROCESS, Runner
+from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.database import Database
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
@@ -32,6 +35,12 @@ JOIN billing_profile p ON p.account_id = i.account_id
 WHERE i.state = 'draft' AND r.purpose = 'billing'
   AND r.billing_date + CAST(coalesce(p.grace_days, 0) AS integer) <= CAST(:today AS date)
 ORDER BY i.id FOR UPDATE OF i
+"""
+
+
+_LOCKED = """
+SELECT i.*, a.root_id FROM invoice i JOIN account a ON a.id = i.account_id
+WHERE i.id = ANY(:ids) ORDER BY i.id FOR UPDATE OF i
 """
 
 
@@ -60,7 +69,7 @@ def refresh_drafts(
     account of which one was approved, or merged or split by hand. Stopped half-way, what the
     drafts billed is due again. Refuses (409) while a bill run of this organisation is going on.
     """
-    by_day = _take_back(database, now)
+    by_day = _begin_anew(database, now)
     drafts = 0
     for day, accounts in sorted(by_day.items()):
         run = run_bills(
@@ -76,29 +85,37 @@ def refresh_drafts(
     return Refreshed(drafts, done.final, done.waiting)
 
 
-def _take_back(database: Database, now: datetime) -> dict[date, list[int]]:
+def _begin_anew(database: Database, now: datetime) -> dict[date, list[int]]:
     """Delete the drafts; the accounts they were for, by billing date."""
 
-    def take_back(uow: UnitOfWork) -> dict[date, list[int]]:
+    def begin(uow: UnitOfWork) -> dict[date, list[int]]:
         lock_billing(uow)
         rows = uow.query(_DRAFTS)
-        if not rows:
-            return {}
-        ids = [row["id"] for row in rows]
-        charges = uow.query(
-            "SELECT DISTINCT subscription_charge_id AS id FROM rated_charge "
-            "WHERE invoice_id = ANY(:ids) AND subscription_charge_id IS NOT NULL",
-            ids=ids,
-        )
-        uow.execute(
-            "UPDATE bill_run SET usage_segment_seen = NULL WHERE id >= :first",
-            first=min(row["bill_run_id"] for row in rows),
-        )
-        uow.execute("DELETE FROM invoice WHERE id = ANY(:ids)", ids=ids)
-        uow.execute(RESTORE_BILLED_THROUGH, charges=[row["id"] for row in charges])
+        take_back(uow, [int(row["id"]) for row in rows])
         by_day: dict[date, list[int]] = defaultdict(list)
         for row in rows:
             by_day[row["billing_date"]].append(row["account_id"])
         return by_day
 
-    return database.attempt(take_back, now=now)
+    return database.attempt(begin, now=now)
+
+
+def locked_drafts(uow: UnitOfWork, drafts: Sequence[int]) -> list[Record]:
+    """These drafts (ids) in their order, locked, each with the root_id of its account beside.
+
+    Refuses (404) unknown ids, (409) what is no draft, (422) none.
+    """
+    ids = list(dict.fromkeys(drafts))
+    if not ids:
+        raise Refused(Problem("required", "name at least one draft", "invoice_ids"))
+    known = uow.ids_by("invoice", "id", ids)
+    for one in ids:
+        if one not in known:
+            message = f"there is no document {one}"
+            raise Refused(Problem("unknown_invoice", message, "invoice_ids"), 404)
+    rows = {row["id"]: row for row in uow.query(_LOCKED, ids=ids)}
+    for row in rows.values():
+        if row["state"] != "draft":
+            message = f"{row['number'] or row['id']} is no draft any more"
+            raise Refused(Problem("not_a_draft", message, "invoice_ids"), 409)
+    return [rows[one] for one in ids]

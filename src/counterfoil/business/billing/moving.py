@@ -36,20 +36,34 @@ _POSITIONS = """
 UPDATE invoice_line SET position = -position WHERE invoice_id = ANY(:targets) AND position < 0
 """
 
+_SEEN = """
+UPDATE invoice i SET usage_segment_seen = greatest(i.usage_segment_seen, s.seen)
+FROM (SELECT v.target, max(x.usage_segment_seen) AS seen
+      FROM unnest(CAST(:sources AS bigint[]), CAST(:targets AS bigint[])) AS v(source, target)
+      JOIN invoice x ON x.id = v.source GROUP BY v.target) s
+WHERE i.id = s.target
+"""
+
 _TOTALS = """
 UPDATE invoice i SET total = t.total, updated_at = :now, row_version = i.row_version + 1,
        kind = CASE WHEN i.kind = 'debit_note' THEN i.kind
-                   WHEN t.total < 0 THEN 'credit_note' ELSE 'invoice' END,
-       usage_segment_seen = greatest(i.usage_segment_seen, t.seen)
-FROM (SELECT l.invoice_id, sum(l.amount) AS total, max(s.seen) AS seen
-      FROM invoice_line l
-      LEFT JOIN (SELECT v.target, max(x.usage_segment_seen) AS seen
-                 FROM unnest(CAST(:sources AS bigint[]), CAST(:targets AS bigint[]))
-                      AS v(source, target)
-                 JOIN invoice x ON x.id = v.source GROUP BY v.target) s ON s.target = l.invoice_id
-      WHERE l.invoice_id = ANY(:targets) GROUP BY l.invoice_id) t
+                   WHEN t.total < 0 THEN 'credit_note' ELSE 'invoice' END
+FROM (SELECT invoice_id, sum(amount) AS total FROM invoice_line
+      WHERE invoice_id = ANY(:targets) GROUP BY invoice_id) t
 WHERE i.id = t.invoice_id
 """
+
+
+def arrange_lines(uow: UnitOfWork, documents: Sequence[int]) -> None:
+    """Number the lines of these documents (ids) in their order, and add the documents up anew."""
+    _arrange(uow, list(documents), list(documents))
+
+
+def _arrange(uow: UnitOfWork, sources: Sequence[int], targets: Sequence[int]) -> None:
+    distinct = sorted(set(targets))
+    uow.execute(_LINES, sources=list(sources), targets=list(targets))
+    uow.execute(_POSITIONS, targets=distinct)
+    uow.execute(_TOTALS, targets=distinct, now=uow.now)
 
 
 def move_lines(uow: UnitOfWork, moves: Sequence[tuple[int, int]]) -> None:
@@ -64,7 +78,6 @@ def move_lines(uow: UnitOfWork, moves: Sequence[tuple[int, int]]) -> None:
     both = {"sources": sources, "targets": targets}
     uow.execute(_CHARGES, **both)
     uow.execute(_ADJUSTMENTS, **both)
-    uow.execute(_LINES, sources=[*distinct, *sources], targets=[*distinct, *targets])
-    uow.execute(_POSITIONS, targets=distinct)
-    uow.execute(_TOTALS, **both, now=uow.now)
+    uow.execute(_SEEN, **both)
+    _arrange(uow, [*distinct, *sources], [*distinct, *targets])
     uow.execute("DELETE FROM invoice WHERE id = ANY(:sources)", sources=sources)

@@ -38,6 +38,13 @@ from counterfoil.interfaces.cli.credit_notes import (
     void_command,
 )
 from counterfoil.interfaces.cli.demo_real import demo_real
+from counterfoil.interfaces.cli.drafts import (
+    approve_command,
+    merge_command,
+    refuse_command,
+    split_command,
+    waiting_command,
+)
 from counterfoil.interfaces.cli.output import fail_on_refused
 from counterfoil.interfaces.cli.rerate import rerate_command
 from counterfoil.interfaces.cli.serve import serve
@@ -125,6 +132,11 @@ invoices.app.command("void")(void_command)
 invoices.app.command("debit")(debit_command)
 invoices.app.command("reissue")(reissue_command)
 invoices.app.command("one-off")(one_off_command)
+invoices.app.command("waiting")(waiting_command)
+invoices.app.command("approve")(approve_command)
+invoices.app.command("refuse")(refuse_command)
+invoices.app.command("merge")(merge_command)
+invoices.app.command("split")(split_command)
 usage.app.command("correct")(correct_command)
 usage.app.command("correct-file")(correct_file_command)
 app.command("simulate")(simulate_command)

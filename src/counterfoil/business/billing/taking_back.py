@@ -1,0 +1,39 @@
+"""Drafts that are taken back: what they billed is due again, as if they had never been."""
+
+from collections.abc import Sequence
+
+from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+# What an adjustment bills was billed before, so nothing of it becomes due.
+_CHARGES = """
+SELECT DISTINCT subscription_charge_id AS id FROM rated_charge
+WHERE invoice_id = ANY(:ids) AND subscription_charge_id IS NOT NULL AND adjustment_id IS NULL
+"""
+
+# Late usage that a draft billed is late usage again.
+_FORGET_USAGE_SEEN = """
+UPDATE bill_run SET usage_segment_seen = NULL
+WHERE id >= (SELECT min(bill_run_id) FROM invoice WHERE id = ANY(:ids))
+"""
+
+# Billed through the last day that a remaining rated charge covers; a remaining reversal means
+# that nothing after its first day is billed.
+_RESTORE_BILLED_THROUGH = """
+UPDATE subscription_charge sc SET billed_through = (
+    SELECT least(max(r.service_end) FILTER (WHERE r.kind <> 'reversal'),
+                 min(r.service_start) FILTER (WHERE r.kind = 'reversal'))
+    FROM rated_charge r WHERE r.subscription_charge_id = sc.id)
+WHERE sc.id = ANY(:charges)
+"""
+
+
+def take_back(uow: UnitOfWork, drafts: Sequence[int]) -> int:
+    """Delete these drafts (ids); how many. The caller keeps bill runs away (``lock_billing``)."""
+    ids = list(drafts)
+    if not ids:
+        return 0
+    charges = [row["id"] for row in uow.query(_CHARGES, ids=ids)]
+    uow.execute(_FORGET_USAGE_SEEN, ids=ids)
+    deleted = uow.execute("DELETE FROM invoice WHERE id = ANY(:ids) AND state = 'draft'", ids=ids)
+    uow.execute(_RESTORE_BILLED_THROUGH, charges=charges)
+    return deleted
