@@ -91,7 +91,13 @@ def _make_accounts(organisation: Organisation, accounts: int) -> None:
         names = [{"external_id": f"A{n}", "name": f"Customer {n}"} for n in numbers]
         ids = uow.create_many("account", names)
         profiles = [
-            {"account_id": one, "currency": "USD", "cycle_day": n % 31 + 1, "grace_days": n % 9}
+            {
+                "account_id": one,
+                "currency": "USD",
+                "cycle_day": n % 31 + 1,
+                "grace_days": n % 9,
+                "zero_amount": ("issue", "suppress", "carry")[n % 3],
+            }
             for n, one in enumerate(ids)
         ]
         uow.create_many("billing_profile", profiles)

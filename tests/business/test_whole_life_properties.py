@@ -1,4 +1,4 @@
-"""Amend, suspend, transfer, use, bill, credit, void, reissue, pay in any legal order, for years.
+"""Order, amend, suspend, use, bill, credit, void, reissue, pay in any legal order, for years.
 
 After each step: billing again adds nothing; every service day is billed once, or lawfully not at
 all, and every unit used, too; debits are credits; nothing final changed; no more is given back
@@ -35,6 +35,11 @@ from counterfoil.bootstrap import Settings, scratch_organisation
 from counterfoil.business.billing.commands import discard_drafts
 from counterfoil.business.billing.drafts import refresh_drafts
 from counterfoil.business.billing.finalizing import finalize_invoices
+from counterfoil.business.orders.commands import approve_orders, cancel_orders, release_orders
+from counterfoil.business.orders.entities import BILLING_STARTS
+from counterfoil.business.orders.notation import NewLine, NewOrder
+from counterfoil.business.orders.placing import place_orders
+from counterfoil.business.orders.tasks import complete_tasks, find_open_tasks
 
 LIVES = int(os.environ.get("COUNTERFOIL_LIVES", "0"))
 LAST_BILL = date(2026, 9, 1)
@@ -98,18 +103,29 @@ class WholeLife(Amendments, Books):
         self.used: list[tuple[str, date, Decimal]] = []
         self.final: dict[int, str] = {}
         self.seen: dict[int, object] = {}
+        self.pending: dict[int, tuple[str, NewLine]] = {}
+        self.accepted: dict[str, date] = {}
         self.draft = False
         self._go_on_to(START)
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(
+        zero_amount=st.sampled_from(["issue", "suppress", "carry"]),
+        split_by=st.sampled_from(["none", "purchase_order"]),
+    )
+    def begin(self, zero_amount: str = "issue", split_by: str = "none") -> None:
         """Two accounts on either side of the date line, with a subscription of each plan."""
         self.company.load_prices(BOOK)
-        self.company.open_account("A", time_zone=ZONES["A"], grace_days=40)
-        self.company.open_account("B", time_zone=ZONES["B"], cycle_day=31)
+        self.company.open_account("A", time_zone=ZONES["A"], grace_days=40, split_by=split_by)
+        self.company.open_account(
+            "B", time_zone=ZONES["B"], cycle_day=31, zero_amount=zero_amount, split_by=split_by
+        )
+        with self.company.database.transaction(now=self.company.now) as uow:
+            plan_id = uow.ids_by("rate_plan", "external_id", ["other"])["other"]
+            step = {"external_id": "dig", "name": "Dig", "position": 1, "kind": "checklist"}
+            uow.create("provisioning_step", {**step, "rate_plan_id": plan_id})
         for number, plan in enumerate(PLANS):
             name, account = f"S{number}", "AB"[number % 2]
-            self.company.subscribe(name, account, plan, START)
+            self.company.subscribe(name, account, plan, START, purchase_order=f"PO{number % 2}")
             made = Agreed(name, account, {}, START)
             made.set_from(START, (plan, Decimal(1)))
             self.agreed.append(made)
@@ -139,6 +155,96 @@ class WholeLife(Amendments, Books):
         self.company.use(ids[agreed.name], event)
         self.used.append((agreed.name, day, Decimal(quantity)))
 
+    @rule(
+        data=st.data(),
+        account=st.sampled_from("AB"),
+        plan=st.sampled_from(PLANS),
+        start=st.sampled_from(BILLING_STARTS),
+        effective=st.none() | st.integers(-45, 25),
+        change=st.booleans(),
+    )
+    def order(
+        self,
+        data: st.DataObject,
+        account: str,
+        plan: str,
+        start: str,
+        effective: int | None,
+        change: bool,
+    ) -> None:
+        """An order is placed, approved and released; what needs no digging is activated by that."""
+        name = f"O{len(self.accepted)}"
+        day = None if effective is None else self.today + effective * DAY
+        asked = NewLine(
+            rate_plan=plan,
+            subscription=name,
+            quantities={f"c-{plan}": Decimal(2)},
+            effective_date=day,
+            billing_start=start,
+            billing_date=self.today - 20 * DAY if start == "on_date" else None,
+        )
+        lines = [asked]
+        found = self._draw(data, lambda each: each.suspended is None) if change else None
+        state = found[0].state(found[1]) if found else None
+        if found and state:
+            found[0].last_change = found[1]
+            more = Decimal(5)
+            lines.append(
+                NewLine(
+                    kind="change_quantity",
+                    subscription=found[0].name,
+                    charge=f"c-{state[0]}",
+                    quantity=more,
+                    effective_date=found[1],
+                )
+            )
+        order = NewOrder(
+            external_id=name,
+            account=account,
+            lines=tuple(lines),
+            accepted_on=self.today - 10 * DAY,
+        )
+        with self.company.database.transaction(now=self.company.now) as uow:
+            (placed,) = place_orders(uow, [order])
+            approve_orders(uow, [placed.id])
+            release_orders(uow, [placed.id])
+        if found and state:
+            found[0].set_from(found[1], (state[0], more))
+        self.accepted[name] = self.today - 10 * DAY
+        if plan == "other":
+            self.pending[placed.id] = (account, asked)
+        else:
+            self._begun(account, asked, None)
+
+    @precondition(lambda self: self.pending)
+    @rule(data=st.data(), cancel=st.booleans())
+    def finish_order(self, data: st.DataObject, cancel: bool) -> None:
+        """The digging is done, or the rest of the order is cancelled."""
+        order = data.draw(st.sampled_from(sorted(self.pending)))
+        account, asked = self.pending.pop(order)
+        with self.company.database.transaction(now=self.company.now) as uow:
+            if cancel:
+                cancel_orders(uow, [order], reason="moved away")
+                return
+            (progress,) = complete_tasks(uow, find_open_tasks(uow, order))
+            assert progress.status == "completed", progress
+        self._begun(account, asked, self._local_today(account))
+
+    def _begun(self, account: str, asked: NewLine, done: date | None) -> None:
+        """A line of an order was activated, after what was ``done`` on a day."""
+        today = self._local_today(account)
+        activated = max(asked.effective_date or done, done) if done else asked.effective_date
+        activated = activated or today
+        billed = {
+            "on_activation": activated,
+            "on_acceptance": self.accepted[str(asked.subscription)],
+            "on_provisioning_done": done or activated,
+            "on_date": asked.billing_date or today,
+        }[asked.billing_start]
+        made = Agreed(str(asked.subscription), account, {}, max(billed, activated))
+        made.set_from(billed, (str(asked.rate_plan), Decimal(2)))
+        self.agreed.append(made)
+
     @precondition(lambda self: self.today < LAST_BILL)
     @rule(
         days=st.sampled_from([0, 1, 9, 31, 31, 200]),
@@ -157,12 +263,12 @@ class WholeLife(Amendments, Books):
         self._check(up_to=self.today - 32 * DAY)
 
     def _go_on_to(self, day: date) -> None:
+        """Noon in UTC: the same day in New York, and the next one in Auckland."""
         self.today = day
-        self.company_now()
+        self.company.now = datetime.combine(day, time(12), UTC)
 
-    def company_now(self) -> None:
-        """It is noon in UTC, the same day in New York and the next one or the same in Auckland."""
-        self.company.now = datetime.combine(self.today, time(12), UTC)
+    def _local_today(self, account: str) -> date:
+        return self.company.now.astimezone(ZoneInfo(ZONES[account])).date()
 
     def _settle(self, how: str) -> None:
         """What becomes of the drafts of the run before."""
