@@ -184,7 +184,11 @@ class WholeLife(Amendments, Books):
             billing_date=self.today - 20 * DAY if start == "on_date" else None,
         )
         lines = [asked]
-        found = self._draw(data, lambda each: each.suspended is None) if change else None
+        found = None
+        if change:
+            found = self._draw(
+                data, lambda each: each.suspended is None and each.account == account
+            )
         state = found[0].state(found[1]) if found else None
         if found and state:
             found[0].last_change = found[1]

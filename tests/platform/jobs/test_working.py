@@ -96,8 +96,11 @@ def test_what_fails_is_tried_again_later_and_given_up_in_the_end(office: Office)
     assert office.jobs("state", "failures", "open_key") == [("failed", 3, None)]
 
 
-def test_what_is_refused_is_given_up_at_once_but_for_conflicts(office: Office) -> None:
-    status = 409
+@pytest.mark.parametrize("passing", [409, 503])
+def test_what_is_refused_is_given_up_at_once_but_for_what_passes(
+    office: Office, passing: int
+) -> None:
+    status = passing
 
     def refuse(_job: Assignment) -> None:
         raise Refused(Problem("bill_run_in_progress", "another bill run is going on"), status)

@@ -21,7 +21,8 @@ from counterfoil.platform.records.database import Database
 from counterfoil.platform.records.exact_json import encode_json, plain
 
 LONGEST_ERROR = 2000
-CONFLICT = 409
+PASSING = (409, 503)
+"""With these a refusal is none for good: what is in the way now may be gone later."""
 SOONEST = timedelta(seconds=1)
 """How long a job that has to wait does so at least."""
 
@@ -65,7 +66,8 @@ Handler = Callable[[Assignment], Mapping[str, Any] | None]
 """Does a job; what it answers is kept as the job's result.
 
 It does so in transactions of its own and is harmless when it is run again, whatever it had done
-before. Refused (other than 409) gives the job up at once; any other exception is tried again.
+before. Refused (other than 409 and 503) gives the job up at once; any other exception is tried
+again.
 """
 
 
@@ -176,7 +178,7 @@ class Worker:
         except NotYet as wait:
             return _Outcome(error=wait.reason, later=wait.at)
         except Refused as refused:
-            return _Outcome(error=str(refused), final=refused.status != CONFLICT)
+            return _Outcome(error=str(refused), final=refused.status not in PASSING)
         except Exception as fault:
             log.exception("job %s (%s) failed", job["id"], job["kind"])
             return _Outcome(error=f"{type(fault).__name__}: {fault}")
