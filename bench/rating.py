@@ -183,15 +183,20 @@ def make_subscriptions(engine: Engine, number: int) -> None:
     engine.run(_PRICES.format(subscriptions=number, meters=METERS))
 
 
+_NEEDS = Needs(
+    layers=frozenset({"list", "template", "account"}), kinds=frozenset({"usage"}), late=False
+)
+"""What a bill run would find needed of these prices and items (business.billing.rating)."""
+
+
 def rate(engine: Engine) -> tuple[Decimal, Decimal]:
     """Rate ``usage`` by the product's statements; what it comes to, and before what is included."""
-    nothing = ", ".join(f"CAST(NULL AS {kind}) AS {c}" for c, kind in BILLED_USAGE.columns.items())
-    engine.run(f"CREATE VIEW {BILLED_USAGE.name} AS SELECT {nothing} WHERE false")
+    engine.run(f"CREATE VIEW {BILLED_USAGE.name} AS {BILLED_USAGE.nothing}")
     engine.run(
         "CREATE TABLE midnight AS SELECT 'UTC' AS time_zone, CAST(t AS DATE) AS day, t AS instant "
         "FROM range(TIMESTAMP '2026-10-01', TIMESTAMP '2026-11-02', INTERVAL 1 DAY) r(t)"
     )
-    for statement in (*price_statements(Needs()), *rating_statements(Needs())):
+    for statement in (*price_statements(_NEEDS), *rating_statements(_NEEDS)):
         engine.run(statement.create)
     return _totals(engine, "rated")
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from bench.company import BILLING_DATE, NOW, add_usage, make_company
 from counterfoil.bootstrap import Settings, scratch_organisation
 from counterfoil.business.billing.allowances import make_allowances
-from counterfoil.business.billing.bills import make_items
 from counterfoil.business.billing.buckets import BucketWork, bucket_works, rate_bucket
+from counterfoil.business.billing.charging import make_items, price_items
 from counterfoil.business.billing.loading import billed_accounts
-from counterfoil.business.billing.rating import rate_items, usage_span
+from counterfoil.business.billing.rating import find_needs, rate_items, usage_span
 from counterfoil.business.billing.relations import midnight_relation, usage_between
 from counterfoil.business.usage.store import BUCKETS, visible_segments
 from counterfoil.platform.engine.choice import open_runner
@@ -47,7 +47,10 @@ def measure_spark(settings: Settings, accounts: int) -> SparkResult:
             open_engine(temp_directory=organisation.home) as engine,
         ):
             everyone = billed_accounts(uow)
-            make_items(uow, engine, store, everyone, BILLING_DATE, usage_seen=NO_USAGE_IS_LATE)
+            items = make_items(
+                uow, engine, store, everyone, BILLING_DATE, usage_seen=NO_USAGE_IS_LATE
+            )
+            price_items(uow, engine, items)
             make_allowances(uow, engine)
             span, manifest = midnight_relation(usage_span(engine)), visible_segments(uow)
 
@@ -56,7 +59,7 @@ def measure_spark(settings: Settings, accounts: int) -> SparkResult:
 
             works = bucket_works(engine, list(range(BUCKETS)), usage_of)
             begin = time.perf_counter()
-            rate_items(engine, usage_of(list(range(BUCKETS))))
+            rate_items(engine, usage_of(list(range(BUCKETS))), find_needs(engine))
             seconds = {"in one piece": time.perf_counter() - begin}
         for name, runner in _runners():
             seconds[name] = min(_seconds(runner, works) for _ in range(ROUNDS))

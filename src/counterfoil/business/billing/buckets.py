@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from counterfoil.business.billing.rating import INPUTS, RESULTS, rate_items
+from counterfoil.business.billing.rating import INPUTS, RESULTS, find_needs, rate_items
 from counterfoil.business.usage.store import BUCKETS
+from counterfoil.core.rating.statements import Needs
 from counterfoil.platform.engine.duck import Engine, open_engine
 from counterfoil.platform.engine.runner import Runner
 
@@ -34,11 +35,13 @@ def rate_bucket(work: BucketWork) -> BucketResult:
     with open_engine(threads=1) as engine:
         for name, stream in work.relations.items():
             engine.register(name, from_stream(stream))
-        rate_items(engine, work.usage)
+        rate_items(engine, work.usage, find_needs(engine))
         return {name: to_stream(engine.arrow(f"SELECT * FROM {name}")) for name in RESULTS}
 
 
-def rate_on(runner: Runner, engine: Engine, usage_of: Callable[[list[int]], str | None]) -> None:
+def rate_on(
+    runner: Runner, engine: Engine, usage_of: Callable[[list[int]], str | None], needs: Needs
+) -> None:
     """From ``INPUTS`` on the engine make ``RESULTS``, as ``rate_items`` does, on the runner.
 
     ``usage_of`` gives a SELECT of the usage events that the items of some buckets need.
@@ -46,7 +49,7 @@ def rate_on(runner: Runner, engine: Engine, usage_of: Callable[[list[int]], str 
     found = engine.rows(f"SELECT DISTINCT root_id % {BUCKETS} FROM charge_item ORDER BY 1")
     buckets = [int(row[0]) for row in found]
     if not runner.splits or not buckets:
-        rate_items(engine, usage_of(buckets))
+        rate_items(engine, usage_of(buckets), needs)
         return
     works = bucket_works(engine, buckets, usage_of)
     results = [result for _, result in runner.run(rate_bucket, works)]

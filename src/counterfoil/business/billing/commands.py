@@ -298,6 +298,30 @@ WHERE sc.id = v.id
 
 def save_bills(uow: UnitOfWork, bills: Bills, order: BatchOrder) -> BillRunSummary:
     """Store bills: invoices as drafts, their charges and lines, then finalize if ordered."""
+    invoice_ids = _save_documents(uow, bills, order) if bills.invoices.num_rows else []
+    if bills.billed_through.num_rows:
+        _mark_billed(uow, bills.billed_through)
+    problems = [
+        (int(row["account_id"]), str(row["code"]), str(row["message"]))
+        for row in bills.problems.to_pylist()
+    ]
+    save_problems(uow, problems, order.bill_run_id)
+    held = finalize_drafts(uow, invoice_ids).held if order.finalize and invoice_ids else 0
+    totals: defaultdict[str, Decimal] = defaultdict(Decimal)
+    for row in bills.invoices.to_pylist():
+        totals[row["currency"]] += row["total"]
+    return BillRunSummary(
+        order.bill_run_id,
+        len(order.accounts),
+        bills.invoices.num_rows - held,
+        bills.lines.num_rows,
+        {currency: round_half_up(total, exponent(currency)) for currency, total in totals.items()},
+        problems,
+    )
+
+
+def _save_documents(uow: UnitOfWork, bills: Bills, order: BatchOrder) -> Sequence[int]:
+    """Store invoices with their charges and lines; the ids of the invoices."""
     invoice_ids = uow.allocate_ids("invoice", bills.invoices.num_rows)
     charge_ids = uow.allocate_ids("rated_charge", bills.rated_charges.num_rows)
     uow.copy_in("invoice", _invoice_rows(bills.invoices, invoice_ids, order.bill_run_id))
@@ -314,28 +338,16 @@ def save_bills(uow: UnitOfWork, bills: Bills, order: BatchOrder) -> BillRunSumma
         if parts.num_rows:
             ids = dict(zip(numbers, charge_ids, strict=True))
             uow.copy_in(entity, _of_rated_charges(parts, ids))
+    return invoice_ids
+
+
+def _mark_billed(uow: UnitOfWork, billed_through: pa.Table) -> None:
+    """Remember until when subscription charges are billed."""
     uow.execute(
         _BILLED_THROUGH,
-        ids=bills.billed_through.column("subscription_charge_id").to_pylist(),
-        days=bills.billed_through.column("billed_through").to_pylist(),
+        ids=billed_through.column("subscription_charge_id").to_pylist(),
+        days=billed_through.column("billed_through").to_pylist(),
         now=uow.now,
-    )
-    problems = [
-        (int(row["account_id"]), str(row["code"]), str(row["message"]))
-        for row in bills.problems.to_pylist()
-    ]
-    save_problems(uow, problems, order.bill_run_id)
-    held = finalize_drafts(uow, invoice_ids).held if order.finalize else 0
-    totals: defaultdict[str, Decimal] = defaultdict(Decimal)
-    for row in bills.invoices.select(["currency", "total"]).to_pylist():
-        totals[row["currency"]] += row["total"]
-    return BillRunSummary(
-        order.bill_run_id,
-        len(order.accounts),
-        bills.invoices.num_rows - held,
-        bills.lines.num_rows,
-        {currency: round_half_up(total, exponent(currency)) for currency, total in totals.items()},
-        problems,
     )
 
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-from counterfoil.business.billing.bills import make_charged, make_items, whole_trees
+from counterfoil.business.billing.bills import whole_trees
+from counterfoil.business.billing.charging import make_charged, make_items, price_items
 from counterfoil.business.billing.due import DUE_ON
 from counterfoil.business.billing.incentives import apply_incentives
 from counterfoil.business.billing.loading import load_line_names, usage_seen
-from counterfoil.business.billing.rating import find_needs
 from counterfoil.business.incentives.loading import Present, find_present
 from counterfoil.business.subscriptions.invoicing import BilledAccount, who_is_billed
 from counterfoil.business.usage.store import UsageStore
@@ -241,8 +241,11 @@ def _compute_part(
 ) -> tuple[list[Record], list[Problem]]:
     accounts = whole_trees(uow, [account], present)
     seen = usage_seen(uow, [account])[account]
-    make_items(uow, engine, store, accounts, today, usage_seen=seen, running=True, items=condition)
-    make_charged(uow, engine, store)
+    items = make_items(
+        uow, engine, store, accounts, today, usage_seen=seen, running=True, items=condition
+    )
+    price_items(uow, engine, items)
+    needs = make_charged(uow, engine, store, items)
     # A draft keeps nobody from seeing what comes together meanwhile.
     engine.run("CREATE TABLE open_draft AS SELECT 0::BIGINT AS account_id WHERE false")
     ends = today
@@ -251,7 +254,7 @@ def _compute_part(
         ends = engine.row("SELECT min(cycle_end) FROM due_item")[0] or today
     apply_incentives(uow, engine, accounts, ends, present, store, lock=False)
     charges = _records(engine, _CHARGES.format(today=today.isoformat(), account=account))
-    filtered = EventSource(attributes=bool(find_needs(engine).attributes))
+    filtered = EventSource(attributes=bool(needs.attributes))
     used = {row["item_id"]: row for row in _records(engine, _used(filtered))}
     problems = [
         Problem(row["code"], row["message"], "account")

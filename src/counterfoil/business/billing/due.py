@@ -11,6 +11,7 @@ change of quantity counts from the next cycle on, and nothing is given back. Lat
 cycles it falls into due again: rating then bills the difference.
 """
 
+from dataclasses import dataclass
 from datetime import date, timedelta
 
 import pyarrow as pa
@@ -133,15 +134,13 @@ _ONCE = """
 """
 _DUE = """
 SELECT row_number() OVER (ORDER BY subscription_charge_id, service_start) AS item_id, s.*,
-       m.minor_digits, false AS counted_only,
-       s.subscription_charge_id IN (SELECT subscription_charge_id FROM pool_member) AS by_event,
+       m.minor_digits, false AS counted_only, {by_event} AS by_event,
        CASE WHEN s.kind = 'one_time' OR s.kind = 'recurring' AND s.proration = 'none'
             THEN s.service_start + 1 ELSE s.service_end END AS pricing_end,
        s.kind = 'recurring' AND s.proration = 'by_day' AS prorated,
        CASE WHEN s.carried_over THEN s.start_date ELSE s.service_start END AS counted_from,
        s.carried_over AND s.proration = 'by_day' AND s.aggregation <> 'weighted_sum'
-           AND s.subscription_charge_id NOT IN (SELECT subscription_charge_id FROM pool_member)
-           AS stood
+           AND NOT {by_event} AS stood
 FROM ({spans}) s JOIN minor_unit m USING (currency)
 WHERE s.service_start < s.service_end
   AND NOT (s.kind = 'recurring' AND s.proration = 'none' AND s.continues
@@ -154,6 +153,7 @@ DUE_ON = """CASE WHEN {s}kind = 'recurring' AND {s}periods_ahead > 1 THEN {s}fir
      THEN {s}service_start ELSE {s}service_end END"""
 """The day from which an item is due, of those whose cycles are there at all."""
 
+_BY_EVENT = "s.subscription_charge_id IN (SELECT subscription_charge_id FROM pool_member)"
 
 # Those whose events stand in line with something due, and are not due themselves, count all the
 # same: what goes by event in the same tree and cycle.
@@ -262,7 +262,20 @@ def make_cycles(engine: Engine, billing_date: date, *, since: date = date.min) -
     engine.register("cycle", pa.table(columns, schema=_CYCLES))
 
 
-def make_due_items(engine: Engine, billing_date: date, *, condition: str = "true") -> None:
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What there may be among what is due: what there is none of need not be computed.
+
+    ``items``: something to rate. ``late``: cycles that were billed before. ``given_back``: service
+    that was billed and is no longer given.
+    """
+
+    items: bool
+    late: bool
+    given_back: bool
+
+
+def make_due_items(engine: Engine, billing_date: date, *, condition: str = "true") -> Due:
     """From ``every_charge``, ``pool_member``, ``cycle`` and ``new_usage`` make ``due_item``; and,
     with what is rated for the sake of formulas and what counts in pools besides, ``charge_item``
     (core.rating.relations); both have all columns of ``charge`` beside. Only what meets the SQL
@@ -274,25 +287,28 @@ def make_due_items(engine: Engine, billing_date: date, *, condition: str = "true
         }
     )
     engine.register("minor_unit", minor)
-    late, once = _make_late_cycles(engine)
+    late, once, given_back = _make_late_cycles(engine)
+    pooled = bool(engine.rows("SELECT 1 FROM pool_member LIMIT 1"))
     spans = [_IN_CYCLES, *([_IN_LATE_CYCLES] if late else []), *([_ONCE] if once else [])]
     due = _DUE.format(
         spans=" UNION ALL ".join(spans),
+        by_event=_BY_EVENT if pooled else "false",
         billing_date=billing_date.isoformat(),
         due_on=DUE_ON.format(s="s."),
     )
     engine.run(f"CREATE TABLE rated_item AS SELECT * FROM ({due}) WHERE {condition}")
     engine.run("CREATE VIEW due_item AS SELECT * FROM rated_item WHERE NOT tree_only")
-    if not engine.rows("SELECT 1 FROM pool_member LIMIT 1"):
+    if pooled:
+        engine.run(f"CREATE TABLE counted_item AS {_COUNTED_ONLY}")
+        engine.run(f"CREATE TABLE charge_item AS {_CHARGE_ITEM}")
+    else:
         engine.run(f"CREATE TABLE charge_item AS {_ALONE}")
-        return
-    engine.run(f"CREATE TABLE counted_item AS {_COUNTED_ONLY}")
-    engine.run(f"CREATE TABLE charge_item AS {_CHARGE_ITEM}")
+    return Due(bool(engine.rows("SELECT 1 FROM rated_item LIMIT 1")), late, given_back)
 
 
-def _make_late_cycles(engine: Engine) -> tuple[bool, bool]:
-    """Make ``late_cycle``, asking only what can have an answer; whether there may be any, and
-    whether any charge is due once."""
+def _make_late_cycles(engine: Engine) -> tuple[bool, bool, bool]:
+    """Make ``late_cycle``, asking only what can have an answer; whether there may be any, whether
+    any charge is due once, and whether any was billed beyond its end."""
     engine.run(f"CREATE TABLE new_day AS {_NEW_DAY}")
     late = []
     if engine.rows("SELECT 1 FROM new_day LIMIT 1"):
@@ -301,13 +317,13 @@ def _make_late_cycles(engine: Engine) -> tuple[bool, bool]:
             late.append(_LATE_IN_POOL)
         if engine.rows("SELECT 1 FROM usage_reader LIMIT 1"):
             late.append(_LATE_FOR_FORMULA)
-    cut_short, once = engine.row(
+    beyond_end, once = engine.row(
         "SELECT bool_or(billed_through > end_date), bool_or(kind = 'one_time') FROM every_charge"
     )
-    if cut_short:
+    if beyond_end:
         late.append(_CUT_SHORT)
     engine.run(f"CREATE TABLE late_cycle AS {' UNION '.join(late or [_NO_LATE_CYCLE])}")
-    return bool(late), bool(once)
+    return bool(late), bool(once), bool(beyond_end)
 
 
 def make_reversible(engine: Engine) -> None:

@@ -239,10 +239,8 @@ def _usage_readers(placed: Sequence[PlacedFormula], names: pa.Table) -> pa.Table
 def register_formulas(engine: Engine, terms: FormulaTerms) -> None:
     """Put the relations of formulas on the engine, empty ones where there are none; of ``charge``
     and ``tree_charge`` make ``every_charge``."""
-    engine.run(
-        "CREATE VIEW every_charge AS SELECT *, false AS tree_only FROM charge "
-        "UNION ALL SELECT *, true FROM tree_charge"
-    )
+    beside = " UNION ALL SELECT *, true FROM tree_charge" if terms.tree.num_rows else ""
+    engine.run(f"CREATE VIEW every_charge AS SELECT *, false AS tree_only FROM charge{beside}")
     for shape in (*FORMULA_INPUTS, USAGE_READER):
         if shape.name in terms.relations:
             engine.register(shape.name, terms.relations[shape.name])
@@ -266,10 +264,7 @@ WITH compared AS ({{compared}}), known AS (
     FROM billed_charge b JOIN every_charge c USING (subscription_charge_id)
     WHERE b.subscription_charge_id IN (SELECT subscription_charge_id FROM compared) {{again}}
       AND b.applied_name IS NULL AND b.discount_id IS NULL
-    UNION ALL BY NAME
-    SELECT *, -back AS exact_amount
-    FROM (SELECT * FROM reversed UNION ALL BY NAME SELECT * FROM tree_reversed)
-    WHERE applied_name IS NULL
+    {{given_back}}
 )
 SELECT subscription_id, charge_id, currency, service_start,
        CAST(exact_amount AS {QUANTITY}) AS exact_amount
@@ -279,6 +274,12 @@ _COMPARED = """
 SELECT subscription_charge_id FROM late_cycle
 UNION SELECT subscription_charge_id FROM every_charge WHERE billed_through > end_date
 """
+_GIVEN_BACK = """
+UNION ALL BY NAME
+SELECT *, -back AS exact_amount
+FROM (SELECT * FROM reversed UNION ALL BY NAME SELECT * FROM tree_reversed)
+WHERE applied_name IS NULL
+"""
 _NOT_RATED_ANEW = """
 AND NOT EXISTS (SELECT 1 FROM charge_item i WHERE i.cycle_start = b.cycle_start
                 AND i.subscription_charge_id = b.subscription_charge_id AND NOT i.counted_only)
@@ -286,9 +287,14 @@ AND NOT EXISTS (SELECT 1 FROM charge_item i WHERE i.cycle_start = b.cycle_start
 
 
 def make_known_amounts(
-    uow: UnitOfWork, engine: Engine, terms: FormulaTerms, *, anew: bool = False
+    uow: UnitOfWork,
+    engine: Engine,
+    terms: FormulaTerms,
+    *,
+    given_back: bool = False,
+    anew: bool = False,
 ) -> None:
-    """Make ``known_amount`` for ``charge_item``: what was billed or is given back.
+    """Make ``known_amount`` for ``charge_item``: what was billed or is ``given_back``.
 
     ``anew`` leaves out what was billed of the cycles that are rated: they are rated as a whole, and
     ``billed_charge`` holds everything billed of every charge.
@@ -310,6 +316,7 @@ def make_known_amounts(
     sql = _KNOWN_AMOUNTS.format(
         compared="SELECT subscription_charge_id FROM every_charge" if anew else _COMPARED,
         again=_NOT_RATED_ANEW if anew else "",
+        given_back=_GIVEN_BACK if given_back else "",
     )
     engine.run(f"CREATE TABLE known_amount AS {sql}")
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
-from counterfoil.business.billing.bills import make_charged, make_items
+from counterfoil.business.billing.charging import make_charged, make_items, price_items
 from counterfoil.business.billing.events import THRESHOLD_REACHED
 from counterfoil.business.billing.loading import usage_seen
 from counterfoil.business.subscriptions.invoicing import who_is_billed
@@ -155,8 +155,9 @@ def _compute(
     seen = min(usage_seen(uow, accounts).values(), default=0)
     with small_engine() if len(accounts) == 1 else open_engine(threads=1) as engine:
         try:
-            make_items(uow, engine, store, accounts, today, usage_seen=seen, running=True)
-            make_charged(uow, engine, store)
+            items = make_items(uow, engine, store, accounts, today, usage_seen=seen, running=True)
+            price_items(uow, engine, items)
+            make_charged(uow, engine, store, items)
         except NotComputable:
             return []
         rows: list[Record] = engine.arrow(_INCLUDED.format(today=today.isoformat())).to_pylist()

@@ -57,6 +57,8 @@ def _as_preview(bills: Bills) -> Preview:
     problems = tuple(
         Problem(row["code"], row["message"], "account") for row in bills.problems.to_pylist()
     )
+    if not bills.invoices.num_rows:
+        return Preview(None, [], [], problems)
     charges = bills.rated_charges.drop_columns(["adjustment_no"]).to_pylist()
     lines = bills.lines.to_pylist()
     previews = []
@@ -70,8 +72,6 @@ def _as_preview(bills: Bills) -> Preview:
         shown = {**invoice, "snapshot": snapshot, "number": None, "state": "draft"}
         own_charges = [charge for charge in charges if charge["invoice_no"] == number]
         previews.append(Preview(shown, own, own_charges, problems))
-    if not previews:
-        return Preview(None, [], [], problems)
     return replace(previews[0], others=tuple(previews[1:]))
 
 

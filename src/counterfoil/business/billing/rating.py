@@ -57,7 +57,10 @@ _NEEDS = """
 SELECT (SELECT coalesce(bool_or(by_event), false) FROM charge_item),
        (SELECT coalesce(max(draw_rank), 0) FROM allowance),
        (SELECT coalesce(bool_or(by_event AND unit_rounding <> 'exact'), false) FROM charge_item),
-       (SELECT coalesce(bool_or(partial), false) FROM price)
+       (SELECT coalesce(bool_or(partial), false) FROM price),
+       (SELECT list(DISTINCT layer) FROM price),
+       (SELECT list(DISTINCT kind) FROM charge_item),
+       EXISTS (SELECT 1 FROM billed_usage)
 """
 
 _ANEW = """
@@ -79,10 +82,9 @@ def usage_span(engine: Engine) -> list[tuple[str, date]]:
     return [(zone, day) for zone, first, end in rows for day in (first, end)]
 
 
-def rate_items(engine: Engine, usage: str | None) -> None:
-    """From ``INPUTS`` and the usage events of a SELECT make ``RESULTS``."""
+def rate_items(engine: Engine, usage: str | None, needs: Needs) -> None:
+    """From ``INPUTS`` and the usage events of a SELECT make ``RESULTS``; see ``find_needs``."""
     make_relation(engine, "usage", USAGE, usage)
-    needs = find_needs(engine)
     formulas = read_formulas(engine)
     if formulas.placed and engine.rows("SELECT 1 FROM charge_item LIMIT 1"):
 
@@ -116,6 +118,9 @@ def find_needs(engine: Engine) -> Needs:
         rounded_events=bool(row[2]),
         attributes=tuple(name for (name,) in engine.rows(ATTRIBUTES)),
         partials=bool(row[3]),
+        layers=frozenset(row[4] or ()),
+        kinds=frozenset(row[5] or ()),
+        late=bool(row[6]),
     )
     return _with_anew(engine, needs)
 
@@ -123,10 +128,11 @@ def find_needs(engine: Engine) -> Needs:
 def _with_anew(engine: Engine, needs: Needs, charges: Collection[int] = ()) -> Needs:
     """With what is priced anew as a whole, all of ``charges`` among it."""
     anew = sorted(engine.rows(_ANEW.format(anew_items=anew_items(charges).sql)))
+    cells = bool(engine.rows("SELECT 1 FROM price_cell LIMIT 1"))
     return replace(
         needs,
         aggregations=tuple(name for name, stood in anew if not stood),
         stood=tuple(name for name, stood in anew if stood),
-        cells=bool(engine.rows("SELECT 1 FROM price_cell LIMIT 1")),
-        pieces=tuple(int(minute) for (minute,) in engine.rows(PIECES)),
+        cells=cells,
+        pieces=tuple(int(minute) for (minute,) in engine.rows(PIECES)) if cells else (),
     )

@@ -14,10 +14,7 @@ from counterfoil.platform.engine.duck import Engine
 
 def make_relation(engine: Engine, name: str, shape: Relation, select: str | None) -> None:
     """Make the view ``name`` from a SELECT, or empty with the columns of ``shape``."""
-    if select is None:
-        columns = ", ".join(f"CAST(NULL AS {kind}) AS {c}" for c, kind in shape.columns.items())
-        select = f"SELECT {columns} WHERE false"
-    engine.run(f"CREATE VIEW {name} AS {select}")
+    engine.run(f"CREATE VIEW {name} AS {select or shape.nothing}")
 
 
 def midnight_relation(days: Iterable[tuple[str, date]]) -> pa.Table:

@@ -12,8 +12,8 @@ from decimal import Decimal
 import pyarrow as pa
 
 from counterfoil.business.billing.allowances import make_allowances
-from counterfoil.business.billing.bills import load_line, load_terms
 from counterfoil.business.billing.buckets import rate_on
+from counterfoil.business.billing.charging import load_line, load_terms
 from counterfoil.business.billing.due import make_cycles, make_due_items
 from counterfoil.business.billing.formulas import (
     load_formulas,
@@ -21,6 +21,7 @@ from counterfoil.business.billing.formulas import (
     register_formulas,
 )
 from counterfoil.business.billing.loading import load_billed_charges, load_charges_of
+from counterfoil.business.billing.rating import find_needs
 from counterfoil.business.billing.relations import make_relation
 from counterfoil.core.rating.relations import USAGE
 from counterfoil.platform.engine.duck import Engine, open_engine
@@ -118,7 +119,7 @@ def _rate(uow: UnitOfWork, engine: Engine, charges: pa.Table, first: date, last:
     load_terms(uow, engine, charges, load_billed_charges(uow, []))
     make_known_amounts(uow, engine, formulas, anew=True)
     make_allowances(uow, engine)
-    rate_on(IN_THIS_PROCESS, engine, lambda _: None)
+    rate_on(IN_THIS_PROCESS, engine, lambda _: None, find_needs(engine))
 
 
 def _part(row: Record) -> Record:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from counterfoil.business.billing.allowances import make_allowances
-from counterfoil.business.billing.bills import make_items
+from counterfoil.business.billing.charging import make_items, price_items
 from counterfoil.business.billing.formula_levels import FORMULA_RESULTS
 from counterfoil.business.billing.rating import INPUTS, RESULTS, find_needs
 from counterfoil.business.billing.relations import midnight_relation
@@ -53,7 +53,8 @@ def export_rating(
     """Write relations and script of what is due by ``billing_date`` of these billed accounts (ids)
     into the folder, which is made; the files."""
     with open_engine(temp_directory=folder) as engine:
-        make_items(uow, engine, store, accounts, billing_date, usage_seen=usage_seen)
+        items = make_items(uow, engine, store, accounts, billing_date, usage_seen=usage_seen)
+        price_items(uow, engine, items)
         make_allowances(uow, engine)
         return write_rating(engine, folder)
 

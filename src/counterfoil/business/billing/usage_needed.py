@@ -6,7 +6,6 @@ The less is read, the sooner an account is answered; a bill run reads whole buck
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from counterfoil.business.billing.rating import find_needs
 from counterfoil.business.billing.relations import make_relation
 from counterfoil.business.usage.store import (
     BUCKETS,
@@ -18,6 +17,7 @@ from counterfoil.business.usage.store import (
 )
 from counterfoil.core.periods.zones import local_midnight
 from counterfoil.core.rating.relations import USAGE
+from counterfoil.core.rating.statements import Needs
 from counterfoil.platform.engine.duck import Engine
 
 FEW = 1000
@@ -48,12 +48,11 @@ def few_subscriptions(engine: Engine, *relations: str) -> list[int] | None:
     return few(int(row[0]) for row in rows)
 
 
-def keep_usage(engine: Engine, select: str | None) -> str | None:
+def keep_usage(engine: Engine, select: str | None, needs: Needs) -> str | None:
     """The same events from a table, so that several statements do not read the files again; what
     rating does not look at is null."""
     if select is None:
         return None
-    needs = find_needs(engine)
     unread: set[str] = set()
     if not engine.rows("SELECT 1 FROM formula LIMIT 1"):
         named = needs.by_event or needs.anew or needs.attributes

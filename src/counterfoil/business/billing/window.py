@@ -12,8 +12,8 @@ from datetime import date, timedelta
 
 import pyarrow as pa
 
-from counterfoil.business.billing.bills import load_line, load_terms, make_charged
-from counterfoil.business.billing.due import make_cycles, make_due_items, make_reversible
+from counterfoil.business.billing.charging import Items, load_line, load_terms, make_charged
+from counterfoil.business.billing.due import make_cycles, make_due_items
 from counterfoil.business.billing.formulas import (
     load_formulas,
     make_known_amounts,
@@ -99,7 +99,7 @@ def rate_window(
     as_billed: bool = False,
     as_of: int | None = None,
 ) -> None:
-    """Make ``charged`` and ``problem`` (see bills.make_charged) of the window's cycles.
+    """Make ``charged`` and ``problem`` (see charging.make_charged) of the window's cycles.
 
     Of the billed ``accounts``; only cycles that would be due ``today``, and of these the ``items``
     this condition lets through; with ``as_billed`` at the prices that usage was billed at, and
@@ -119,11 +119,10 @@ def rate_window(
     make_cycles(engine, until, since=window.start)
     bounds = {"start": window.start.isoformat(), "end": window.end.isoformat()}
     load_line(uow, engine, rated, window.end)
-    make_due_items(engine, today, condition=items.format_map(bounds))
+    due = make_due_items(engine, today, condition=items.format_map(bounds))
     billed = load_billed_charges(uow, rated.column("subscription_charge_id").to_pylist())
     load_terms(uow, engine, rated, billed)
     if as_billed:
         engine.run(f"INSERT INTO billed_usage {_PRICES_AS_BILLED}")
-    make_reversible(engine)
     make_known_amounts(uow, engine, formulas, anew=True)
-    make_charged(uow, engine, store, for_events=as_billed, as_of=as_of)
+    make_charged(uow, engine, store, Items(rated, formulas, due), for_events=as_billed, as_of=as_of)

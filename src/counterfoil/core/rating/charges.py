@@ -1,5 +1,7 @@
 """The last step: proration by days and the one rounding, to the currency's minor unit."""
 
+from collections.abc import Collection
+
 from counterfoil.core.money.exact_sql import (
     decimal15,
     half_up,
@@ -115,11 +117,12 @@ FROM counted c
 JOIN summed s USING (item_id, epoch_no)
 LEFT JOIN billed b USING (item_id, epoch_no)
 """
+KINDS = ("one_time", "recurring", "usage")
+"""The kinds of charges."""
+
 _ANEW = "i.by_event OR i.item_id IN (SELECT item_id FROM anew_item)"
 
-# Most charges are not divided by days, and 128-bit division costs more than all the rest.
-_RATED = f"""
-WITH joined AS MATERIALIZED (
+_JOINED = """
     SELECT i.item_id, e.epoch_no, e.epoch_start AS service_start, e.epoch_end AS service_end,
            e.price_id, e.layer, c.events,
            c.quantity, c.quantity_before, c.included_quantity,
@@ -130,14 +133,18 @@ WITH joined AS MATERIALIZED (
                      AND r.model <> 'formula'
                      AND c.list_gross IS NULL THEN c.unit_amount END AS unit_amount,
            i.kind, i.minor_digits, c.again, c.gross,
-           coalesce(c.list_gross, c.gross) AS list_gross,
-           b.exact_amount AS billed_exact, b.amount AS billed_amount
+           coalesce(c.list_gross, c.gross) AS list_gross{billed}
     FROM charge_item i
     JOIN price_epoch e USING (item_id)
     JOIN priced_epoch c USING (item_id, epoch_no)
     JOIN price r ON r.price_id = e.price_id
-    LEFT JOIN billed_epoch b USING (item_id, epoch_no)
-    WHERE NOT i.counted_only
+    {joined}WHERE NOT i.counted_only
+"""
+_BILLED = ", b.exact_amount AS billed_exact, b.amount AS billed_amount"
+_WITH_BILLED = "LEFT JOIN billed_epoch b USING (item_id, epoch_no)\n    "
+
+# Most charges are not divided by days, and 128-bit division costs more than all the rest.
+_BY_DAYS = f"""
 ), share AS (
     SELECT *, {raw("CAST(gross AS DECIMAL(38,16))", _SHARE_DIGITS)} * days AS share,
            {raw("CAST(list_gross AS DECIMAL(38,16))", _SHARE_DIGITS)} * days AS list_share
@@ -151,10 +158,13 @@ WITH joined AS MATERIALIZED (
 SELECT {_RATED_COLUMNS}, {decimal15("list_15")} AS list_amount,
        {decimal15("exact_15")} AS exact_amount, {minor_units("minor", "minor_digits")} AS amount
 FROM divided
-UNION ALL
-SELECT {_RATED_COLUMNS}, CAST(list_gross AS {QUANTITY}), CAST(gross AS {QUANTITY}),
-       CASE WHEN billed_amount IS NULL THEN {rounded("gross", "minor_digits")}
-            ELSE {rounded("(gross + billed_exact)", "minor_digits")} - billed_amount END
+"""
+_ROUNDED = rounded("gross", "minor_digits")
+_ROUNDED_TOGETHER = f"""CASE WHEN billed_amount IS NULL THEN {_ROUNDED}
+            ELSE {rounded("(gross + billed_exact)", "minor_digits")} - billed_amount END"""
+_AS_A_WHOLE = f"""
+SELECT {_RATED_COLUMNS}, CAST(list_gross AS {QUANTITY}) AS list_amount,
+       CAST(gross AS {QUANTITY}) AS exact_amount, {{rounded}} AS amount
 FROM joined
 WHERE kind = 'one_time' OR kind = 'usage'
       AND (quantity <> 0 OR gross <> 0
@@ -169,6 +179,8 @@ def rated_charges(
     stood: bool = False,
     by_event: bool = False,
     cells: bool = False,
+    kinds: Collection[str] = KINDS,
+    late: bool = True,
 ) -> tuple[Statement, ...]:
     """Make ``rated``: item_id, epoch_no, service_start, service_end, price_id, layer, events,
     quantity, quantity_before, included_quantity, days, cycle_days, unit_amount (null where several
@@ -176,14 +188,25 @@ def rated_charges(
     ``priced_epoch``.
 
     What comes after a first billing of the same epoch is rounded together with it, so that a cycle
-    billed in parts costs what it would have cost at once.
+    billed in parts costs what it would have cost at once. Only charges of these ``kinds`` are
+    among the items, and nothing was billed of them unless ``late``.
     """
+    rated = Statement("rated", _rated(kinds, late=late))
     if not detailed:
-        return Statement("priced_epoch", _PRICED_EPOCH, view=True), Statement("rated", _RATED)
+        return Statement("priced_epoch", _PRICED_EPOCH, view=True), rated
     step = (_STOOD_STEP if stood else _STEP) + (EVENT_AMOUNT_STEP if by_event else "")
     summed = _SUMMED_EPOCH.format(
         step=_LABELLED.format(step=step) if cells else step,
         anew=_ANEW if anew else "i.by_event",
         cell="cell := cell," if cells else "",
     )
-    return Statement("priced_epoch", summed), Statement("rated", _RATED)
+    return Statement("priced_epoch", summed), rated
+
+
+def _rated(kinds: Collection[str], *, late: bool) -> str:
+    billed, with_billed = (_BILLED, _WITH_BILLED) if late else ("", "")
+    joined = f"WITH joined AS MATERIALIZED ({_JOINED.format(billed=billed, joined=with_billed)}"
+    whole = _AS_A_WHOLE.format(rounded=_ROUNDED_TOGETHER if late else _ROUNDED)
+    if "recurring" not in kinds:
+        return f"{joined.replace(' MATERIALIZED', '')}){whole}"
+    return f"{joined}{_BY_DAYS}" + (f"UNION ALL{whole}" if set(kinds) != {"recurring"} else "")

@@ -1,13 +1,15 @@
 """Which price holds when: the most specific layer that has one, cut where the winner changes."""
 
-from counterfoil.core.rating.layers import BILLED, LAYERS
+from collections.abc import Collection
+
+from counterfoil.core.rating.layers import BILLED, LAYER_NAMES, LAYERS
 from counterfoil.core.rating.relations import Statement
 
 _ITEM_LAYERS = tuple(layer for layer in LAYERS if layer.column)
 
 
-def _of_the_item(partial: str) -> str:
-    """One branch per layer: without a price of a layer its branch costs nothing."""
+def _of_the_item(partial: str, layers: Collection[str]) -> str:
+    """One branch for each of the layers whose owners the item names."""
     return "".join(
         f"""
     UNION ALL
@@ -18,12 +20,14 @@ def _of_the_item(partial: str) -> str:
      AND p.layer = '{layer.name}' AND p.owner_id = i.{layer.column}
 """
         for layer in _ITEM_LAYERS
+        if layer.name in layers
     )
 
 
-def _candidate(partial: str) -> str:
+def _candidates(layers: Collection[str], *, partials: bool, late: bool) -> str:
     """The prices that hold on some day of an item."""
-    return f"""
+    partial = " p.partial," if partials else ""
+    sql = f"""
 SELECT * FROM (
     SELECT i.item_id, p.price_id, p.layer, l.specificity,{partial}
            greatest(p.valid_from, l.valid_from, i.service_start) AS from_day,
@@ -32,16 +36,22 @@ SELECT * FROM (
     JOIN price p ON p.charge_id = i.charge_id AND p.currency = i.currency
     JOIN price_layer l
       ON l.account_id = i.account_id AND l.layer = p.layer AND l.owner_id = p.owner_id
-    {_of_the_item(partial)}
+    {_of_the_item(partial, layers)}
 ) WHERE from_day < to_day
-UNION ALL
-{_BILLED_AT.format(price="price_id", specificity=BILLED, partial=partial and " false,", rows="")}
 """
+    if late:
+        sql += _BILLED_AT.format(
+            price="price_id", specificity=BILLED, partial=partial and " false,", rows=""
+        )
+    if late and partials:
+        sql += _PARTIAL_BILLED_AT
+    return sql
 
 
 # Service that was billed keeps the price it was billed at, whatever was entered since, so that late
 # usage never prices anything again; and the partial prices that were laid over it.
 _BILLED_AT = """
+UNION ALL
 SELECT i.item_id, b.{price}, b.layer, {specificity},{partial}
        greatest(b.service_start, i.service_start), least(b.service_end, i.pricing_end)
 FROM charge_item i
@@ -50,20 +60,12 @@ JOIN (SELECT DISTINCT item_id, service_start, service_end, price_id, layer{rows}
   ON b.item_id = i.item_id
 """
 
-_CANDIDATE = _candidate("")
-
-_PARTIAL_CANDIDATE = f"""
-{_candidate(" p.partial,")}
-UNION ALL
-{
-    _BILLED_AT.format(
-        price="partial_id",
-        specificity=f"{BILLED} + b.place",
-        partial=" true,",
-        rows=", unnest(partial_ids) AS partial_id, unnest(range(len(partial_ids), 0, -1)) AS place",
-    )
-}
-"""
+_PARTIAL_BILLED_AT = _BILLED_AT.format(
+    price="partial_id",
+    specificity=f"{BILLED} + b.place",
+    partial=" true,",
+    rows=", unnest(partial_ids) AS partial_id, unnest(range(len(partial_ids), 0, -1)) AS place",
+)
 
 # Between two neighbouring cuts no candidate begins or ends, so one winner holds throughout.
 _CUT = """
@@ -200,7 +202,13 @@ WHERE u.price_id IS NULL OR c.specificity >= {BILLED}
 """
 
 
-def price_epochs(*, partials: bool, conditional: bool = False) -> tuple[Statement, ...]:
+def price_epochs(
+    *,
+    partials: bool,
+    conditional: bool = False,
+    layers: Collection[str] = LAYER_NAMES,
+    late: bool = True,
+) -> tuple[Statement, ...]:
     """Make ``price_epoch``: item_id, epoch_no (from 1), epoch_start, epoch_end DATE, price_id,
     terms_id, partial_ids, layer. The epochs of an item cover its service period without gap or
     overlap; price_id is null where no layer has a price.
@@ -212,9 +220,10 @@ def price_epochs(*, partials: bool, conditional: bool = False) -> tuple[Statemen
     not fit the price they lie over. What was priced for these items is not to be used.
 
     ``partials``: whether some prices are partial; without it all are taken for whole ones.
-    ``conditional`` passes over the prices in ``unmet_price`` (item_id, price_id).
+    ``conditional`` passes over the prices in ``unmet_price`` (item_id, price_id). Only ``layers``
+    have prices, and nothing was billed at any unless ``late``.
     """
-    offers = _PARTIAL_CANDIDATE if partials else _CANDIDATE
+    offers = _candidates(layers, partials=partials, late=late)
     candidates: tuple[Statement, ...] = (Statement("price_candidate", offers),)
     if conditional:
         candidates = (

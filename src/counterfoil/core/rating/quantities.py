@@ -177,17 +177,14 @@ WITH counted AS (
     SELECT u.item_id, u.epoch_no, u.events, u.aggregation, u.kind,
            CASE WHEN u.kind = 'usage' THEN u.priced_units
                 ELSE CAST(u.quantity AS {QUANTITY}) END AS units,
-           coalesce(b.quantity, 0) AS billed
-    FROM ({{units}}) u
-    LEFT JOIN billed_epoch b USING (item_id, epoch_no)
+           {{billed}} AS billed
+    FROM ({{units}}) u {{with_billed}}
 ), running AS (
-    SELECT c.*, coalesce(b.total, 0) AS start, b.total IS NOT NULL AS late,
+    SELECT c.*, {{start}} AS start, {{late}} AS late,
            CAST(sum(CASE WHEN c.aggregation = 'max' THEN 0 ELSE units - billed END)
                 OVER upto AS {QUANTITY}) AS grown,
            max(units) OVER upto AS peak
-    FROM counted c
-    LEFT JOIN (SELECT item_id, sum(quantity) AS total FROM billed_usage GROUP BY item_id) b
-        USING (item_id)
+    FROM counted c {{with_total}}
     WINDOW upto AS (PARTITION BY c.item_id ORDER BY c.epoch_no)
 ), placed AS (
     SELECT *, CAST(CASE WHEN kind <> 'usage' THEN units
@@ -206,6 +203,22 @@ SELECT p.item_id, p.epoch_no, 0 AS cell_no, p.events,
 FROM placed p
 """
 
+_BILLED_BEFORE = {
+    "billed": "coalesce(b.quantity, 0)",
+    "with_billed": "LEFT JOIN billed_epoch b USING (item_id, epoch_no)",
+    "start": "coalesce(b.total, 0)",
+    "late": "b.total IS NOT NULL",
+    "with_total": "LEFT JOIN (SELECT item_id, sum(quantity) AS total FROM billed_usage "
+    "GROUP BY item_id) b USING (item_id)",
+}
+_NOTHING_BILLED = {
+    "billed": f"0::{QUANTITY}",
+    "with_billed": "",
+    "start": f"0::{QUANTITY}",
+    "late": "false",
+    "with_total": "",
+}
+
 _OTHER_POSITIONS = """
 SELECT item_id, epoch_no, cell_no, events, quantity_after, quantity_before, continues, used,
        NULL::BIGINT AS event_no, NULL AS list_before, NULL AS list_after, NULL AS reach,
@@ -216,13 +229,15 @@ _OF_STOOD = """, NULL::BIGINT AS share_days, NULL::BIGINT AS cycle_days,
        NULL AS peak_after, NULL AS peak_before"""
 
 
-def metered(source: EventSource, *, anew: bool) -> tuple[Statement, ...]:
+def metered(source: EventSource, *, anew: bool, late: bool = True) -> tuple[Statement, ...]:
     """Make ``metered`` (what each usage epoch came to) and ``billed_epoch``: item_id, epoch_no,
     quantity, exact_amount, list_amount, amount."""
-    return _metered(source, anew=anew), Statement("billed_epoch", _BILLED_EPOCH)
+    return _metered(source, anew=anew), Statement("billed_epoch", _BILLED_EPOCH, view=not late)
 
 
-def position(further: Sequence[str] = (), *, anew: bool = False, stood: bool = False) -> Statement:
+def position(
+    further: Sequence[str] = (), *, anew: bool = False, stood: bool = False, late: bool = True
+) -> Statement:
     """Makes ``position``: position_id, item_id, epoch_no, cell_no, events BIGINT, quantity_before
     and quantity_after DECIMAL(38,15) in priced units of the cycle, continues BOOLEAN (something of
     the cycle was priced before, so the first tier's flat amount is not due again), used BOOLEAN
@@ -234,7 +249,8 @@ def position(further: Sequence[str] = (), *, anew: bool = False, stood: bool = F
     peak_after, between which flat amounts become due.
     """
     others = " AND i.item_id NOT IN (SELECT item_id FROM anew_item)" if anew else ""
-    source = _POSITION.format(units=with_priced_units(_METER_UNITS.format(others=others)))
+    units = with_priced_units(_METER_UNITS.format(others=others))
+    source = _POSITION.format(units=units, **(_BILLED_BEFORE if late else _NOTHING_BILLED))
     if further:
         source = _OTHER_POSITIONS.format(aggregated=source, stood=_OF_STOOD if stood else "")
         source += "".join(f" UNION ALL BY NAME SELECT * FROM {name}" for name in further)

@@ -24,6 +24,14 @@ class Relation:
     columns: dict[str, str]
     help: str
 
+    @property
+    def nothing(self) -> str:
+        """A SELECT of no row."""
+        columns = ", ".join(
+            f"CAST(NULL AS {kind}) AS {name}" for name, kind in self.columns.items()
+        )
+        return f"SELECT {columns} WHERE false"
+
 
 CHARGE_ITEM = Relation(
     "charge_item",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from counterfoil.core.rating.attributes import UNREADABLE, attribute_statements
 from counterfoil.core.rating.cells import MATRIX_TERMS, cell_statements
-from counterfoil.core.rating.charges import rated_charges
+from counterfoil.core.rating.charges import KINDS, rated_charges
 from counterfoil.core.rating.event_amounts import EVENT_AMOUNTS
 from counterfoil.core.rating.events import drawn, event_positions
 from counterfoil.core.rating.formula_prices import (
@@ -18,6 +18,7 @@ from counterfoil.core.rating.formula_prices import (
     formula_trace,
     unmet_prices,
 )
+from counterfoil.core.rating.layers import LAYER_NAMES
 from counterfoil.core.rating.meters import anew_items, anew_positions
 from counterfoil.core.rating.prices import price_epochs
 from counterfoil.core.rating.quantities import EventSource, metered, position, usage_epoch
@@ -38,7 +39,8 @@ class Needs:
     priced anew as a whole, in full and by the days that units stood. ``cells``: some prices have
     cells; ``pieces`` are the minutes of the day at which their hours begin or end. ``formulas`` are
     those of the charges and their prices: their values are in ``formula_input``. ``partials``: some
-    prices are partial.
+    prices are partial. ``layers`` have prices; the items are of these ``kinds``; ``late``: some of
+    them were billed before.
     """
 
     by_event: bool = False
@@ -51,6 +53,9 @@ class Needs:
     pieces: tuple[int, ...] = ()
     formulas: Formulas = NO_FORMULAS
     partials: bool = False
+    layers: frozenset[str] = frozenset(LAYER_NAMES)
+    kinds: frozenset[str] = frozenset(KINDS)
+    late: bool = True
 
     @property
     def anew(self) -> bool:
@@ -61,8 +66,10 @@ class Needs:
 def price_statements(needs: Needs) -> tuple[Statement, ...]:
     """Make ``price_epoch``, ``terms_tier`` and ``conflicting``, see core.rating.prices."""
     if not needs.formulas.at(PRICE_CONDITION):
-        return price_epochs(partials=needs.partials)
-    epochs = price_epochs(partials=needs.partials, conditional=True)
+        return price_epochs(partials=needs.partials, layers=needs.layers, late=needs.late)
+    epochs = price_epochs(
+        partials=needs.partials, conditional=True, layers=needs.layers, late=needs.late
+    )
     return unmet_prices(needs.formulas), *epochs
 
 
@@ -96,7 +103,7 @@ def rating_statements(needs: Needs) -> tuple[Statement, ...]:
         *attribute_statements(needs.attributes, needs.pieces),
         *((UNREADABLE,) if needs.attributes else ()),
         *(cell_statements(needs.pieces) if needs.cells else ()),
-        *metered(source, anew=anew),
+        *metered(source, anew=anew, late=needs.late),
         *events,
         drawn(needs.allowance_ranks),
         *anew_positions(needs.aggregations, needs.stood, source),
@@ -106,7 +113,13 @@ def rating_statements(needs: Needs) -> tuple[Statement, ...]:
         UNCOVERED,
         *((EVENT_AMOUNTS,) if needs.by_event else ()),
         *rated_charges(
-            detailed=detailed, anew=anew, stood=stood, by_event=needs.by_event, cells=needs.cells
+            detailed=detailed,
+            anew=anew,
+            stood=stood,
+            by_event=needs.by_event,
+            cells=needs.cells,
+            kinds=needs.kinds,
+            late=needs.late,
         ),
         *((formula_trace(formulas),) if asked else ()),
     )
@@ -115,7 +128,7 @@ def rating_statements(needs: Needs) -> tuple[Statement, ...]:
 def _positions(needs: Needs, further: Sequence[str]) -> tuple[Statement, ...]:
     """Make ``position``; where a formula says how much is priced, of what is counted."""
     stood = bool(needs.stood)
-    counted = position(further, anew=needs.anew, stood=stood)
+    counted = position(further, anew=needs.anew, stood=stood, late=needs.late)
     if not needs.formulas.at(QUANTITY_FORMULA):
         return (counted,)
     return (
