@@ -38,6 +38,7 @@ from counterfoil.business.receivables.queries import (
     account_statement,
     read_ageing,
 )
+from counterfoil.business.receivables.reversing import reverse_settlement
 from counterfoil.core.problems import Refused
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -169,6 +170,16 @@ class Books(RuleBasedStateMachine):
     def write_off(self, pick: int, amount: Decimal | None) -> None:
         with self.attempt() as uow:
             write_off_document(uow, self.document(uow, pick), "bankrupt", amount)
+
+    @rule(pick=PICK, kind=st.sampled_from(("payment", "refund", "write_off")))
+    def reverse(self, pick: int, kind: str) -> None:
+        with self.attempt() as uow:
+            rows = uow.query(
+                f"SELECT id FROM {kind} WHERE account_id = :account ORDER BY id",
+                account=self.account_id,
+            )
+            if rows:
+                reverse_settlement(uow, kind, int(rows[pick % len(rows)]["id"]), "bounced")
 
     @invariant()
     def debits_are_credits(self) -> None:

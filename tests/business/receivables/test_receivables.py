@@ -28,6 +28,7 @@ from counterfoil.business.receivables.queries import (
     account_statement,
     read_ageing,
 )
+from counterfoil.business.receivables.reversing import reverse_settlement
 from counterfoil.business.subscriptions.commands import cancel_subscriptions
 from counterfoil.core.problems import Refused
 
@@ -275,3 +276,54 @@ def test_a_refund_a_credit_and_a_cancellation_add_up_in_any_order(
         lines = uow.query("SELECT amount FROM rated_charge WHERE kind = 'reversal'")
         assert lines == [{"amount": Decimal("-2202.6900")}]
         assert account_balance(uow, account).balance == owes
+
+
+def test_a_payment_that_bounced_no_longer_counts(two: Ledger) -> None:
+    one = pay(two, 300, reference="DE-1")
+    with two.work() as uow:
+        made = [reverse_settlement(uow, "payment", one, "returned") for _ in range(2)]
+    assert made[0] == made[1]
+    assert states(two) == [("INV-000001", "open", ROOM), ("INV-000002", "open", ROOM)]
+    assert owed(two) == 2 * ROOM
+    # It is gone for good: nothing of it is laid to documents, allocated or refunded any more.
+    with two.work() as uow, pytest.raises(Refused):
+        refund_credit(uow, Credit(payment=one))
+    with two.work() as uow, pytest.raises(Refused):
+        allocate_credit(uow, Credit(payment=one), [Chosen("INV-000001")])
+    with two.work() as uow:
+        assert allocate_credit(uow, Credit(payment=one)) == []
+        assert apply_credits(uow) == 0
+        found = account_statement(uow, "ACME", date(2024, 1, 1), date(2030, 1, 1))
+    assert [(row["entry"], row["name"], row["balance"]) for row in found.entries][-2:] == [
+        ("payment", "DE-1", 2 * ROOM - 300),
+        ("payment_reversed", "DE-1", 2 * ROOM),
+    ]
+    # What it had paid is paid by the next payment, as if it had never come.
+    pay(two, 300)
+    assert states(two)[0] == ("INV-000001", "paid", 0)
+
+
+def test_refunds_and_write_offs_are_undone(two: Ledger) -> None:
+    one = pay(two, 600)
+    with two.work() as uow:
+        refund = refund_credit(uow, Credit(payment=one))
+        with pytest.raises(Refused) as refused:
+            reverse_settlement(uow, "payment", one, "returned")
+    assert (refused.value.status, refused.value.problems[0].code) == (409, "refunded")
+    assert owed(two) == 0
+    with two.work() as uow:
+        reverse_settlement(uow, "refund", int(refund["id"]), "never arrived")
+    assert owed(two) == 2 * ROOM - 600
+    with two.work() as uow:
+        reverse_settlement(uow, "payment", one, "returned")
+        gone = write_off_document(uow, "INV-000001", "bankrupt", Decimal(49))
+    assert owed(two) == 2 * ROOM - 49
+    with two.work() as uow:
+        reverse_settlement(uow, "write_off", int(gone["id"]), "not bankrupt")
+        ageing = read_ageing(uow, date(2030, 1, 1))
+        before = account_balance(uow, "ACME", as_of=MAR)
+    assert states(two) == [("INV-000001", "open", ROOM), ("INV-000002", "open", ROOM)]
+    assert ageing.totals[0]["balance"] == owed(two) == before.balance == 2 * ROOM
+    with two.work() as uow, pytest.raises(Refused) as refused:
+        reverse_settlement(uow, "refund", 4711, "?")
+    assert refused.value.status == 404

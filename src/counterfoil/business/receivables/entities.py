@@ -72,4 +72,21 @@ WRITE_OFF = Entity(
     ),
 )
 
-ENTITIES = (PAYMENT, ALLOCATION, REFUND, WRITE_OFF)
+SETTLEMENT_REVERSAL = Entity(
+    name="settlement_reversal",
+    plural="settlement_reversals",
+    help="From its day on a payment, refund or write-off no longer counts: the bank took the money "
+    "back, or it was a mistake.",
+    created_by_command=True,
+    fields=(
+        reference("account", required=True, indexed=True, immutable=True),
+        reference("payment", unique=True, immutable=True),
+        reference("refund", unique=True, immutable=True),
+        reference("write_off", unique=True, immutable=True),
+        date("reversed_on", required=True, immutable=True),
+        decimal("amount", 20, 4, required=True, immutable=True, help="All of it."),
+        text("reason", required=True, max_length=500),
+    ),
+)
+
+ENTITIES = (PAYMENT, ALLOCATION, REFUND, WRITE_OFF, SETTLEMENT_REVERSAL)

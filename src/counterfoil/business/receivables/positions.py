@@ -1,7 +1,7 @@
 """What is open of documents and what is left of payments and credit notes, as of a day.
 
-Nothing of this is kept anywhere: it is added up from documents, payments, allocations, refunds and
-write-offs, by the statements here and nowhere else.
+Nothing of this is kept anywhere: it is added up from documents, payments, allocations, refunds,
+write-offs and what takes them back, by the statements here and nowhere else.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,11 @@ from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 POSITIONS = """
-document AS (
+taken_back AS (
+    SELECT payment_id, refund_id, write_off_id FROM settlement_reversal
+    WHERE reversed_on <= :as_of
+      AND (CAST(:accounts AS bigint[]) IS NULL OR account_id = ANY(:accounts))
+), document AS (
     SELECT i.id, i.number, i.kind, i.account_id, i.currency, i.invoice_date, i.due_date, i.total,
            coalesce(a.amount, 0) AS allocated, coalesce(w.amount, 0) AS written_off,
            i.total - coalesce(a.amount, 0) - coalesce(w.amount, 0) AS open,
@@ -22,17 +26,20 @@ document AS (
                WHERE allocated_on <= :as_of
                  AND (CAST(:accounts AS bigint[]) IS NULL OR account_id = ANY(:accounts))
                GROUP BY invoice_id) a ON a.invoice_id = i.id
-    LEFT JOIN (SELECT invoice_id, sum(amount) AS amount FROM write_off
-               WHERE written_off_on <= :as_of
-                 AND (CAST(:accounts AS bigint[]) IS NULL OR account_id = ANY(:accounts))
-               GROUP BY invoice_id) w ON w.invoice_id = i.id
+    LEFT JOIN (SELECT o.invoice_id, sum(o.amount) AS amount FROM write_off o
+               WHERE o.written_off_on <= :as_of
+                 AND o.id NOT IN (SELECT write_off_id FROM taken_back WHERE write_off_id > 0)
+                 AND (CAST(:accounts AS bigint[]) IS NULL OR o.account_id = ANY(:accounts))
+               GROUP BY o.invoice_id) w ON w.invoice_id = i.id
     WHERE i.state = 'final' AND i.total > 0 AND i.invoice_date <= :as_of
       AND (CAST(:accounts AS bigint[]) IS NULL OR i.account_id = ANY(:accounts))
 ), held AS (
     SELECT p.id AS credit_id, p.id AS payment_id, NULL::bigint AS credit_note_id,
            NULL::bigint AS corrects_id, p.account_id, p.currency, p.received_on AS day, p.amount,
            coalesce(p.reference, '') AS name
-    FROM payment p WHERE p.received_on <= :as_of
+    FROM payment p
+    WHERE p.received_on <= :as_of
+      AND p.id NOT IN (SELECT payment_id FROM taken_back WHERE payment_id > 0)
       AND (CAST(:accounts AS bigint[]) IS NULL OR p.account_id = ANY(:accounts))
     UNION ALL
     SELECT -i.id, NULL, i.id, i.corrects_id, i.account_id, i.currency, i.invoice_date, -i.total,
@@ -48,6 +55,7 @@ document AS (
           UNION ALL
           SELECT payment_id, credit_note_id, 0, amount FROM refund
           WHERE refunded_on <= :as_of
+            AND id NOT IN (SELECT refund_id FROM taken_back WHERE refund_id > 0)
             AND (CAST(:accounts AS bigint[]) IS NULL OR account_id = ANY(:accounts))) u
     GROUP BY 1
 ), credit AS (

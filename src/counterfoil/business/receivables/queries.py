@@ -32,6 +32,17 @@ SELECT * FROM (
     UNION ALL
     SELECT w.account_id, i.currency, w.written_off_on, 'write_off', i.number, -w.amount, 3, w.id
     FROM write_off w JOIN invoice i ON i.id = w.invoice_id
+    UNION ALL
+    SELECT v.account_id, coalesce(p.currency, r.currency, i.currency), v.reversed_on,
+           CASE WHEN p.id > 0 THEN 'payment_reversed' WHEN r.id > 0 THEN 'refund_reversed'
+                ELSE 'write_off_reversed' END,
+           coalesce(p.reference, 'payment ' || p.id, r.reference, 'refund ' || r.id, i.number),
+           CASE WHEN r.id > 0 THEN -v.amount ELSE v.amount END, 4, v.id
+    FROM settlement_reversal v
+    LEFT JOIN payment p ON p.id = v.payment_id
+    LEFT JOIN refund r ON r.id = v.refund_id
+    LEFT JOIN write_off w ON w.id = v.write_off_id
+    LEFT JOIN invoice i ON i.id = w.invoice_id
 ) m
 """
 """Everything that changes what an account owes; allocations do not."""
@@ -82,8 +93,9 @@ class Balance:
 class Statement:
     """What an account owed at the start of a period, what changed it, and what it owed at the end.
 
-    ``entries`` have day, entry (invoice, credit_note, debit_note, payment, refund, write_off),
-    name, debit, credit and the balance after it. ``end`` is the first day not in it.
+    ``entries`` have day, entry (invoice, credit_note, debit_note, payment, refund, write_off, and
+    payment_reversed, refund_reversed, write_off_reversed), name, debit, credit and the balance
+    after it. ``end`` is the first day not in it.
     """
 
     account: str

@@ -2,7 +2,7 @@
 
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -23,12 +23,13 @@ from counterfoil.business.receivables.queries import (
     account_statement,
     read_ageing,
 )
+from counterfoil.business.receivables.reversing import reverse_settlement
 from counterfoil.core.money.currencies import exponent
 from counterfoil.core.money.rounding import round_half_up
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.cli.balances import decimal_of
 from counterfoil.interfaces.cli.organisation import opened_records
-from counterfoil.interfaces.cli.output import print_table
+from counterfoil.interfaces.cli.output import print_table, trimmed
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -136,6 +137,20 @@ def write_off(
     with opened_records() as uow:
         made = write_off_document(uow, number, reason, decimal_of(amount), key=key)
     typer.echo(f"{made['amount']:f} of {number} written off.")
+
+
+@app.command()
+def reverse(
+    record: Annotated[int, typer.Argument(help="Id of the payment, refund or write-off.")],
+    reason: Annotated[str, typer.Option(help="Why, for the record.")],
+    kind: Annotated[
+        Literal["payment", "refund", "write-off"], typer.Option("--of", help="What it is.")
+    ] = "payment",
+) -> None:
+    """Take back a payment that bounced; with --of a refund or a write-off."""
+    with opened_records() as uow:
+        made = reverse_settlement(uow, kind.replace("-", "_"), record, reason)
+    typer.echo(f"{kind.capitalize()} {record} of {trimmed(made['amount'])} no longer counts.")
 
 
 @app.command("apply")

@@ -23,6 +23,7 @@ from counterfoil.business.receivables.queries import (
     account_statement,
     read_ageing,
 )
+from counterfoil.business.receivables.reversing import reverse_settlement
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.http.notation import json_answer
 from counterfoil.interfaces.rest.bodies import body_schema, checked, command_body
@@ -90,6 +91,11 @@ CHOSEN = Entity(
     name="chosen_document",
     plural="chosen_documents",
     fields=(text("invoice", required=True), decimal("amount", 20, 4)),
+)
+REVERSAL = Entity(
+    name="new_reversal",
+    plural="new_reversals",
+    fields=(text("reason", required=True, max_length=500),),
 )
 APPLY = Entity(
     name="credit_application",
@@ -194,6 +200,16 @@ def _refund(uow: UnitOfWork, call: Call, credit: Credit) -> object:
     )
 
 
+def _reverse(kind: str) -> Action:
+    """An endpoint that takes back the payment, refund or write-off in the path."""
+
+    def handle(uow: UnitOfWork, call: Call) -> Answer:
+        body = command_body(call, REVERSAL)
+        return json_answer(reverse_settlement(uow, kind, record_id(call), str(body["reason"])), 201)
+
+    return handle
+
+
 def _text(body: Record, name: str) -> str | None:
     return cast("str | None", body[name])
 
@@ -285,6 +301,16 @@ ENDPOINTS = (
                 f"{path}/{{id}}/refund", "refund_payments", _of(subject, _refund), REFUND,
                 "Pay back what is left of a payment or credit note", subject, makes="refund",
             ),
+        )
+    ),
+    *(
+        _command(
+            f"/{path}/{{id}}/reverse", "reverse_settlements", _reverse(kind), REVERSAL,
+            f"Take back a {kind.replace('_', '-')} that does not stand", kind,
+            makes="settlement_reversal allocation" if kind == "payment" else "settlement_reversal",
+        )
+        for kind, path in (
+            ("payment", "payments"), ("refund", "refunds"), ("write_off", "write-offs")
         )
     ),
     _command(
