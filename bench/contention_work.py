@@ -17,6 +17,7 @@ from typing import TypeVar
 import pyarrow as pa
 
 from counterfoil.bootstrap import CATALOGUE, CHECKS
+from counterfoil.business.billing.arranging import merge_drafts, split_draft
 from counterfoil.business.billing.commands import run_bills
 from counterfoil.business.billing.credit_notes import (
     credit_invoice,
@@ -277,6 +278,19 @@ def _credit(rival: _Rival, uow: UnitOfWork) -> None:
     apply_credits(uow, [int(note["account_id"])])
 
 
+def _arrange(rival: _Rival, uow: UnitOfWork) -> None:
+    """All drafts of an account are merged, or its only one is split."""
+    rows = uow.query(
+        "SELECT account_id, array_agg(id ORDER BY id) AS ids FROM invoice WHERE state = 'draft' "
+        "GROUP BY account_id"
+    )
+    for ids in [rival.chance.choice(rows)["ids"]] if rows else ():
+        if len(ids) == 1:
+            split_draft(uow, ids[0], [1])
+        else:
+            merge_drafts(uow, ids)
+
+
 def _in_one(action: Callable[[_Rival, UnitOfWork], object]) -> Callable[[_Rival], object]:
     return lambda rival: rival.transact(lambda uow: action(rival, uow))
 
@@ -301,6 +315,7 @@ _KINDS: dict[str, Callable[[_Rival], object]] = {
     "write off": _in_one(lambda rival, uow: write_off_document(uow, rival.document(uow), "lost")),
     "apply": _in_one(lambda _rival, uow: apply_credits(uow)),
     "use": _use,
+    "arrange": _in_one(_arrange),
 }
 _WEIGHTS = {
     "amend": 28,
@@ -318,4 +333,5 @@ _WEIGHTS = {
     "write off": 2,
     "apply": 3,
     "use": 8,
+    "arrange": 4,
 }

@@ -32,6 +32,7 @@ from tests.business.receivables.conftest import Ledger
 from tests.business.receivables.test_ledger_properties import Books
 
 from counterfoil.bootstrap import Settings, scratch_organisation
+from counterfoil.business.billing.arranging import merge_drafts, split_draft
 from counterfoil.business.billing.commands import discard_drafts
 from counterfoil.business.billing.drafts import refresh_drafts
 from counterfoil.business.billing.finalizing import finalize_invoices
@@ -265,6 +266,22 @@ class WholeLife(Amendments, Books):
         if not self.draft:
             assert self.company.bill(self.today).lines == 0
         self._check(up_to=self.today - 32 * DAY)
+
+    @precondition(lambda self: self.draft)
+    @rule(pick=st.integers(0, 9), split=st.booleans())
+    def arrange(self, pick: int, split: bool) -> None:
+        """A draft is split by hand, or all drafts of its account are merged."""
+        with self.attempt() as uow:
+            rows = uow.query(
+                "SELECT id, account_id FROM invoice WHERE state = 'draft' ORDER BY account_id, id"
+            )
+            chosen = rows[pick % len(rows)]
+            if split:
+                split_draft(uow, chosen["id"], [1], purchase_order="PO9")
+            else:
+                merge_drafts(
+                    uow, [r["id"] for r in rows if r["account_id"] == chosen["account_id"]]
+                )
 
     def _go_on_to(self, day: date) -> None:
         """Noon in UTC: the same day in New York, and the next one in Auckland."""
