@@ -5,6 +5,8 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 from tests.business.billing.conftest import Company
 
 from counterfoil.bootstrap import Organisation
@@ -14,7 +16,12 @@ from counterfoil.business.billing.price_explanation import PriceQuestion, explai
 from counterfoil.business.products.price_terms import parse_price
 from counterfoil.business.subscriptions.amending import Change
 from counterfoil.business.subscriptions.amendments import amend_subscriptions
-from counterfoil.business.subscriptions.queries import read_amendments, read_in_force
+from counterfoil.business.subscriptions.queries import (
+    Selection,
+    read_amendments,
+    read_in_force,
+    select_running,
+)
 from counterfoil.business.subscriptions.renewals import renew_due
 from counterfoil.core.problems import Refused
 
@@ -419,4 +426,67 @@ def test_a_fee_in_percent_explains_itself(served: Company, amend: Amend) -> None
         "Small room, 2024-06-11 to 2024-06-30: 1 × 30, in all 20.00 USD.",
         "Small room, 2024-07-01 to 2024-07-31: 2 × 30, in all 60.00 USD.",
         "50 percent of it, rounded half-up once, are 40.00 USD.",
+    )
+
+
+def test_what_happens_is_charged_as_often_as_it_happens(served: Company, amend: Amend) -> None:
+    for quantity, amount in ((1, None), (3, None), (1, Decimal(20))):
+        amend("charge_once", rate_plan="fee", quantities={"fee": Decimal(quantity)}, amount=amount)
+        if amount is None:
+            billed(served, MID)
+    assert billed(served, MID) == {"Early termination 2024-06-11": "20.0000"}
+    fees = [line[5] for line in served.lines() if line[1] == "Early termination"]
+    assert fees == [50, 50, 20]
+    for wrong, code in (
+        ({"rate_plan": "fee", "amount": Decimal(30)}, "later_price"),
+        ({"rate_plan": "large"}, "not_once"),
+        ({"rate_plan": "fee", "quantities": {"s": Decimal(1)}}, "unknown_charge"),
+        ({"rate_plan": "fee", "day": date(2024, 5, 1)}, "not_running"),
+    ):
+        with pytest.raises(Refused) as refused:
+            amend("charge_once", **wrong)
+        assert refused.value.problems[0].code == code
+    amend("charge_once", rate_plan="fee", amount=Decimal(30), day=date(2024, 6, 10))
+    assert billed(served, MID) == {"Early termination 2024-06-10": "30.0000"}
+
+
+def leaving(subscription: int) -> Change:
+    """It ends today, for a tenth of what the rest of its term would cost."""
+    percent = Decimal(10)
+    return Change(subscription=subscription, kind="cancel", rate_plan="fee", fee_percent=percent)
+
+
+def test_a_site_full_of_subscriptions_ends_in_as_many_statements_as_two(served: Company) -> None:
+    with served.database.transaction(now=NOW) as uow:
+        account = uow.find("account", external_id="ACME")
+        assert account is not None
+        for name in ("TWO", "MANY"):
+            uow.create(
+                "site",
+                {"external_id": name, "name": name, "account_id": account["id"], "country": "US"},
+            )
+    for number in range(6):
+        site = "TWO" if number < 2 else "MANY"
+        served.subscribe(f"T-{number}", "ACME", "small", JUNE, site=site)
+    with served.database.transaction(now=NOW) as uow:
+        ids = uow.ids_by("subscription", "external_id", [f"T-{n}" for n in range(6)])
+        uow.update_many("subscription", [(one, {"term_end": AUGUST}) for one in ids.values()])
+    counts: list[int] = []
+    for site in ("TWO", "MANY"):
+        counted: list[object] = []
+
+        def count(*arguments: object, to: list[object] = counted) -> None:
+            to.append(arguments[2])
+
+        event.listen(Engine, "before_cursor_execute", count)
+        try:
+            with served.database.transaction(now=NOW) as uow:
+                (chosen,) = select_running(uow, [Selection(day=MID, site=site)])
+                change_subscriptions(uow, [leaving(one) for one in chosen])
+        finally:
+            event.remove(Engine, "before_cursor_execute", count)
+        counts.append(len(counted))
+    assert counts[0] == counts[1]
+    assert "Early termination (10 % of 50.00 for the remaining term) 2024-06-11" in billed(
+        served, MID
     )

@@ -90,17 +90,20 @@ def remaining_terms(
         _rate(uow, engine, engine.arrow(_CHARGE), min(day for _, day, _ in asked), last)
         parts = engine.arrow(_PARTS).to_pylist()
         unpriced = engine.rows(_UNPRICED)
+    of_each: dict[int, list[Record]] = {}
+    for row in parts:
+        of_each.setdefault(row["subscription_id"], []).append(row)
+    names: dict[int, list[str]] = {}
+    for subscription, name in unpriced:
+        names.setdefault(subscription, []).append(name)
     return {
         subscription: RemainingTerm(
             start=day,
             end=end,
             currency=currencies.get(subscription, ""),
-            amount=sum(
-                (row["amount"] for row in parts if row["subscription_id"] == subscription),
-                Decimal(0),
-            ),
-            parts=tuple(_part(row) for row in parts if row["subscription_id"] == subscription),
-            unpriced=tuple(sorted(name for other, name in unpriced if other == subscription)),
+            amount=sum((row["amount"] for row in of_each.get(subscription, ())), Decimal(0)),
+            parts=tuple(_part(row) for row in of_each.get(subscription, ())),
+            unpriced=tuple(sorted(names.get(subscription, ()))),
         )
         for subscription, day, end in asked
     }

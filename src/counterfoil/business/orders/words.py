@@ -27,6 +27,7 @@ TAKEN: Mapping[str, frozenset[str]] = {
     "renew": _ALWAYS | _CHANGE | _PLAN | {"until", "term_months"},
     "trial": _ALWAYS | _CHANGE | {"until"},
     "cancel": _ALWAYS | _CHANGE | {"rate_plan", "amount"},
+    "charge_once": _ALWAYS | {"rate_plan", "quantities", "amount"},
 }
 """The fields of a line by its kind; others would say something that is not done."""
 
@@ -38,6 +39,7 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
     "add_on": ("rate_plan",),
     "remove_add_on": ("rate_plan",),
     "trial": ("until",),
+    "charge_once": ("rate_plan",),
 }
 
 _DEFAULTS = {field.name: field.default for field in LINE_FORM.fields}

@@ -8,7 +8,8 @@ of the day began.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date
+from dataclasses import replace
+from datetime import date, timedelta
 from decimal import Decimal
 
 from counterfoil.business.products.price_terms import PriceTerms, per_unit
@@ -53,7 +54,7 @@ def _day_of(state: State, change: Change) -> date:
     return state.cycle(leading.terms, today)[1]
 
 
-_AFTER_ALL = ("change_quantity", "change_price", "cancel", "change_end", "renew")
+_AFTER_ALL = ("change_quantity", "change_price", "cancel", "change_end", "renew", "charge_once")
 """Kinds that may have a day before that of an amendment made earlier."""
 
 
@@ -437,6 +438,29 @@ def _charge_fee(change: Change, plans: Plans, effects: Effects) -> None:
         effects.prices[fees[0].id] = (effects.day, per_unit(change.amount))
 
 
+def _charge_once(_state: State, change: Change, plans: Plans, effects: Effects) -> None:
+    """Something has happened that costs: the one-time charges of a plan are due on the day, each
+    time anew."""
+    plan = effects.rate_plan_id = _plan(change, plans)
+    once = [terms for terms in plans.charges[plan] if terms.kind == "one_time"]
+    if not once or len(once) != len(plans.charges[plan]):
+        message = f"{change.rate_plan} is not charged once: it has to have one-time charges only"
+        raise refusal("not_once", message, "rate_plan")
+    if change.amount is not None and len(once) > 1:
+        message = f"{change.rate_plan} has {len(once)} charges: their prices say what they cost"
+        raise refusal("several_charges", message, "amount")
+    _check_quantities(once, change.quantities)
+    effects.billed_from = effects.day
+    for terms in once:
+        quantity = change.quantities.get(terms.external_id, Decimal(1))
+        effects.begins.append(Begun(terms.id, quantity, effects.day, None))
+    if change.amount is not None:
+        price = per_unit(change.amount)
+        of_the_day = {**price.values, "valid_to": effects.day + timedelta(days=1)}
+        effects.once = True
+        effects.prices[once[0].id] = (effects.day, replace(price, values=of_the_day))
+
+
 _COMPUTE: Mapping[str, Callable[[State, Change, Plans, Effects], None]] = {
     "change_plan": _change_plan,
     "change_quantity": _change_quantity,
@@ -450,4 +474,5 @@ _COMPUTE: Mapping[str, Callable[[State, Change, Plans, Effects], None]] = {
     "renew": _renew,
     "trial": _trial,
     "cancel": _cancel,
+    "charge_once": _charge_once,
 }

@@ -184,6 +184,7 @@ class Effects:
     charge: Terms | None = None
     until: date | None = None
     prices: dict[int, tuple[date, PriceTerms]] = field(default_factory=dict)
+    once: bool = False
     moved: tuple[Begun, ...] | None = None
 
 

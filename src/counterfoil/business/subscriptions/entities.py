@@ -19,7 +19,7 @@ from counterfoil.platform.metadata.fields import (
 
 KINDS = (
     *("change_plan", "change_quantity", "change_price", "add_on", "remove_add_on", "change_end"),
-    *("suspend", "resume", "transfer", "renew", "trial", "cancel"),
+    *("suspend", "resume", "transfer", "renew", "trial", "cancel", "charge_once"),
 )
 """What an amendment may do to a subscription."""
 
@@ -139,7 +139,9 @@ AMENDMENT = Entity(
             help="First day from which recurring charges are billed by the new state.",
         ),
         choice("proration", PRORATIONS, required=True, default="by_day", immutable=True),
-        reference("rate_plan", immutable=True, help="The plan changed to, added or removed."),
+        reference(
+            "rate_plan", immutable=True, help="The plan changed to, added, removed or charged once."
+        ),
         reference("charge", immutable=True),
         decimal("quantity", 18, 6, immutable=True),
         decimal("amount", 28, 10, immutable=True, help="The new price."),

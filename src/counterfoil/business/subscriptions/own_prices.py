@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date
+from typing import cast
 
 from counterfoil.business.products.price_terms import PriceTerms, read_terms, save_prices
 from counterfoil.business.subscriptions.amending import Change, Effects, State
@@ -45,16 +46,29 @@ def save_own_prices(uow: UnitOfWork, planned: Sequence[tuple[Change, State, Effe
             continue
         for charge, (day, terms) in effects.prices.items():
             for price in by_owner.get((state.external_id, charge, currency), ()):
-                if price["valid_from"] is not None and price["valid_from"] >= day:
-                    message = f"{state.external_id} has a price from {price['valid_from']} already"
-                    problems.append(Problem("later_price", message, "day"))
-                elif price["valid_to"] is None or price["valid_to"] > day:
+                verdict = _beside(price, day, terms, once=effects.once)
+                if verdict == "ends":
                     ends.append((price["id"], {"valid_to": day}))
+                elif verdict == "refused":
+                    since = f"from {price['valid_from']}" if price["valid_from"] else "of its own"
+                    message = f"{state.external_id} has a price {since} already"
+                    problems.append(Problem("later_price", message, "day"))
             prices.append((_whose(state.external_id, charge, currency, day), terms))
     if problems:
         raise Refused(problems)
     uow.update_many("price", ends)
     save_prices(uow, prices)
+
+
+def _beside(price: Record, day: date, terms: PriceTerms, *, once: bool) -> str:
+    """What becomes of a standing price when another one holds from a day on: it ``stays``,
+    ``ends``, or the other is ``refused``. A price for one day leaves no gap behind it."""
+    starts = cast("date", price["valid_from"] or date.min)
+    until = cast("date | None", terms.values.get("valid_to"))
+    over = price["valid_to"] is not None and price["valid_to"] <= day
+    if over or (once and until is not None and starts >= until):
+        return "stays"
+    return "refused" if once or starts >= day else "ends"
 
 
 def _whose(

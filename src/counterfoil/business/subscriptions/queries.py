@@ -1,6 +1,7 @@
 """Subscriptions as they are stored, with the names of what they refer to."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import date
 
 from counterfoil.business.subscriptions.plans_held import plans_held
@@ -110,16 +111,19 @@ WHERE part.subscription_id = :id AND part.start_date <= CAST(:day AS date)
 
 _RUNNING = f"""
 WITH {plans_held()}
-SELECT s.id FROM subscription s
-WHERE (s.end_date IS NULL OR s.end_date > CAST(:day AS date))
-  AND (CAST(:account AS bigint) IS NULL OR s.account_id = :account)
-  AND (CAST(:site AS bigint) IS NULL OR s.site_id = :site)
-  AND (CAST(:plan AS bigint) IS NULL OR EXISTS (
-       SELECT 1 FROM plan_held h
-       WHERE h.subscription_id = s.id AND h.rate_plan_id = :plan AND NOT h.add_on
-         AND h.from_day <= greatest(CAST(:day AS date), s.start_date)
-         AND (h.to_day IS NULL OR h.to_day > :day)))
-ORDER BY s.external_id
+SELECT q.place, s.id
+FROM unnest(CAST(:places AS bigint[]), CAST(:days AS date[]), CAST(:accounts AS bigint[]),
+            CAST(:sites AS bigint[]), CAST(:plans AS bigint[]))
+     AS q(place, day, account_id, site_id, rate_plan_id)
+JOIN subscription s ON (s.end_date IS NULL OR s.end_date > q.day)
+ AND (q.account_id IS NULL OR s.account_id = q.account_id)
+ AND (q.site_id IS NULL OR s.site_id = q.site_id)
+ AND (q.rate_plan_id IS NULL OR EXISTS (
+      SELECT 1 FROM plan_held h
+      WHERE h.subscription_id = s.id AND h.rate_plan_id = q.rate_plan_id AND NOT h.add_on
+        AND h.from_day <= greatest(q.day, s.start_date)
+        AND (h.to_day IS NULL OR h.to_day > q.day)))
+ORDER BY q.place, s.external_id
 """
 
 
@@ -137,34 +141,46 @@ def read_in_force(uow: UnitOfWork, subscription_id: int, day: date) -> Record:
     return {**found, "day": day, "charges": charges}
 
 
-def select_running(
-    uow: UnitOfWork,
-    *,
-    day: date,
-    account: str | None = None,
-    site: str | None = None,
-    rate_plan: str | None = None,
-) -> list[int]:
-    """Ids of the subscriptions that have not ended by a day, of an account, of a site, or with a
-    rate plan on that day, not as an add-on (external ids).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Subscriptions that have not ended by a day, of an account, of a site, or with a rate plan on
+    that day, not as an add-on; all that is named (external ids) has to hold."""
 
-    Refuses unknown ones, and a selection of all.
+    day: date
+    account: str | None = None
+    site: str | None = None
+    rate_plan: str | None = None
+
+
+def select_running(uow: UnitOfWork, selections: Sequence[Selection]) -> list[list[int]]:
+    """The ids of the subscriptions of each selection, in a fixed number of queries.
+
+    Refuses unknown names, and a selection of all.
     """
-    named = {"account": account, "site": site, "rate_plan": rate_plan}
-    ids: dict[str, int | None] = {}
-    for name, external_id in named.items():
-        found = uow.ids_by(name, "external_id", [external_id]) if external_id else {}
-        if external_id and external_id not in found:
-            noun = name.replace("_", " ")
-            message = f"there is no {noun} {external_id!r}"
-            raise Refused(Problem(f"unknown_{name}", message, f"of_{name}"))
-        ids[name] = found.get(external_id) if external_id else None
-    if not any(named.values()):
+    ids: dict[str, dict[object, int]] = {}
+    problems: list[Problem] = []
+    for name in ("account", "site", "rate_plan"):
+        named = dict.fromkeys(getattr(one, name) for one in selections if getattr(one, name))
+        ids[name] = dict(uow.ids_by(name, "external_id", list(named))) if named else {}
+        noun = name.replace("_", " ")
+        problems += [
+            Problem(f"unknown_{name}", f"there is no {noun} {missed!r}", f"of_{name}")
+            for missed in named
+            if missed not in ids[name]
+        ]
+    if not all(one.account or one.site or one.rate_plan for one in selections):
         message = "name a subscription, or the account, site or rate plan of those meant"
-        raise Refused(Problem("missing", message, "subscription"))
-    return [
-        int(row["id"])
-        for row in uow.query(
-            _RUNNING, day=day, account=ids["account"], site=ids["site"], plan=ids["rate_plan"]
-        )
-    ]
+        problems.append(Problem("missing", message, "subscription"))
+    if problems:
+        raise Refused(problems)
+    chosen: list[list[int]] = [[] for _ in selections]
+    for row in uow.query(
+        _RUNNING,
+        places=list(range(len(selections))),
+        days=[one.day for one in selections],
+        accounts=[ids["account"].get(one.account) for one in selections],
+        sites=[ids["site"].get(one.site) for one in selections],
+        plans=[ids["rate_plan"].get(one.rate_plan) for one in selections],
+    ):
+        chosen[row["place"]].append(int(row["id"]))
+    return chosen

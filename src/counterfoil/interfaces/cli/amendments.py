@@ -11,6 +11,7 @@ from counterfoil.business.billing.changing import change_subscriptions, renew_su
 from counterfoil.business.products.price_terms import parse_price
 from counterfoil.business.subscriptions.changes import Change
 from counterfoil.business.subscriptions.queries import (
+    Selection,
     find_subscriptions,
     read_amendments,
     read_in_force,
@@ -296,7 +297,8 @@ def _chosen(
         return find_subscriptions(uow, names)
     account, site, rate_plan = common
     day = _day(from_date) or uow.now.date()
-    return select_running(uow, day=day, account=account, site=site, rate_plan=rate_plan)
+    selection = Selection(day=day, account=account, site=site, rate_plan=rate_plan)
+    return select_running(uow, [selection])[0]
 
 
 def _day(moment: datetime | None) -> date | None:

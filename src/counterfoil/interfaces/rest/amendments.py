@@ -1,7 +1,7 @@
 """Changes of subscriptions over HTTP: of one, of many, and what was in force on a day."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import cast
@@ -11,6 +11,7 @@ from counterfoil.business.products.price_terms import PriceTerms, parse_price
 from counterfoil.business.subscriptions.changes import Change
 from counterfoil.business.subscriptions.entities import KINDS, PRORATIONS
 from counterfoil.business.subscriptions.queries import (
+    Selection,
     find_subscriptions,
     read_amendments,
     read_in_force,
@@ -138,6 +139,11 @@ SINGLE: Mapping[str, tuple[str, tuple[Field, ...], str]] = {
         ),
         "cancel",
     ),
+    "charge-once": (
+        "Charge a subscription for something that happened",
+        (*_PLAN, Field(name="amount", type=FieldType.DECIMAL, minimum=0, help="Of one charge.")),
+        "charge_once",
+    ),
     "change-plan": ("Change the rate plan of a subscription", _PLAN, "change_plan"),
 }
 """Paths of a single kind: what it does, the fields beside those of every change, the kind."""
@@ -210,25 +216,35 @@ def _quantities(document: object) -> dict[str, Decimal]:
     return amounts
 
 
-def _chosen(uow: UnitOfWork, row: Record) -> list[int]:
-    """The subscription a row names, or those of which it says what they have in common."""
-    if row["subscription"] is not None:
-        return find_subscriptions(uow, [str(row["subscription"])])
-    return select_running(
-        uow,
-        day=cast("date", row["day"] or uow.now.date()),
-        account=cast("str | None", row["of_account"]),
-        site=cast("str | None", row["of_site"]),
-        rate_plan=cast("str | None", row["of_rate_plan"]),
-    )
+def _chosen(uow: UnitOfWork, rows: Sequence[Record]) -> list[list[int]]:
+    """Of each row the subscription it names, or those of which it says what they have in common;
+    in a fixed number of queries."""
+    named = [str(row["subscription"]) for row in rows if row["subscription"] is not None]
+    ids = dict(zip(named, find_subscriptions(uow, named), strict=True))
+    common = [row for row in rows if row["subscription"] is None]
+    selections = [
+        Selection(
+            day=cast("date", row["day"] or uow.now.date()),
+            account=cast("str | None", row["of_account"]),
+            site=cast("str | None", row["of_site"]),
+            rate_plan=cast("str | None", row["of_rate_plan"]),
+        )
+        for row in common
+    ]
+    selected = iter(select_running(uow, selections) if selections else ())
+    return [
+        next(selected) if row["subscription"] is None else [ids[str(row["subscription"])]]
+        for row in rows
+    ]
 
 
 def post_changes(uow: UnitOfWork, call: Call) -> Answer:
     """Change many subscriptions, all or none; answers the ids of their amendments."""
+    rows = checked_rows(call, CHANGES)
     changes = [
         change_of(row, subscription)
-        for row in checked_rows(call, CHANGES)
-        for subscription in _chosen(uow, row)
+        for row, chosen in zip(rows, _chosen(uow, rows), strict=True)
+        for subscription in chosen
     ]
     return json_answer({"amendments": change_subscriptions(uow, changes)}, 201)
 
