@@ -311,3 +311,32 @@ def test_lines_are_shown_by_site_region_and_country(desk: Desk):
     ]
     assert len(shown.groups["site"]) == 13
     assert shown.groups["site"][0].positions == [11, 23, 35]
+
+
+def test_what_changes_before_billing_starts_is_billed_from_there(desk: Desk):
+    desk.released(
+        *(
+            room(subscription=name, billing_start="on_date", billing_date=APR)
+            for name in ("S1", "S2", "S3")
+        )
+    )
+    quantity = NewLine(
+        kind="change_quantity", subscription="S2", charge="room", quantity=Decimal(2)
+    )
+    desk.released(
+        NewLine(kind="change_plan", subscription="S1", rate_plan="large"),
+        quantity,
+        NewLine(
+            kind="transfer",
+            subscription="S3",
+            site="ACME-2",
+            successor="S4",
+            effective_date=date(2024, 3, 20),
+        ),
+        name="A-2",
+    )
+    assert desk.billed(APR) == [
+        ("Managed room", APR, MAY, money("310.00")),
+        ("Large room", APR, MAY, money("620.00")),
+        ("Managed room", APR, MAY, money("620.00")),
+    ]

@@ -87,9 +87,9 @@ def test_all_problems_are_told_at_once():
 def test_unknown_action_lists_the_known_ones():
     [message] = messages(GOOD.replace("do: bill", "do: invent"))
     assert message == (
-        "s.yaml:10: timeline[2].do: unknown action 'invent' (allowed: subscribe, change_quantity, "
-        "cancel, amend, usage, correct_usage, load_prices, load_incentives, bill, rerate, credit, "
-        "pay, preview)"
+        "s.yaml:10: timeline[2].do: unknown action 'invent' (allowed: subscribe, renew_due, "
+        "change_quantity, cancel, amend, usage, correct_usage, load_prices, load_incentives, bill, "
+        "rerate, credit, pay, preview, provisioning, order, complete, cancel_order)"
     )
 
 

@@ -169,7 +169,7 @@ SELECT c.id AS commitment_id, coalesce(s.id, 0) AS subject_id, c.external_id, c.
        coalesce(pr.name, sp.name, '') AS product_name,
        c.period_unit, c.period_count, c.alignment, p.cycle_day,
        coalesce(c.start_date, s.anchor_date, s.start_date) AS anchor_date,
-       greatest(c.start_date, coalesce(s.trial_end, s.start_date), s.from_day) AS start_date,
+       greatest(c.start_date, s.trial_end, s.billing_start, s.start_date, s.from_day) AS start_date,
        least(c.end_date, s.end_date, s.to_day) AS end_date, p.currency AS billed_currency
 FROM commitment c
 LEFT JOIN (

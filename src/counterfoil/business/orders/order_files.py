@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import yaml
+
 from counterfoil.business.orders.notation import (
     LINE_FORM,
     ORDER_FORM,
@@ -33,33 +35,49 @@ _SPECIAL = {
 def parse_orders(text: str, file: str, catalogue: Catalogue) -> list[NewOrder]:
     """The orders of a file; refuses with every problem at once."""
     reader = Reader(file)
-    of_order = _rules(ORDER_FORM, catalogue.entity("order"))
-    of_line = _rules(LINE_FORM, catalogue.entity("order_line"))
     node = reader.document(text)
-    whole = (
-        reader.entry(node, {"orders": Rule(kind=Kind.NODE, required=True)}, "") if node else None
-    )
+    rule = {"orders": Rule(kind=Kind.NODE, required=True)}
+    whole = reader.entry(node, rule, "") if node else None
+    orders = read_nodes(reader, whole["orders"] if whole else None, "orders", catalogue)
+    if reader.problems:
+        raise Refused(reader.problems)
+    return orders
+
+
+def read_nodes(
+    reader: Reader, node: yaml.Node | None, field: str, catalogue: Catalogue | None = None
+) -> list[NewOrder]:
+    """The orders of a list; problems are noted in the reader. Without a catalogue there are no
+    custom fields."""
+    of_order = _rules(ORDER_FORM, catalogue, "order")
+    of_line = _rules(LINE_FORM, catalogue, "order_line")
+    before = len(reader.problems)
     rows: list[Record] = []
     places: list[tuple[Place, list[Place]]] = []
-    for at, item in enumerate(reader.items(whole["orders"], "orders") if whole else ()):
-        order = reader.entry(item, of_order, f"orders[{at}]")
+    for at, item in enumerate(reader.items(node, field)):
+        order = reader.entry(item, of_order, f"{field}[{at}]")
         if order is None:
             continue
         lines = [
-            reader.entry(one, of_line, f"orders[{at}].lines[{number}]")
-            for number, one in enumerate(reader.items(order["lines"], f"orders[{at}].lines"))
+            reader.entry(one, of_line, f"{field}[{at}].lines[{number}]")
+            for number, one in enumerate(reader.items(order["lines"], f"{field}[{at}].lines"))
         ]
         read = [line for line in lines if line is not None]
         rows.append({**_given(order), "lines": [_given(line) for line in read]})
-        places.append((_place(file, order), [_place(file, line) for line in read]))
-    if reader.problems:
-        raise Refused(reader.problems)
-    return read_orders(rows, places)
+        places.append((_place(reader.file, order), [_place(reader.file, line) for line in read]))
+    if len(reader.problems) > before:
+        return []
+    try:
+        return read_orders(rows, places)
+    except Refused as refused:
+        reader.problems += refused.problems
+        return []
 
 
-def _rules(form: Entity, entity: Entity) -> Rules:
+def _rules(form: Entity, catalogue: Catalogue | None, entity: str) -> Rules:
     """How the fields of a form and the custom ones of its entity are read."""
-    custom = [field for field in entity.stored if field.custom]
+    known = catalogue.entity(entity).stored if catalogue is not None else ()
+    custom = [field for field in known if field.custom]
     return {field.name: _rule(field) for field in (*form.fields, *custom)}
 
 

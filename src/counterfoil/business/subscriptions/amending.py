@@ -130,6 +130,7 @@ def _begin_plan(
         start = effects.billed_from if terms.kind == "recurring" else effects.day
         if terms.free_in_trial and state.trial_end is not None:
             start = max(start, state.trial_end)
+        start = max(start, state.billing_start or start)
         if state.end is None or start < state.end:
             quantity = quantities.get(terms.external_id, Decimal(1))
             effects.begins.append(Begun(terms.id, quantity, start, state.end))
@@ -216,7 +217,8 @@ def _split(state: State, effects: Effects, parts: Sequence[Part], quantity: Deci
     """End the part that runs at the boundary and begin one with the (new) quantity; whether that
     makes a difference."""
     first = min(part.start for part in parts)
-    if state.trial_end is not None and effects.billed_from >= state.start:
+    later = state.trial_end or state.billing_start
+    if later is not None and effects.billed_from >= state.start:
         effects.billed_from = max(effects.billed_from, first)
     running = [part for part in parts if part.runs_on(effects.billed_from)]
     if not running:

@@ -138,6 +138,7 @@ def _state(
         start=start,
         end=cast("date | None", row["end_date"]),
         trial_end=cast("date | None", row["trial_end"]),
+        billing_start=cast("date | None", row["billing_start"]),
         anchor=cast("date", row["anchor_date"] or start),
         own_anchor=cast("date | None", row["anchor_date"]),
         term_end=cast("date | None", row["term_end"]),

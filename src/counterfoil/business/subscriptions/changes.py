@@ -109,6 +109,7 @@ class State:
     start: date
     end: date | None
     trial_end: date | None
+    billing_start: date | None
     anchor: date
     own_anchor: date | None
     term_end: date | None

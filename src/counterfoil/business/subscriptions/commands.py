@@ -288,6 +288,13 @@ def _subscription(activation: Activation, known: _Known) -> Record:
         "start_date": activation.start_date,
         "end_date": activation.end_date,
         "trial_end": known.trial_end_of(activation),
+        "billing_start": _later_billing(activation),
         "anchor_date": known.anchor_of(activation),
         **{name: getattr(activation, name) for name in TERMS},
     }
+
+
+def _later_billing(activation: Activation) -> date | None:
+    """The first day that is billed, where service is given before it."""
+    day = activation.billing_start
+    return day if day is not None and day > activation.start_date else None

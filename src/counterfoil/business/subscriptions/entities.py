@@ -80,6 +80,11 @@ SUBSCRIPTION = Entity(
             help="First day after the trial: charges that are free in it begin on this day.",
         ),
         date(
+            "billing_start",
+            computed=True,
+            help="First day that is billed, when after the start date: service is free until then.",
+        ),
+        date(
             "anchor_date",
             computed=True,
             help="First day of a cycle of anniversary-aligned charges; defaults to the start date.",

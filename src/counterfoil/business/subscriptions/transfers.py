@@ -151,12 +151,14 @@ def _successor(
 ) -> Record:
     """What it was, elsewhere; with another account nothing that belongs to the former one."""
     change, state, effects = one
-    kept = ("end_date", "trial_end", "term_end", "term_months", "renewal", *own_fields)
-    kept += ("renewal_uplift_percent", "renewal_uplift_of")
+    kept = [
+        *("end_date", "trial_end", "billing_start", "term_end", "term_months", "renewal"),
+        *("renewal_uplift_percent", "renewal_uplift_of", *own_fields),
+    ]
     row: Record = {name: old[name] for name in kept}
-    trial_end = row["trial_end"]
-    if trial_end is not None and trial_end <= effects.day:
-        row["trial_end"] = None
+    for name in ("trial_end", "billing_start"):
+        if row[name] is not None and row[name] <= effects.day:
+            row[name] = None
     account = old["account_id"] if change.account is None else accounts[change.account]
     if account == old["account_id"]:
         row |= {name: old[name] for name in ("site_id", "contact_id", "contract_id")}

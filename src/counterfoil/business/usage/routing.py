@@ -17,8 +17,8 @@ _ROUTES = f"""
 WITH RECURSIVE {invoiced()},
 served AS (
     SELECT DISTINCT sc.subscription_id, m.id AS meter_id, m.external_id AS meter, sc.end_date,
-           CASE WHEN sc.start_date = s.trial_end THEN s.start_date ELSE sc.start_date END
-               AS start_date
+           CASE WHEN sc.start_date IN (s.trial_end, s.billing_start) THEN s.start_date
+                ELSE sc.start_date END AS start_date
     FROM subscription_charge sc
     JOIN subscription s ON s.id = sc.subscription_id
     JOIN charge c ON c.id = sc.charge_id AND c.kind = 'usage'

@@ -44,6 +44,13 @@ from counterfoil.interfaces.scenarios.comparison import (
     compare,
     show_value,
 )
+from counterfoil.interfaces.scenarios.order_play import take_order_step
+from counterfoil.interfaces.scenarios.order_steps import (
+    CancelOrder,
+    Complete,
+    Order,
+    Provisioning,
+)
 from counterfoil.interfaces.scenarios.produced import (
     read_bill_run,
     read_document,
@@ -226,6 +233,11 @@ class Player:
                 **known,
             )
             change_subscriptions(uow, [change])
+
+    @_take.register
+    def _(self, step: Provisioning | Order | Complete | CancelOrder) -> None:
+        with self.organisation.database.transaction(now=self.clock()) as uow:
+            take_order_step(uow, step)
 
     @_take.register
     def _(self, step: CorrectUsage) -> None:

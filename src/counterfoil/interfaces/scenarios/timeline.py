@@ -9,7 +9,6 @@ from zoneinfo import ZoneInfo
 
 import yaml
 
-from counterfoil.business.billing.entities import APPLIED_KINDS, KINDS, MANUAL_KINDS
 from counterfoil.business.products.notation_rules import rules_of
 from counterfoil.business.products.price_book import read_price
 from counterfoil.business.products.price_terms import terms_of
@@ -25,7 +24,8 @@ from counterfoil.core.notation.located import (
     Rules,
     line_of,
 )
-from counterfoil.core.rating.layers import LAYER_NAMES
+from counterfoil.interfaces.scenarios.expectations import read_expected
+from counterfoil.interfaces.scenarios.order_steps import ORDER_STEPS, read_order_step
 from counterfoil.interfaces.scenarios.price_books import INCENTIVES, PRICE_BOOK, read_part
 from counterfoil.interfaces.scenarios.scenario import (
     AccountEntry,
@@ -36,8 +36,6 @@ from counterfoil.interfaces.scenarios.scenario import (
     CorrectUsage,
     Credit,
     Expected,
-    ExpectedInvoice,
-    ExpectedLine,
     LoadIncentives,
     LoadPrices,
     LocatedText,
@@ -155,43 +153,12 @@ STEPS: Mapping[str, Rules] = {
         "owes": Rule(kind=Kind.DECIMAL),
     },
     "preview": {**ON_DAY, "account": Rule(required=True), "expect": Rule(kind=Kind.NODE)},
+    **{name: {**ON, **rules} for name, rules in ORDER_STEPS.items()},
 }
 AMENDED = (
     *("proration", "plan", "charge", "quantity", "quantities", "amount", "charged", "until"),
     *("account", "site", "successor", "uplift_percent", "fee_percent"),
 )
-EXPECT: Rules = {"invoices": Rule(kind=Kind.NODE), "problems": Rule(kind=Kind.NODE)}
-INVOICE: Rules = {
-    "account": Rule(required=True),
-    "kind": Rule(choices=("invoice", "credit_note", "debit_note")),
-    "currency": Rule(),
-    "total": Rule(kind=Kind.DECIMAL),
-    "number": Rule(),
-    "purchase_order": Rule(),
-    "date": Rule(kind=Kind.DATE),
-    "due": Rule(kind=Kind.DATE),
-    "lines": Rule(kind=Kind.NODE),
-}
-LINE: Rules = {
-    "times": Rule(kind=Kind.INTEGER, default=1, minimum=1, maximum=10_000),
-    "charge": Rule(),
-    "subscription": Rule(),
-    "kind": Rule(choices=(*KINDS, *APPLIED_KINDS, *MANUAL_KINDS)),
-    "incentive": Rule(),
-    "site": Rule(),
-    "description": Rule(),
-    "from": Rule(kind=Kind.DATE),
-    "to": Rule(kind=Kind.DATE),
-    "quantity": Rule(kind=Kind.DECIMAL),
-    "included": Rule(kind=Kind.DECIMAL),
-    "unit": Rule(),
-    "unit_amount": Rule(kind=Kind.DECIMAL),
-    "layer": Rule(choices=LAYER_NAMES),
-    "events": Rule(kind=Kind.DECIMAL),
-    "exact_amount": Rule(kind=Kind.DECIMAL),
-    "amount": Rule(kind=Kind.DECIMAL, required=True),
-}
-PROBLEM: Rules = {"account": Rule(required=True), "code": Rule()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +245,7 @@ class TimelineReader:
             "credit": self._credit,
             "pay": self._pay,
             "preview": self._preview,
+            **dict.fromkeys(ORDER_STEPS, self._of_orders),
         }
         return readers[action or ""](entry, place)
 
@@ -527,42 +495,17 @@ class TimelineReader:
             expected=self._expected(entry["expect"], f"{place}.expect"),
         )
 
+    def _of_orders(self, entry: Entry, place: str) -> Step | None:
+        read = read_order_step(self.reader, entry, place)
+        for name, account, tokens in read.subscriptions:
+            if account is None or self._known("account", account, self.zones, entry, place):
+                zone = UTC_ZONE if account is None else self.zones[account]
+                self.subscriptions[name] = KnownSubscription(zone, (*tokens, name)[0])
+                self.identifiers.update(dict.fromkeys(tokens or (name,), zone))
+        return read.step
+
     def _expected(self, node: yaml.Node | None, place: str) -> Expected | None:
-        entry = None if node is None else self.reader.entry(node, EXPECT, place)
-        if entry is None:
-            return None
-        invoices = []
-        for position, item in enumerate(self.reader.items(entry["invoices"], f"{place}.invoices")):
-            invoice = self._expected_invoice(item, f"{place}.invoices[{position}]")
-            if invoice is not None:
-                invoices.append(invoice)
-        problems = self._expected_rows(entry["problems"], PROBLEM, f"{place}.problems")
-        return Expected(entry.line, tuple(invoices), problems)
-
-    def _expected_invoice(self, node: yaml.Node, place: str) -> ExpectedInvoice | None:
-        entry = self.reader.entry(node, INVOICE, place)
-        if entry is None:
-            return None
-        if entry["account"] is not None:
-            self._known("account", entry["account"], self.zones, entry, place)
-        fields = {name: value for name, value in entry.values.items() if value is not None}
-        lines_node = fields.pop("lines", None)
-        lines = None
-        if lines_node is not None:
-            lines = self._expected_rows(lines_node, LINE, f"{place}.lines")
-        return ExpectedInvoice(entry.line, fields, lines)
-
-    def _expected_rows(
-        self, node: yaml.Node | None, rules: Rules, place: str
-    ) -> tuple[ExpectedLine, ...]:
-        rows = []
-        for position, item in enumerate(self.reader.items(node, place)):
-            entry = self.reader.entry(item, rules, f"{place}[{position}]")
-            if entry is not None:
-                fields = {name: value for name, value in entry.values.items() if value is not None}
-                times = fields.pop("times", 1)
-                rows.extend([ExpectedLine(entry.line, fields)] * times)
-        return tuple(rows)
+        return read_expected(self.reader, node, place, self.zones)
 
     def _known(
         self, field: str, name: str, among: Mapping[str, object], entry: Entry, place: str

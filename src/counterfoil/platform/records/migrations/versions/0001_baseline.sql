@@ -1615,6 +1615,7 @@ CREATE TABLE subscription (
     start_date DATE NOT NULL,
     end_date DATE,
     trial_end DATE,
+    billing_start DATE,
     anchor_date DATE,
     term_end DATE,
     term_months BIGINT,
