@@ -213,3 +213,27 @@ def test_a_long_word_may_break_but_keeps_its_letters(make_invoice, make_line):
 )
 def test_a_brand_colour_that_cannot_be_read_gives_way(make_invoice, given, used):
     assert presentment(*make_invoice(seller={"brand_color": given}))["brand"] == used
+
+
+def test_what_was_paid_stands_below_the_total_for_those_who_ask(make_invoice, make_line):
+    invoice, lines = make_invoice([make_line()])
+    plain = presentment(invoice, lines)
+    assert (plain["settled"], plain["head"]) == ([], {})
+    settlement = {
+        "as_of": date(2026, 12, 24),
+        "paid": Decimal("300.0000"),
+        "credited": Decimal("6.12"),
+        "written_off": Decimal(0),
+        "open": Decimal("100.00"),
+    }
+    content = presentment({**invoice, "settlement": settlement}, lines)
+    assert content["settled"] == [
+        ["Paid until Dec 24, 2026", "−300.00"],
+        ["Credited until Dec 24, 2026", "−6.12"],
+        ["Balance due on Dec 24, 2026", "100.00"],
+    ]
+    assert content["head"] == {"label": "Balance due on Dec 24, 2026", "amount": "100.00"}
+    assert content["stub"][-1] == ["Balance due on Dec 24, 2026", f"{invoice['currency']} 100.00"]
+    assert content["total"]["amount"] == "406.12"
+    paid = {**settlement, "paid": Decimal("400.00"), "open": Decimal("0.00")}
+    assert presentment({**invoice, "settlement": paid}, lines)["head"]["note"] == "Nothing is open"

@@ -27,6 +27,7 @@ from counterfoil.business.receivables.queries import (
     account_balance,
     account_statement,
     read_ageing,
+    read_settlements,
 )
 from counterfoil.business.receivables.reversing import reverse_settlement
 from counterfoil.business.subscriptions.commands import cancel_subscriptions
@@ -327,3 +328,25 @@ def test_refunds_and_write_offs_are_undone(two: Ledger) -> None:
     with two.work() as uow, pytest.raises(Refused) as refused:
         reverse_settlement(uow, "refund", 4711, "?")
     assert refused.value.status == 404
+
+
+def test_what_was_paid_of_an_invoice_by_a_day(two: Ledger) -> None:
+    pay(two, 300)
+    with two.work() as uow:
+        write_off_document(uow, "INV-000002", "rounding", Decimal("0.90"))
+        credit_invoice(uow, "INV-000001", ASKED, amount=Decimal("49.95"))
+        apply_credits(uow)
+        first, second = (row["id"] for row in read_documents_due(uow, None))
+        today = uow.now.date()
+        found = read_settlements(uow, [first, second], today)
+        before = read_settlements(uow, [first], FEB)
+    assert found == {
+        first: {
+            "paid": ROOM, "credited": 0, "written_off": 0, "open": 0, "as_of": today,
+        },
+        second: {
+            "paid": Decimal("50.05"), "credited": Decimal("49.95"),
+            "written_off": Decimal("0.90"), "open": Decimal("149.05"), "as_of": today,
+        },
+    }  # fmt: skip
+    assert before[first]["open"] == ROOM

@@ -11,12 +11,16 @@ from pathlib import Path
 from counterfoil.business.documents.pdf import render_pdf
 from counterfoil.business.documents.queries import Document, document_name, read_documents
 from counterfoil.platform.records.database import Database
+from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 READ_AT_ONCE = 200
 """Invoices held in memory at a time."""
 
 RENDERED_AT_ONCE = 10
 """Invoices a worker is given at a time."""
+
+Completion = Callable[[UnitOfWork, list[Document]], list[Document]]
+"""Puts something beside documents before they are printed."""
 
 
 def render_invoices(
@@ -27,16 +31,18 @@ def render_invoices(
     now: datetime,
     progress: Callable[[int, int], None] | None = None,
     workers: int = 1,
+    complete: Completion | None = None,
 ) -> list[Path]:
     """Print these invoices to ``folder`` as ``<number>.pdf``; the paths, in order of the ids.
 
     With ``workers`` above 1 that many processes share the work. A file is there whole or not at
     all; an existing one is replaced by the same bytes. ``progress(done, all)`` is called after
-    every few invoices. Refused 404 for an unknown id.
+    every few invoices. ``complete`` may put beside the documents what is not in their snapshot.
+    Refused 404 for an unknown id.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths: list[Path] = []
-    for rendered in _rendered(_batches(database, invoice_ids, now), folder, workers):
+    for rendered in _rendered(_batches(database, invoice_ids, now, complete), folder, workers):
         paths.extend(rendered)
         if progress is not None:
             progress(len(paths), len(invoice_ids))
@@ -63,12 +69,17 @@ def write_whole(path: Path, content: bytes) -> Path:
 
 
 def _batches(
-    database: Database, invoice_ids: Sequence[int], now: datetime
+    database: Database,
+    invoice_ids: Sequence[int],
+    now: datetime,
+    complete: Completion | None,
 ) -> Iterator[list[list[Document]]]:
     """The documents in portions to be rendered, one list of portions per read."""
     for start in range(0, len(invoice_ids), READ_AT_ONCE):
         with database.transaction(now=now) as uow:
             documents = read_documents(uow, invoice_ids[start : start + READ_AT_ONCE])
+            if complete is not None:
+                documents = complete(uow, documents)
         yield [
             documents[at : at + RENDERED_AT_ONCE]
             for at in range(0, len(documents), RENDERED_AT_ONCE)

@@ -15,6 +15,7 @@ from itertools import groupby
 from typing import Any, cast
 
 from counterfoil.business.documents.notation import Notation, notation_of
+from counterfoil.business.documents.settlement import settled_total
 from counterfoil.business.documents.words import BY_LANGUAGE, ENGLISH
 from counterfoil.core.money.currencies import exponent
 from counterfoil.platform.metadata import Record
@@ -37,7 +38,8 @@ def presentment(invoice: Record, lines: Sequence[Record]) -> Presentment:
 
     A line may carry more keys, taken from its rated charge: ``steps`` (the tiers it was priced
     by), ``days`` and ``cycle_days`` (its proration), ``included_quantity``; they become its short
-    explanation. Subtotals are sums of the lines' amounts. Refuses a currency not in ISO 4217.
+    explanation. Subtotals are sums of the lines' amounts. An invoice may carry a ``settlement``
+    (see settlement.py). Refuses a currency not in ISO 4217.
     """
     snapshot = cast("Mapping[str, Any]", invoice["snapshot"])
     language = str(snapshot.get("language") or "en")
@@ -55,6 +57,7 @@ def presentment(invoice: Record, lines: Sequence[Record]) -> Presentment:
     seller = _seller(seller_record, notation, words)
     bill_to = _bill_to(snapshot, notation, words)
     facts = _facts(invoice, snapshot, notation, words)
+    settled = settled_total(invoice, notation, words, places)
     return {
         "lang": notation.locale.language,
         "paper": snapshot["paper"] if snapshot.get("paper") in PAPERS else "a4",
@@ -78,11 +81,16 @@ def presentment(invoice: Record, lines: Sequence[Record]) -> Presentment:
             "amount": amount,
             "note": _note(invoice, snapshot, total, notation, words),
         },
+        "head": settled.get("head", {}),
+        "settled": settled["rows"],
         "groups": groups,
         "widths": _widths(groups, words, currency),
         "payment": [] if total <= 0 else _paragraph(seller_record.get("payment_instructions")),
         "promise": words["promise"],
-        "stub": _stub(number, f"{currency} {amount}", invoice, notation, words),
+        "stub": [
+            *_stub(number, f"{currency} {amount}", invoice, notation, words),
+            *([settled["stub"]] if "stub" in settled else []),
+        ],
     }
 
 

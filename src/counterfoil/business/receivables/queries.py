@@ -186,6 +186,33 @@ def read_ageing(uow: UnitOfWork, as_of: date, accounts: Sequence[int] | None = N
     return Ageing(as_of, rows, [totals[currency] for currency in sorted(totals)])
 
 
+_SETTLED = """
+SELECT i.id, coalesce(sum(x.amount) FILTER (WHERE x.what = 'paid'), 0) AS paid,
+       coalesce(sum(x.amount) FILTER (WHERE x.what = 'credited'), 0) AS credited,
+       coalesce(sum(x.amount) FILTER (WHERE x.what = 'written_off'), 0) AS written_off,
+       i.total - coalesce(sum(x.amount), 0) AS open
+FROM invoice i
+LEFT JOIN (
+    SELECT invoice_id, amount, CASE WHEN payment_id > 0 THEN 'paid' ELSE 'credited' END AS what
+    FROM allocation WHERE invoice_id = ANY(:ids) AND allocated_on <= :as_of
+    UNION ALL
+    SELECT w.invoice_id, w.amount, 'written_off' FROM write_off w
+    WHERE w.invoice_id = ANY(:ids) AND w.written_off_on <= :as_of
+      AND NOT EXISTS (SELECT 1 FROM settlement_reversal v
+                      WHERE v.write_off_id = w.id AND v.reversed_on <= :as_of)) x
+  ON x.invoice_id = i.id
+WHERE i.id = ANY(:ids) AND i.state = 'final' AND i.total > 0
+GROUP BY i.id
+"""
+
+
+def read_settlements(uow: UnitOfWork, invoices: Sequence[int], as_of: date) -> dict[int, Record]:
+    """What was paid, credited and written off of invoices (ids) by the end of a day, and what is
+    open: by id; nothing for drafts and for documents that nobody has to pay."""
+    rows = uow.query(_SETTLED, ids=list(invoices), as_of=as_of)
+    return {int(row.pop("id")): {**row, "as_of": as_of} for row in rows}
+
+
 def _account(uow: UnitOfWork, external_id: str) -> Record:
     found = uow.find("account", external_id=external_id)
     if found is None:

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,12 +14,14 @@ from rich.progress import Progress
 from counterfoil.business.documents.commands import render_invoices, write_whole
 from counterfoil.business.documents.export import exact_text, invoice_csv, invoice_json
 from counterfoil.business.documents.queries import (
+    Document,
     document_name,
     find_invoices,
     list_invoices,
     read_document,
     read_documents,
 )
+from counterfoil.business.receivables.queries import read_settlements
 from counterfoil.core.money.currencies import exponent
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.cli.organisation import opened_organisation
@@ -40,7 +43,7 @@ OutFile = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")]
 
-State = Literal["draft", "final"]
+State = Literal["draft", "final", "suppressed", "carried"]
 
 MOST = 1_000_000
 """How many invoices one date is taken to have at most."""
@@ -99,6 +102,12 @@ def pdf_command(
     on_date: OnDate = None,
     out: Annotated[Path, typer.Option("--out", help="Folder to print into.")] = Path(),
     workers: Annotated[int, typer.Option(min=1, max=64, help="Processes to print with.")] = 1,
+    as_of: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d"], help="Print what was paid by then, and the balance due."
+        ),
+    ] = None,
 ) -> None:
     """Print invoices to FOLDER as NUMBER.pdf."""
     with opened_organisation() as organisation, Progress(transient=True) as bar:
@@ -113,6 +122,7 @@ def pdf_command(
             now=now,
             progress=lambda done, _: bar.update(task, completed=done),
             workers=workers,
+            complete=partial(_with_settlements, as_of.date()) if as_of else None,
         )
     for path in paths:
         typer.echo(path)
@@ -133,6 +143,14 @@ def json_command(numbers: Numbers = None, on_date: OnDate = None, out: OutFile =
         documents = read_documents(uow, _chosen(uow, numbers, on_date))
     items = ",\n".join(invoice_json(invoice, lines) for invoice, lines in documents)
     _put(f"[{items}]\n", out)
+
+
+def _with_settlements(as_of: date, uow: UnitOfWork, documents: list[Document]) -> list[Document]:
+    found = read_settlements(uow, [int(str(invoice["id"])) for invoice, _ in documents], as_of)
+    return [
+        ({**invoice, "settlement": found.get(int(str(invoice["id"])))}, lines)
+        for invoice, lines in documents
+    ]
 
 
 @contextmanager

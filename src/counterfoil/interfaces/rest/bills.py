@@ -15,6 +15,7 @@ from counterfoil.business.documents.export import invoice_csv, invoice_json
 from counterfoil.business.documents.pdf import render_pdf
 from counterfoil.business.documents.queries import document_name, read_document
 from counterfoil.business.receivables.commands import apply_credits, apply_to_bill_run
+from counterfoil.business.receivables.queries import read_settlements
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.http.notation import json_answer
 from counterfoil.interfaces.rest.bodies import body_schema, command_body, whole_numbers
@@ -74,6 +75,11 @@ PREVIEW_DATE = Parameter(
     name="billing_date", required=True, format="date", help="As of which day to preview."
 )
 
+AS_OF = Parameter(
+    name="as_of",
+    format="date",
+    help="Print also what was paid by the end of this day, and the balance due.",
+)
 
 _AMOUNT: Schema = {"type": ["string", "null"], "format": "decimal"}
 CURRENT: Schema = {
@@ -202,11 +208,26 @@ def get_explanation(desk: Desk, call: Call) -> Answer:
 Rendering = Callable[[Record, Sequence[Record]], bytes | str]
 
 
-def document_endpoint(suffix: str, media_type: str, render: Rendering) -> Endpoint:
+def _day(call: Call, name: str) -> date | None:
+    given = dict(call.query).get(name)
+    try:
+        field = Field(name=name, type=FieldType.DATE)
+        return None if given is None else cast("date", read_value(field, given))
+    except ValueError as error:
+        raise Refused(Problem("wrong_value", str(error), name)) from None
+
+
+def document_endpoint(
+    suffix: str, media_type: str, render: Rendering, *parameters: Parameter
+) -> Endpoint:
     """The endpoint of an invoice in one format."""
 
     def get_document(uow: UnitOfWork, call: Call) -> Answer:
         invoice, lines = read_document(uow, call.variables["id"])
+        day = _day(call, AS_OF.name) if parameters else None
+        if day is not None:
+            found = read_settlements(uow, [cast("int", invoice["id"])], day)
+            invoice = {**invoice, "settlement": found.get(cast("int", invoice["id"]))}
         content = render(invoice, lines)
         body = content.encode() if isinstance(content, str) else content
         name = f"{document_name(invoice)}.{suffix}"
@@ -220,6 +241,7 @@ def document_endpoint(suffix: str, media_type: str, render: Rendering) -> Endpoi
         subject="invoice",
         handler=reading(get_document),
         summary=f"An invoice as {suffix.upper()}",
+        parameters=parameters,
         help="The invoice is named by its number or its id.",
         answers={media_type: {"type": "object" if suffix == "json" else "string"}},
     )
@@ -319,7 +341,7 @@ ENDPOINTS = (
         summary="The counterfoil of an invoice line",
         answers={JSON: {"type": "object"}},
     ),
-    document_endpoint("pdf", "application/pdf", render_pdf),
+    document_endpoint("pdf", "application/pdf", render_pdf, AS_OF),
     document_endpoint("csv", "text/csv; charset=utf-8", one_invoice_csv),
     document_endpoint("json", JSON, invoice_json),
 )
