@@ -39,10 +39,16 @@ class Refused(Exception):  # noqa: N818 - it is an answer, not a fault of the pr
     """An input was refused as a whole; nothing was changed.
 
     ``status`` is the HTTP status of the same answer: 400 malformed, 404 not found, 409 conflict,
-    422 invalid.
+    422 invalid, 429 too often. ``retry_after`` is in how many seconds the same may be accepted.
     """
 
-    def __init__(self, problems: Sequence[Problem] | Problem, status: int = 422) -> None:
+    def __init__(
+        self,
+        problems: Sequence[Problem] | Problem,
+        status: int = 422,
+        retry_after: int | None = None,
+    ) -> None:
         self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
         self.status = status
+        self.retry_after = retry_after
         super().__init__("\n".join(str(problem) for problem in self.problems))

@@ -51,6 +51,7 @@ def test_a_caller_who_asks_too_often(organisation: Organisation) -> None:
     first, (rest, soap, dialect) = asked(app, EACH), asked(app, EACH)
     assert [one.status_code for one in first] == [200, 200, 404]
     assert (rest.status_code, soap.status_code, dialect.status_code) == (429, 500, 429)
+    assert {one.headers["retry-after"] for one in (rest, soap, dialect)} == {"1"}
     assert "too_many_requests" in soap.text
     assert dialect.json()["error"] == "Too many requests"
 

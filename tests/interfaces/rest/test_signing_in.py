@@ -159,3 +159,15 @@ def test_every_command_can_be_granted_by_its_name(api: httpx.Client) -> None:
 def test_the_guide_names_every_command() -> None:
     guide = (Path(__file__).parents[3] / "docs" / "access.md").read_text(encoding="utf-8")
     assert [one for one in COMMANDS if f"`{one}`" not in guide] == []
+
+
+def test_who_guesses_passwords_is_told_how_long_to_wait(served) -> None:  # type: ignore[no-untyped-def]
+    guess = {"username": "guesser", "password": "a wrong password"}
+    with served.client(None) as stranger:
+        # Each further failure doubles the wait, so that a slow machine gets there, too.
+        for _ in range(20):
+            answer = stranger.post("/sessions", json=guess)
+            if answer.status_code == 429:
+                break
+    assert answer.status_code == 429
+    assert int(answer.headers["retry-after"]) >= 1

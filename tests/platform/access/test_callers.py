@@ -121,6 +121,7 @@ def test_failed_sign_ins_are_slowed_down(entrance: Entrance, username: str) -> N
     blocked = refusal(entrance.sign_in, username, PASSWORD, now=now)
     assert (blocked.status, blocked.problems[0].code) == (429, "too_many_attempts")
     assert "1 seconds" in str(blocked)
+    assert blocked.retry_after == 1
     now += timedelta(seconds=2)
     assert refusal(entrance.sign_in, username, "a wrong password", now=now).status == 401
     assert "2 seconds" in str(refusal(entrance.sign_in, username, PASSWORD, now=now))

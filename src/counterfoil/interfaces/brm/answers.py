@@ -1,7 +1,7 @@
 """The bodies of answers: what callers of the dialect read, success and refusal."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 import msgspec
@@ -10,6 +10,7 @@ from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.brm.values import written
 from counterfoil.interfaces.brm.writing import Written
 from counterfoil.interfaces.http.exchange import Answer
+from counterfoil.interfaces.http.problem_answers import retry_header
 
 BLANK = " "
 """Clients trim what they read here, so that it is never empty."""
@@ -103,10 +104,10 @@ def told(refused: Refused) -> Answer:
         "message": _text(refused.problems[0]),
         "errors": errors,
     }
-    answered = answer(body, status)
+    headers = retry_header(refused)
     if status == HTTPStatus.UNAUTHORIZED:
-        return Answer(status, answered.body, headers={"www-authenticate": "Bearer"})
-    return answered
+        headers["www-authenticate"] = "Bearer"
+    return replace(answer(body, status), headers=headers)
 
 
 def _code(problem: Problem, status: int) -> str:

@@ -38,7 +38,13 @@ def refusal_answer(refused: Refused, instance: str) -> Answer:
     """The problem document of a refusal, with the status it carries."""
     # Only records that commands make are refused in this way, and those can be read.
     headers = {"allow": "GET, HEAD"} if refused.status == HTTPStatus.METHOD_NOT_ALLOWED else {}
+    headers |= retry_header(refused)
     return problem_answer(refused.problems, refused.status, instance, headers)
+
+
+def retry_header(refused: Refused) -> dict[str, str]:
+    """The header that says when to ask again, where the refusal knows."""
+    return {} if refused.retry_after is None else {"retry-after": str(refused.retry_after)}
 
 
 def described_error(problem: Problem) -> dict[str, object]:

@@ -66,7 +66,8 @@ class Buckets:
         wait = self.take(caller.actor)
         if wait:
             problem = Problem("too_many_requests", self.told(wait))
-            raise Refused(problem, status=HTTPStatus.TOO_MANY_REQUESTS)
+            status = HTTPStatus.TOO_MANY_REQUESTS
+            raise Refused(problem, status=status, retry_after=math.ceil(wait))
 
     def told(self, wait: float) -> str:
         """Why a caller has to wait, and how long."""

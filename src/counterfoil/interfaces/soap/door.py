@@ -9,6 +9,7 @@ from lxml import etree
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.http.doors import Door
 from counterfoil.interfaces.http.exchange import Answer, Call, Desk
+from counterfoil.interfaces.http.problem_answers import retry_header
 from counterfoil.interfaces.soap.envelope import (
     LONGEST,
     XML,
@@ -20,7 +21,7 @@ from counterfoil.interfaces.soap.envelope import (
     response,
     text_of,
 )
-from counterfoil.interfaces.soap.names import GENERIC, TYPED
+from counterfoil.interfaces.soap.names import GENERIC, TYPED, Flavour
 from counterfoil.interfaces.soap.operations import OPERATIONS
 from counterfoil.interfaces.soap.wsdl import generic_wsdl, typed_wsdl
 from counterfoil.platform.access.callers import Caller
@@ -41,12 +42,13 @@ def handle(desk: Desk, call: Call) -> Answer:
     try:
         return answered(desk, call, message)
     except Refused as refused:
-        return fault(refused.problems, refused.status, message.flavour)
+        return told(refused, message.flavour)
 
 
-def told(refused: Refused) -> Answer:
-    """A refusal before the message could be read."""
-    return fault(refused.problems, refused.status)
+def told(refused: Refused, flavour: Flavour = GENERIC) -> Answer:
+    """A refusal as a fault, perhaps before the message could be read."""
+    made = fault(refused.problems, refused.status, flavour)
+    return replace(made, headers={**made.headers, **retry_header(refused)})
 
 
 DOOR = Door(paths=PATHS, handler=handle, told=told, limit=LONGEST, limit_of_strangers=LONGEST)

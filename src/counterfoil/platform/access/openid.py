@@ -233,7 +233,7 @@ def begin_openid(uow: UnitOfWork, provider: IdentityProvider) -> tuple[str, str]
     pending = uow.query("SELECT count(*) AS pending FROM openid_sign_in")[0]["pending"]
     if pending >= MOST_PENDING:
         message = "too many sign-ins are under way; try again in some minutes"
-        raise Refused(Problem("too_many_attempts", message), status=429)
+        raise Refused(Problem("too_many_attempts", message), status=429, retry_after=60)
     state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
     url = provider.authorization_url(state, nonce, verifier)
     values: Record = {

@@ -32,8 +32,9 @@ def refuse_blocked(uow: UnitOfWork, username: str) -> None:
         now=uow.now,
     )
     if rows:
-        message = f"too many sign-ins have failed; try again in {rows[0]['seconds']} seconds"
-        raise Refused(Problem("too_many_attempts", message), status=429)
+        seconds = int(rows[0]["seconds"])
+        message = f"too many sign-ins have failed; try again in {seconds} seconds"
+        raise Refused(Problem("too_many_attempts", message), status=429, retry_after=seconds)
 
 
 def count_failure(uow: UnitOfWork, username: str) -> None:
