@@ -14,7 +14,7 @@ from counterfoil.business.accounts.rules import CONSEQUENCES as ACCOUNT_CONSEQUE
 from counterfoil.business.automation.delivering import Courier
 from counterfoil.business.automation.entities import ENTITIES as AUTOMATION
 from counterfoil.business.automation.jobs import JOB_KINDS as AUTOMATION_JOBS
-from counterfoil.business.automation.jobs import SCHEDULES, cleaning_handlers
+from counterfoil.business.automation.jobs import SCHEDULES, file_handlers
 from counterfoil.business.automation.mailing import VARIABLE as SMTP_URL
 from counterfoil.business.automation.mailing import MailServer, SmtpMailer
 from counterfoil.business.automation.messages import Channels
@@ -26,6 +26,8 @@ from counterfoil.business.billing.entities import ENTITIES as BILLING
 from counterfoil.business.billing.events import EVENT_TYPES as BILLING_EVENTS
 from counterfoil.business.billing.included import check_thresholds
 from counterfoil.business.billing.rules import CHECKS as BILLING_CHECKS
+from counterfoil.business.documents.jobs import JOB_KINDS as DOCUMENT_JOBS
+from counterfoil.business.documents.jobs import printing_handlers
 from counterfoil.business.incentives.entities import ENTITIES as INCENTIVES
 from counterfoil.business.incentives.rules import CHECKS as INCENTIVE_CHECKS
 from counterfoil.business.orders.entities import ENTITIES as ORDERS
@@ -81,6 +83,7 @@ JOB_KINDS: tuple[JobKind, ...] = (
     *RECEIVABLES_JOBS,
     *SUBSCRIPTION_JOBS,
     *ORDER_JOBS,
+    *DOCUMENT_JOBS,
     *AUTOMATION_JOBS,
 )
 """Everything that can be done later; who does it is in :func:`job_handlers`."""
@@ -340,7 +343,8 @@ def job_handlers(organisation: Organisation) -> dict[str, Handler]:
         **order_handlers(
             outside_systems(private=organisation.private_webhooks), organisation.public_url
         ),
-        **cleaning_handlers(organisation.files),
+        **file_handlers(organisation.files),
+        **printing_handlers(organisation.home / "printed"),
     }
 
 

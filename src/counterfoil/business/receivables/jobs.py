@@ -2,6 +2,7 @@
 
 from counterfoil.business.billing.commands import run_bills
 from counterfoil.business.billing.drafts import refresh_drafts
+from counterfoil.business.billing.finalizing import finalize_invoices
 from counterfoil.business.receivables.commands import apply_credits, apply_to_bill_run
 from counterfoil.business.subscriptions.invoicing import billed_account
 from counterfoil.business.usage.compaction import compact
@@ -26,7 +27,12 @@ REFRESH_DRAFTS = JobKind(
     help="Compute drafts anew, with usage that came late; finalize those whose grace is over.",
 )
 
-JOB_KINDS = (RUN_BILLS, REFRESH_DRAFTS)
+FINALIZE_INVOICES = JobKind(
+    name="finalize_invoices",
+    help="Give the drafts that may be issued their numbers and make them final.",
+)
+
+JOB_KINDS = (RUN_BILLS, REFRESH_DRAFTS, FINALIZE_INVOICES)
 
 
 def billing_handlers(store: UsageStore, runner: Runner) -> dict[str, Handler]:
@@ -63,4 +69,15 @@ def billing_handlers(store: UsageStore, runner: Runner) -> dict[str, Handler]:
             apply_credits(uow)
         return {"drafts": done.drafts, "finalized": done.finalized}
 
-    return {RUN_BILLS.name: bill, REFRESH_DRAFTS.name: refresh}
+    return {
+        RUN_BILLS.name: bill,
+        REFRESH_DRAFTS.name: refresh,
+        FINALIZE_INVOICES.name: _finalize,
+    }
+
+
+def _finalize(job: Assignment) -> Record:
+    done = finalize_invoices(job.database, now=job.now)
+    with job.database.transaction(now=job.now) as uow:
+        apply_credits(uow)
+    return {"finalized": done.final, "kept_back": done.held, "waiting": done.waiting}
