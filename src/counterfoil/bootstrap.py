@@ -31,6 +31,7 @@ from counterfoil.business.documents.jobs import printing_handlers
 from counterfoil.business.incentives.entities import ENTITIES as INCENTIVES
 from counterfoil.business.incentives.rules import CHECKS as INCENTIVE_CHECKS
 from counterfoil.business.orders.entities import ENTITIES as ORDERS
+from counterfoil.business.orders.events import EVENT_TYPES as ORDER_EVENTS
 from counterfoil.business.orders.jobs import order_handlers
 from counterfoil.business.orders.kinds import JOB_KINDS as ORDER_JOBS
 from counterfoil.business.orders.rules import CHECKS as ORDER_CHECKS
@@ -113,7 +114,7 @@ CATALOGUE: Catalogue = build_catalogue(
 )
 """Every entity of the system, in the order of the rooms."""
 
-EVENT_TYPES: tuple[EventType, ...] = (*BILLING_EVENTS, *RULE_EVENTS)
+EVENT_TYPES: tuple[EventType, ...] = (*BILLING_EVENTS, *ORDER_EVENTS, *RULE_EVENTS)
 """Everything that webhooks and mail rules can listen to."""
 
 COMMANDS = (

@@ -68,6 +68,14 @@ rate_plans:
         name: Set-up
         kind: one_time
         prices: [{currency: USD, model: per_unit, amount: 99.00}]
+  - id: fee
+    product: lines
+    name: Early termination
+    charges:
+      - id: early
+        name: Early termination
+        kind: one_time
+        prices: [{currency: USD, model: per_unit, amount: 0.00}]
 """
 
 PLACES = (("US", "NY"), ("US", "CA"), ("DE", "BE"), ("FR", "IDF"))
@@ -146,6 +154,11 @@ class Desk:
         )
         return [tuple(row.values()) for row in rows]
 
+    def told(self) -> list[tuple[str, str]]:
+        """Type and subject of what was told to who listens."""
+        rows = self.rows("SELECT type, subject FROM outgoing_event ORDER BY id")
+        return [(str(row["type"]), str(row["subject"]).partition("/")[0]) for row in rows]
+
     def everything(self) -> list[Record]:
         """All that orders could change, to see that nothing did."""
         return self.rows(
@@ -162,7 +175,8 @@ class Desk:
 # Everything that tests of this room leave behind; accounts, sites and prices stay.
 _EMPTY = """
 TRUNCATE "order", order_line, provisioning_step, provisioning_task, order_limit, subscription,
-    amendment, subscription_charge, bill_run, invoice, job, number_series, discount CASCADE
+    amendment, subscription_charge, bill_run, invoice, job, number_series, discount,
+    outgoing_event, mail_rule CASCADE
 """
 
 

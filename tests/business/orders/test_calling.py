@@ -161,6 +161,9 @@ def test_a_link_whose_time_is_over_does_not_count(switch: Switch):
 
 
 def test_a_system_may_call_back_that_it_failed_and_is_called_anew(switch: Switch):
+    with switch.desk.work() as uow:
+        rule = {"external_id": "ops", "email": "ops@seller.example", "event_types": ["*"]}
+        uow.create("mail_rule", rule)
     switch.step(calls_back=True)
     switch.desk.released(room("ACME-1"))
     switch.run()
@@ -173,6 +176,11 @@ def test_a_system_may_call_back_that_it_failed_and_is_called_anew(switch: Switch
     assert switch.refused(token) == (403, "bad_link")
     switch.call_back(switch.token())
     assert switch.task() == ("done", 2, None)
+    assert switch.desk.told() == [
+        ("order.submitted", "orders"),
+        ("provisioning.failed", "provisioning-tasks"),
+        ("order.completed", "orders"),
+    ]
 
 
 def test_what_somebody_has_done_by_hand_is_not_called_any_more(switch: Switch):

@@ -340,3 +340,33 @@ def test_what_changes_before_billing_starts_is_billed_from_there(desk: Desk):
         ("Large room", APR, MAY, money("620.00")),
         ("Managed room", APR, MAY, money("620.00")),
     ]
+
+
+def test_renewals_rise_and_early_ends_cost_as_the_lines_say(desk: Desk):
+    desk.released(
+        room(subscription="S1", effective_date=MAR, term_months=12, uplift_percent=Decimal(10)),
+        room(subscription="S2", effective_date=MAR, term_months=12),
+    )
+    desk.released(
+        NewLine(kind="renew", subscription="S1", term_months=12),
+        NewLine(
+            kind="cancel",
+            subscription="S2",
+            rate_plan="fee",
+            fee_percent=Decimal(50),
+            effective_date=APR,
+        ),
+        name="A-2",
+    )
+    rows = desk.rows(
+        "SELECT kind, effective_date, until, amount FROM amendment ORDER BY subscription_id"
+    )
+    assert [tuple(row.values()) for row in rows] == [
+        ("renew", date(2025, 3, 1), date(2026, 3, 1), None),
+        ("cancel", APR, None, money("1705")),
+    ]
+    raised = desk.rows(
+        "SELECT t.unit_amount FROM price p JOIN price_tier t ON t.price_id = p.id"
+        " WHERE p.subscription_external_id = 'S1'"
+    )
+    assert raised == [{"unit_amount": money("341")}]

@@ -22,7 +22,8 @@ _LINES = """
 SELECT l.id, l.order_id, l.position, l.kind, l.subscription_external_id, l.subscription_id,
        l.account_id, l.effective_date, l.next_period, l.proration, l.billing_start, l.billing_date,
        l.quantity, l.quantities, l.prices, l.identifiers, l.end_date, l.trial_end, l.term_months,
-       l.renewal, l.amount, l.charged, l.until, l.successor, l.reason, l.purchase_order,
+       l.renewal, l.amount, l.uplift_percent, l.fee_percent, l.charged, l.until, l.successor,
+       l.reason, l.purchase_order,
        o.accepted_on, o.number, a.external_id AS account, t.external_id AS site,
        n.external_id AS contact, k.external_id AS contract, i.external_id AS invoice_account,
        p.external_id AS rate_plan, c.external_id AS charge, ta.external_id AS to_account,
@@ -157,34 +158,18 @@ def _activate(uow: UnitOfWork, lines: Sequence[Begun]) -> dict[int, Record]:
         ids = activate_subscriptions(uow, [_activation(row, start) for row, start in lines])
     except Refused as refused:
         raise _refused(lines, refused) from refused
-    made = list(zip(ids, lines, strict=True))
-    uow.update_many(
-        "subscription",
-        [
-            (
-                subscription,
-                {
-                    "term_months": row["term_months"],
-                    "term_end": cycle_start(start.billed, Cadence("month", row["term_months"]), 1),
-                    "renewal": row["renewal"],
-                },
-            )
-            for subscription, (row, start) in made
-            if row["term_months"] is not None
-        ],
-        by_command=True,
-    )
     return {
         row["id"]: {
             "subscription_id": subscription,
             "activated_on": start.served,
             "billed_from": start.billed,
         }
-        for subscription, (row, start) in made
+        for subscription, (row, start) in zip(ids, lines, strict=True)
     }
 
 
 def _activation(row: Record, start: Starting) -> Activation:
+    months = cast("int | None", row["term_months"])
     return Activation(
         external_id=str(row["subscription_external_id"]),
         account=str(row["account"]),
@@ -200,6 +185,10 @@ def _activation(row: Record, start: Starting) -> Activation:
         trial_end=cast("date | None", row["trial_end"]),
         quantities=_decimals(row["quantities"]),
         identifiers=tuple(cast("list[str]", row["identifiers"] or ())),
+        term_end=None if months is None else cycle_start(start.billed, Cadence("month", months), 1),
+        term_months=months,
+        renewal=str(row["renewal"]),
+        renewal_uplift_percent=cast("Decimal | None", row["uplift_percent"]),
     )
 
 
@@ -255,6 +244,8 @@ def _change(row: Record, start: Starting) -> Change:
         quantity=cast("Decimal | None", row["quantity"]),
         quantities=_decimals(row["quantities"]),
         amount=cast("Decimal | None", row["amount"]),
+        uplift_percent=cast("Decimal | None", row["uplift_percent"]),
+        fee_percent=cast("Decimal | None", row["fee_percent"]),
         charged=bool(row["charged"]),
         until=until,
         account=cast("str | None", row["to_account"]),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from counterfoil.business.orders.commands import hold_orders
+from counterfoil.business.orders.events import tell_failed_task
 from counterfoil.business.orders.provisioning import advance_orders
 from counterfoil.business.subscriptions.invoicing import profiles_of_accounts
 from counterfoil.core.periods.zones import local_date
@@ -136,7 +137,9 @@ def record_call(
     elif not outcome.error and not row["calls_back"]:
         change |= _done(uow, row, None)
     uow.update_many("provisioning_task", [(task_id, change)], by_command=True)
-    if change.get("state") == "done":
+    if given_up:
+        tell_failed_task(uow, task_id)
+    elif change.get("state") == "done":
         advance_orders(uow, [row["order_id"]])
     return given_up
 
@@ -167,6 +170,8 @@ def take_call_back(uow: UnitOfWork, token: str, call_back: CallBack) -> Record:
     uow.update_many("provisioning_task", [(row["id"], change)], by_command=True)
     if call_back.done:
         advance_orders(uow, [row["order_id"]])
+    else:
+        tell_failed_task(uow, row["id"])
     return {"task": row["id"], "state": change["state"]}
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from counterfoil.business.orders.events import tell_submitted
 from counterfoil.business.orders.placing import read_limits, status_when_submitted
 from counterfoil.business.orders.provisioning import (
     advance_orders,
@@ -83,6 +84,7 @@ def submit_orders(uow: UnitOfWork, ids: Sequence[int]) -> list[Progress]:
         [(one, new | (approved if "approved_by" in new else {})) for one, new in changes],
         by_command=True,
     )
+    tell_submitted(uow, [one for one, _ in changes])
     return read_progress(uow, ids)
 
 

@@ -115,6 +115,8 @@ ORDER_LINE = Entity(
         integer("term_months", minimum=1, maximum=1200),
         choice("renewal", RENEWALS, required=True, default="evergreen"),
         decimal("amount", 28, 10, minimum=0, help="Of a change: a new price, or a fee."),
+        decimal("uplift_percent", 9, 4, minimum=0, maximum=1000, help="Of renewals."),
+        decimal("fee_percent", 9, 4, minimum=0, maximum=1000, help="Of a cancellation."),
         boolean("charged", required=True, default=False, help="Of a suspension: charges go on."),
         date("until", help="Of a change: the new end, end of the term or of the trial."),
         reference("account", name="to_account_id", indexed=True, help="Of a transfer."),

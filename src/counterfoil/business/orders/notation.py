@@ -49,6 +49,18 @@ LINE_FORM = Entity(
         integer("term_months", minimum=1, maximum=1200, help="By default the order's."),
         choice("renewal", RENEWALS, default="evergreen"),
         decimal("amount", 28, 10, minimum=0, help="Of a change: a new price, or a fee."),
+        decimal(
+            *("uplift_percent", 9, 4),
+            minimum=0,
+            maximum=1000,
+            help="By how much prices rise with every renewal, or with this one.",
+        ),
+        decimal(
+            *("fee_percent", 9, 4),
+            minimum=0,
+            maximum=1000,
+            help="Of a cancellation: what it costs of the remaining term.",
+        ),
         boolean("charged", default=False, help="Of a suspension: charges go on."),
         day("until", help="Of a change: the new end, end of the term or of the trial."),
         text("successor", help="Of a transfer."),
@@ -124,6 +136,8 @@ class NewLine:
     term_months: int | None = None
     renewal: str = "evergreen"
     amount: Decimal | None = None
+    uplift_percent: Decimal | None = None
+    fee_percent: Decimal | None = None
     charged: bool = False
     until: date | None = None
     successor: str | None = None

@@ -11,6 +11,7 @@ from dataclasses import astuple, dataclass, replace
 import msgspec
 
 from counterfoil.business.orders.activation import LinesRefused, begin_lines
+from counterfoil.business.orders.events import tell_submitted
 from counterfoil.business.orders.names import (
     Named,
     find_unknown,
@@ -164,6 +165,7 @@ def _place(uow: UnitOfWork, orders: Sequence[NewOrder]) -> list[Placed]:
         [(order, line) for order, line, *_ in asked],
     )
     _rehearse(uow, dict(zip(line_ids, asked, strict=True)))
+    tell_submitted(uow, ids)
     return [
         Placed(made, order.external_id, str(row["number"]), str(row["status"]), created=True)
         for made, order, row in zip(ids, orders, rows, strict=True)
@@ -261,7 +263,7 @@ def _line_row(order: NewOrder, line: NewLine, position: int, order_id: int, name
     same = (
         *("kind", "quantity", "effective_date", "next_period", "proration", "billing_start"),
         *("billing_date", "end_date", "trial_end", "renewal", "amount", "charged", "until"),
-        *("successor", "reason"),
+        *("successor", "reason", "uplift_percent", "fee_percent"),
     )
     return {
         **line.custom,

@@ -9,6 +9,7 @@ from secrets import token_urlsafe
 from typing import cast
 
 from counterfoil.business.orders.activation import activate_lines
+from counterfoil.business.orders.events import tell_completed, tell_failed_lines
 from counterfoil.business.orders.kinds import ADVANCE_ORDER, CALL_OUTSIDE
 from counterfoil.business.orders.turns import Task, Turn, Turns, take_turns
 from counterfoil.business.subscriptions.invoicing import profiles_of_accounts
@@ -101,21 +102,24 @@ def advance_orders(uow: UnitOfWork, order_ids: Sequence[int]) -> None:
     ready = {line: one.done for line, one in turns.items() if one.finished}
     if ready:
         done = {line: day for line, day in ready.items() if day is not None}
-        activate_lines(uow, list(ready), done=done)
+        failed = activate_lines(uow, list(ready), done=done)
+        if failed:
+            tell_failed_lines(uow, list(failed))
     settle_orders(uow, order_ids)
 
 
 def settle_orders(uow: UnitOfWork, order_ids: Sequence[int]) -> None:
     """Complete the orders of which every line is activated or cancelled; where none was
     activated, the order is cancelled."""
+    rows = uow.query(_SETTLED, ids=list(order_ids))
+    if not rows:
+        return
     uow.update_many(
         "order",
-        [
-            (row["id"], {"status": "completed" if row["activated"] else "cancelled"})
-            for row in uow.query(_SETTLED, ids=list(order_ids))
-        ],
+        [(row["id"], {"status": "completed" if row["activated"] else "cancelled"}) for row in rows],
         by_command=True,
     )
+    tell_completed(uow, [row["id"] for row in rows])
 
 
 def _turns_of(

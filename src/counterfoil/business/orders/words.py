@@ -14,7 +14,7 @@ TAKEN: Mapping[str, frozenset[str]] = {
     "add": _ALWAYS
     | _PLAN
     | {"account", "site", "contact", "contract", "invoice_account", "identifiers"}
-    | {"end_date", "trial_end", "term_months", "renewal"},
+    | {"end_date", "trial_end", "term_months", "renewal", "uplift_percent"},
     "change_plan": _ALWAYS | _CHANGE | _PLAN,
     "change_quantity": _ALWAYS | _CHANGE | {"charge", "quantity"},
     "change_price": _ALWAYS | _CHANGE | {"charge", "amount"},
@@ -24,9 +24,9 @@ TAKEN: Mapping[str, frozenset[str]] = {
     "suspend": _ALWAYS | _CHANGE | {"charged"},
     "resume": _ALWAYS | _CHANGE,
     "transfer": _ALWAYS | _CHANGE | {"account", "site", "successor"},
-    "renew": _ALWAYS | _CHANGE | _PLAN | {"until", "term_months"},
+    "renew": _ALWAYS | _CHANGE | _PLAN | {"until", "term_months", "uplift_percent"},
     "trial": _ALWAYS | _CHANGE | {"until"},
-    "cancel": _ALWAYS | _CHANGE | {"rate_plan", "amount"},
+    "cancel": _ALWAYS | _CHANGE | {"rate_plan", "amount", "fee_percent"},
     "charge_once": _ALWAYS | {"rate_plan", "quantities", "amount"},
 }
 """The fields of a line by its kind; others would say something that is not done."""
