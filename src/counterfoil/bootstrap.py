@@ -41,6 +41,7 @@ from counterfoil.business.receivables.entities import ENTITIES as RECEIVABLES
 from counterfoil.business.receivables.jobs import JOB_KINDS as RECEIVABLES_JOBS
 from counterfoil.business.receivables.jobs import billing_handlers
 from counterfoil.business.sales.entities import ENTITIES as SALES
+from counterfoil.business.sales.events import EVENT_TYPES as SALES_EVENTS
 from counterfoil.business.sales.rules import CHECKS as SALES_CHECKS
 from counterfoil.business.subscriptions.entities import ENTITIES as SUBSCRIPTIONS
 from counterfoil.business.subscriptions.jobs import HANDLERS as SUBSCRIPTION_HANDLERS
@@ -114,15 +115,22 @@ CATALOGUE: Catalogue = build_catalogue(
 )
 """Every entity of the system, in the order of the rooms."""
 
-EVENT_TYPES: tuple[EventType, ...] = (*BILLING_EVENTS, *ORDER_EVENTS, *RULE_EVENTS)
+EVENT_TYPES: tuple[EventType, ...] = (
+    *BILLING_EVENTS,
+    *ORDER_EVENTS,
+    *SALES_EVENTS,
+    *RULE_EVENTS,
+)
 """Everything that webhooks and mail rules can listen to."""
 
 COMMANDS = (
+    "accept_quotes",
     "activate_subscriptions",
     "allocate_payments",
     "amend_subscriptions",
     "approve_invoices",
     "approve_orders",
+    "approve_quotes",
     "arrange_drafts",
     "bill_one_off",
     "cancel_jobs",
@@ -131,6 +139,7 @@ COMMANDS = (
     "change_quantity",
     "complete_tasks",
     "convert_leads",
+    "convert_quotes",
     "correct_usage",
     "credit_invoices",
     "debit_invoices",
@@ -144,6 +153,7 @@ COMMANDS = (
     "keep_files",
     "load_incentives",
     "load_price_book",
+    "make_quotes",
     "place_orders",
     "preview_account",
     "print_invoices",
@@ -163,8 +173,10 @@ COMMANDS = (
     "see_included",
     "see_orders",
     "see_prepaid_balances",
+    "see_quotes",
     "see_receivables",
     "see_subscriptions_in_force",
+    "send_quotes",
     "send_usage",
     "simulate",
     "verify_history",

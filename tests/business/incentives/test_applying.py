@@ -37,7 +37,8 @@ CREATE TABLE discount (
     invoice_maximum DECIMAL(20,4), holder_maximum DECIMAL(20,4), basis VARCHAR);
 CREATE TABLE discount_scope (account_id BIGINT, discount_id BIGINT, holder_id BIGINT);
 CREATE TABLE discount_target (
-    discount_id BIGINT, product_id BIGINT, rate_plan_id BIGINT, charge_id BIGINT);
+    discount_id BIGINT, product_id BIGINT, rate_plan_id BIGINT, charge_id BIGINT,
+    subscription_id BIGINT);
 CREATE TABLE discount_requirement (
     requirement_id BIGINT, discount_id BIGINT, basis VARCHAR, product_id BIGINT,
     rate_plan_id BIGINT, charge_id BIGINT, minimum_quantity DECIMAL(38,15),

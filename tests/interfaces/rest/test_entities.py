@@ -51,7 +51,7 @@ ABSENT = {
     "charge": {"event_minimum", "event_increment", "condition", "quantity_formula"},
     # A percentage has no amount, and a coupon is not for everyone.
     "discount": {"amount", "code", "condition", "percent_formula"},
-    "discount_target": {"minimum_quantity", "minimum_amount"},
+    "discount_target": {"minimum_quantity", "minimum_amount", "subscription_external_id"},
     # Unique, and the one address of these tests is given to contacts already.
     "access_user": {"email"},
 }

@@ -193,7 +193,7 @@ def compute_bills(
         engine.register("profile", load_profiles(uow, asked))
         if present.grants:
             draw_balances(uow, engine, billing_date, lock=lock)
-        return _make_documents(uow, engine, billing_date, stored=not small)
+        return make_documents(uow, engine, billing_date, stored=not small)
 
 
 FEW_ACCOUNTS = 20
@@ -239,10 +239,10 @@ def assemble(uow: UnitOfWork, engine: Engine, accounts: Sequence[int], billing_d
     """Make invoices and lines of ``charged``, without the accounts that have a draft."""
     engine.register("profile", load_profiles(uow, accounts))
     exclude_drafts(uow, engine, accounts)
-    return _make_documents(uow, engine, billing_date)
+    return make_documents(uow, engine, billing_date)
 
 
-def _make_documents(
+def make_documents(
     uow: UnitOfWork, engine: Engine, billing_date: date, *, stored: bool = True
 ) -> Bills:
     """Make invoices and lines of ``charged``, with ``profile`` (loading.load_profiles), and what

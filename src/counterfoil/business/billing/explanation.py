@@ -126,7 +126,7 @@ def explain_line(
             trace, rated, lambda step: _step_sentence(step, rated, facts)
         )
     else:
-        sentences = fee_sentences(uow, rated) + _sentences(rated, facts, price, layers, draws)
+        sentences = fee_sentences(uow, rated) + rated_sentences(rated, facts, price, layers, draws)
         sentences += () if trace is None else (in_place_sentence(trace),)
     return Explanation(line, rated, facts, price, layers, listed, trace, sentences)
 
@@ -184,9 +184,10 @@ def _name_files(uow: UnitOfWork, events: list[Record]) -> None:
         event["file_name"] = names.get(event["batch_id"])
 
 
-def _sentences(
+def rated_sentences(
     rated: Record, facts: Record, price: Record | None, layers: list[Record], draws: list[Record]
 ) -> tuple[str, ...]:
+    """How a rated charge of service came about; ``facts`` are those of its charge."""
     currency = rated["currency"]
     if rated["kind"] == "reversal":
         return (

@@ -52,7 +52,7 @@ WHERE d.id = ANY(:discounts) AND d.cycles IS NOT NULL AND r.kind = 'discount'
 
 _SAME_DAY = """
 SELECT a.id AS account_id, a.root_id, rp.product_id, ch.rate_plan_id, sc.charge_id, r.quantity,
-       r.amount, r.service_start, r.currency
+       r.amount, r.service_start, r.currency, sc.subscription_id
 FROM invoice i
 JOIN account b ON b.id = i.account_id
 JOIN rated_charge r ON r.invoice_id = i.id
@@ -88,7 +88,7 @@ WHERE (d.valid_from IS NULL OR b.service_start >= d.valid_from)
   AND (d.discount_id NOT IN (SELECT discount_id FROM discount_target)
        OR EXISTS (SELECT 1 FROM discount_target t WHERE t.discount_id = d.discount_id
                   AND (t.product_id = b.product_id OR t.rate_plan_id = b.rate_plan_id
-                       OR t.charge_id = b.charge_id)))
+                       OR t.charge_id = b.charge_id OR t.subscription_id = b.subscription_id)))
 """
 
 

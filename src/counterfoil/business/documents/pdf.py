@@ -49,9 +49,14 @@ def render_pdf(invoice: Record, lines: Sequence[Record]) -> bytes:
     ``Refused`` for a template that does not exist.
     """
     template = _template_of(invoice)
-    content = presentment(invoice, lines)
-    record = invoice_json(invoice, lines)
-    stamp = datetime.combine(cast("date", invoice["invoice_date"]), datetime.min.time(), tzinfo=UTC)
+    day = cast("date", invoice["invoice_date"])
+    return typeset(presentment(invoice, lines), invoice_json(invoice, lines), day, template)
+
+
+def typeset(content: Presentment, record: str, day: date, template: str = "standard") -> bytes:
+    """A document of presentable content as PDF, dated a day; ``record`` is attached to it unless
+    it is empty. Fonts and standard as of :func:`render_pdf`."""
+    stamp = datetime.combine(day, datetime.min.time(), tzinfo=UTC)
     for standard, system_fonts in _ATTEMPTS:
         compiler = _compiler(template, system_fonts=system_fonts)
         try:

@@ -51,17 +51,17 @@ def presentment(invoice: Record, lines: Sequence[Record]) -> Presentment:
     groups = _groups(lines, notation, places, words)
     draft = invoice["state"] == "draft"
     heading = words[str(invoice["kind"])]
-    number = words["draft_number"] if draft else _clean(invoice["number"])
+    number = words["draft_number"] if draft else clean(invoice["number"])
     amount = notation.amount(total, places)
     seller_record = snapshot.get("seller") or {}
-    seller = _seller(seller_record, notation, words)
-    bill_to = _bill_to(snapshot, notation, words)
+    seller = seller_block(seller_record, notation, words)
+    bill_to = bill_to_block(snapshot, notation, words)
     facts = _facts(invoice, snapshot, notation, words)
     settled = settled_total(invoice, notation, words, places)
     return {
         "lang": notation.locale.language,
         "paper": snapshot["paper"] if snapshot.get("paper") in PAPERS else "a4",
-        **_colours(str(seller_record.get("brand_color") or DEFAULT_BRAND)),
+        **colours(str(seller_record.get("brand_color") or DEFAULT_BRAND)),
         "watermark": words["draft"] if draft else "",
         "title": f"{heading} {number}" if not draft else words["draft_number"],
         "heading": heading,
@@ -84,8 +84,8 @@ def presentment(invoice: Record, lines: Sequence[Record]) -> Presentment:
         "head": settled.get("head", {}),
         "settled": settled["rows"],
         "groups": groups,
-        "widths": _widths(groups, words, currency),
-        "payment": [] if total <= 0 else _paragraph(seller_record.get("payment_instructions")),
+        "widths": column_widths(groups, words, currency),
+        "payment": [] if total <= 0 else paragraphs(seller_record.get("payment_instructions")),
         "promise": words["promise"],
         "stub": [
             *_stub(number, f"{currency} {amount}", invoice, notation, words),
@@ -158,7 +158,7 @@ def _groups(
     parts = [
         (account, site, list(rows))
         for (account, site), rows in groupby(
-            lines, key=lambda line: (_clean(line["account_name"]), _clean(line.get("site_name")))
+            lines, key=lambda line: (clean(line["account_name"]), clean(line.get("site_name")))
         )
     ]
     several_accounts = len({account for account, _, _ in parts}) > 1
@@ -200,27 +200,30 @@ def _line(line: Record, notation: Notation, places: int, words: Mapping[str, str
     told = [": ".join(pair) for pair in custom_fields(line, notation, words)]
     if len(quantity) > LONGEST_FIGURE or len(price) > LONGEST_FIGURE:
         # Too wide for its column, and no digit may be cut: it is written out below the text.
-        unit = f"{quantity} {_clean(line['unit'])}"
+        unit = f"{quantity} {clean(line['unit'])}"
         written = f"{unit} × {price}" if price else unit
         short = f"{written} = {short}" if short else written
         quantity = price = ""
     return {
         "position": str(line["position"]),
-        "description": _clean(line["description"]),
+        "description": clean(line["description"]),
         "explanation": " · ".join(filter(None, [short, *told])),
         "period": notation.period(_date(line["service_start"]), _date(line["service_end"])),
         "quantity": quantity,
-        "unit": _clean(line["unit"], longest_word=12) if quantity else "",
+        "unit": clean(line["unit"], longest_word=12) if quantity else "",
         "unit_price": price,
         "amount": notation.amount(_decimal(line["amount"]), places),
     }
 
 
-def _seller(seller: Mapping[str, Any], notation: Notation, words: Mapping[str, str]) -> Presentment:
-    name = _clean(seller.get("name"))
-    tax_id = words["tax_id"].format(number=_clean(seller["tax_id"])) if seller.get("tax_id") else ""
-    reach = [_clean(seller.get(field)) for field in ("email", "phone", "website")]
-    imprint = [name, tax_id, _clean(seller.get("website"))]
+def seller_block(
+    seller: Mapping[str, Any], notation: Notation, words: Mapping[str, str]
+) -> Presentment:
+    """Who issues a document, from the seller of its snapshot."""
+    name = clean(seller.get("name"))
+    tax_id = words["tax_id"].format(number=clean(seller["tax_id"])) if seller.get("tax_id") else ""
+    reach = [clean(seller.get(field)) for field in ("email", "phone", "website")]
+    imprint = [name, tax_id, clean(seller.get("website"))]
     return {
         "name": name,
         "initials": "".join(word[0] for word in name.split() if word[0].isalnum())[:2].upper(),
@@ -230,13 +233,14 @@ def _seller(seller: Mapping[str, Any], notation: Notation, words: Mapping[str, s
     }
 
 
-def _bill_to(
+def bill_to_block(
     snapshot: Mapping[str, Any], notation: Notation, words: Mapping[str, str]
 ) -> Presentment:
+    """Whom a document is for, from its snapshot."""
     bill_to = snapshot.get("bill_to") or {}
-    attention, tax_id = _clean(bill_to.get("attention")), _clean(bill_to.get("tax_id"))
+    attention, tax_id = clean(bill_to.get("attention")), clean(bill_to.get("tax_id"))
     return {
-        "name": _clean(bill_to.get("name") or (snapshot.get("account") or {}).get("name")),
+        "name": clean(bill_to.get("name") or (snapshot.get("account") or {}).get("name")),
         "lines": [
             *([words["attention"].format(name=attention)] if attention else []),
             *_address(bill_to, notation),
@@ -247,9 +251,9 @@ def _bill_to(
 
 def _address(party: Mapping[str, Any], notation: Notation) -> list[str]:
     """The address lines in the order of ``_ADDRESS``, empty ones left out."""
-    country = _clean(party.get("country"))
-    town = [_clean(party.get("postal_code")), _clean(party.get("city"))]
-    region = _clean(party.get("region"))
+    country = clean(party.get("country"))
+    town = [clean(party.get("postal_code")), clean(party.get("city"))]
+    region = clean(party.get("region"))
     if country == "US":  # City, State ZIP
         city = ", ".join(filter(None, [town[1], region]))
         lines = [" ".join(filter(None, [city, town[0]]))]
@@ -258,7 +262,7 @@ def _address(party: Mapping[str, Any], notation: Notation) -> list[str]:
     return [
         line
         for line in [
-            *_paragraph(party.get("street")), *lines, notation.country(country) if country else "",
+            *paragraphs(party.get("street")), *lines, notation.country(country) if country else "",
         ]
         if line
     ]  # fmt: skip
@@ -268,17 +272,17 @@ def _facts(
     invoice: Record, snapshot: Mapping[str, Any], notation: Notation, words: Mapping[str, str]
 ) -> list[list[str]]:
     account = snapshot.get("account") or {}
-    order = _clean(snapshot.get("purchase_order"))
+    order = clean(snapshot.get("purchase_order"))
     terms = snapshot.get("payment_terms_days")
     dated = words["credit_date" if invoice["kind"] == "credit_note" else "invoice_date"]
     facts = [[dated, notation.day(_date(invoice["invoice_date"]))]]
     if _decimal(invoice["total"]) > 0:
         facts.append([words["due_date"], notation.day(_date(invoice["due_date"]))])
-    facts.append([words["account"], _clean(account.get("external_id"))])
+    facts.append([words["account"], clean(account.get("external_id"))])
     if snapshot.get("corrects"):
-        facts.append([words["corrects"], _clean(snapshot["corrects"]["number"])])
+        facts.append([words["corrects"], clean(snapshot["corrects"]["number"])])
     if snapshot.get("reason"):
-        facts.append([words["reason"], _clean(snapshot["reason"])])
+        facts.append([words["reason"], clean(snapshot["reason"])])
     if order:
         facts.append([words["purchase_order"], order])
     if isinstance(terms, int) and invoice["kind"] != "credit_note":
@@ -294,7 +298,7 @@ def custom_fields(
     kept = record.get("custom_fields") or ()
     if isinstance(kept, str):
         kept = json.loads(kept)
-    return [[_clean(one["label"]), _custom_value(one, notation, words)] for one in kept]
+    return [[clean(one["label"]), _custom_value(one, notation, words)] for one in kept]
 
 
 def _custom_value(one: Mapping[str, Any], notation: Notation, words: Mapping[str, str]) -> str:
@@ -309,7 +313,7 @@ def _custom_value(one: Mapping[str, Any], notation: Notation, words: Mapping[str
             return notation.day(_date(value))
         case "boolean":
             return words["yes" if value else "no"]
-    return ", ".join(map(_clean, value)) if isinstance(value, list) else _clean(value)
+    return ", ".join(map(clean, value)) if isinstance(value, list) else clean(value)
 
 
 def _note(
@@ -324,7 +328,7 @@ def _note(
         return words["pay_by"].format(date=notation.day(_date(invoice["due_date"])))
     if total == 0:
         return words["nothing_due"]
-    account = _clean((snapshot.get("account") or {}).get("external_id"))
+    account = clean((snapshot.get("account") or {}).get("external_id"))
     day = notation.day(_date(invoice["invoice_date"]))
     return words["credited_on"].format(account=account, date=day)
 
@@ -332,7 +336,9 @@ def _note(
 _WIDE, _NARROW, _PADDING = 0.575, 0.27, 1.05
 
 
-def _widths(groups: Sequence[Presentment], words: Mapping[str, str], currency: str) -> list[float]:
+def column_widths(
+    groups: Sequence[Presentment], words: Mapping[str, str], currency: str
+) -> list[float]:
     """Column widths in em, without the description's, which takes what remains.
 
     Typst could measure the cells itself, at twice the time of the whole page; counting the
@@ -365,7 +371,7 @@ def _width(text: str) -> float:
     return (len(text) - narrow) * _WIDE + narrow * _NARROW + broad * 0.3
 
 
-def _colours(brand: str) -> dict[str, str]:
+def colours(brand: str) -> dict[str, str]:
     """The brand colour, and black or white, whichever reads better on it.
 
     A colour too light to be read on paper gives way to the default for texts.
@@ -380,7 +386,7 @@ def _colours(brand: str) -> dict[str, str]:
     }
 
 
-def _clean(text: object, longest_word: int = 24) -> str:
+def clean(text: object, longest_word: int = 24) -> str:
     """One line of printable text; very long words get places where they may break."""
     if text is None:
         return ""
@@ -399,9 +405,9 @@ def _breakable(word: str, longest: int) -> str:
     return "\u200b".join(word[at : at + step] for at in range(0, len(word), step))
 
 
-def _paragraph(text: object) -> list[str]:
+def paragraphs(text: object) -> list[str]:
     """The non-empty lines of a text of several lines, cleaned."""
-    return [line for line in map(_clean, str(text or "").splitlines()) if line]
+    return [line for line in map(clean, str(text or "").splitlines()) if line]
 
 
 def _sum(lines: Sequence[Record]) -> Decimal:

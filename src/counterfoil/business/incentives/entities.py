@@ -79,14 +79,20 @@ DISCOUNT = Entity(
 DISCOUNT_TARGET = Entity(
     name="discount_target",
     plural="discount_targets",
-    help="A product, rate plan or charge that a discount takes something off, or that must be "
-    "there before it does. Without targets a discount takes something off every charge.",
+    help="A product, rate plan, charge or subscription that a discount takes something off, or "
+    "that must be there before it does. Without targets a discount takes something off every "
+    "charge.",
     fields=(
         reference("discount", required=True, immutable=True, indexed=True, on_delete="cascade"),
         choice("role", ("target", "required"), required=True, immutable=True),
         reference("product", immutable=True),
         reference("rate_plan", immutable=True),
         reference("charge", immutable=True),
+        text(
+            "subscription_external_id",
+            immutable=True,
+            help="External id of one subscription; may be set before it exists.",
+        ),
         decimal(
             "minimum_quantity",
             38,

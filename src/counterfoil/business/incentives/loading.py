@@ -61,8 +61,9 @@ FROM discount WHERE audience = 'everyone' OR id = ANY(:held) ORDER BY id
 """
 
 _TARGETS = """
-SELECT discount_id, product_id, rate_plan_id, charge_id
-FROM discount_target WHERE role = 'target' AND discount_id = ANY(:discounts)
+SELECT t.discount_id, t.product_id, t.rate_plan_id, t.charge_id, s.id AS subscription_id
+FROM discount_target t LEFT JOIN subscription s ON s.external_id = t.subscription_external_id
+WHERE t.role = 'target' AND t.discount_id = ANY(:discounts)
 """
 
 _REQUIREMENTS = """

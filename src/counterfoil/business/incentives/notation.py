@@ -57,6 +57,7 @@ _DISCOUNT: Rules = {
     "products": _TEXTS,
     "rate_plans": _TEXTS,
     "charges": _TEXTS,
+    "subscriptions": _TEXTS,
     "requires": _LIST,
 }
 _REQUIRED: Rules = {
@@ -187,10 +188,14 @@ def _read_discount(reading: _Reading, entry: Entry, path: str) -> IncentiveEntry
 
 
 def _named_targets(entry: Entry, place: Place) -> list[PartEntry]:
-    return [
+    named = [
         _part("discount_target", _target("target"), {f"{target}_id": (target, name)}, place)
         for field, target in _TARGETS.items()
         for name in dict.fromkeys(entry[field] or ())
+    ]
+    return named + [
+        _part("discount_target", _target("target") | {"subscription_external_id": name}, {}, place)
+        for name in dict.fromkeys(entry["subscriptions"] or ())
     ]
 
 

@@ -108,11 +108,16 @@ def find_tier_problems(tiers: Sequence[Record]) -> list[tuple[int, Problem]]:
 
 
 def find_target_problems(row: Record) -> list[Problem]:
-    """A target or requirement names one product, rate plan or charge."""
-    named = [name for name in ("product_id", "rate_plan_id", "charge_id") if row.get(name)]
+    """A target or requirement names one product, rate plan or charge; a target may be one
+    subscription."""
+    one = "subscription_external_id"
+    named = [name for name in ("product_id", "rate_plan_id", "charge_id", one) if row.get(name)]
     if len(named) != 1:
-        message = "name one of product, rate_plan and charge"
+        message = "name one of product, rate_plan, charge and subscription"
         return [Problem("wrong_target", message, named[1] if named else "")]
+    if named == [one] and row["role"] == "required":
+        message = "is no requirement: name a product, rate plan or charge"
+        return [Problem("not_for_this_kind", message, one)]
     asked = [name for name in ("minimum_quantity", "minimum_amount") if row.get(name) is not None]
     if asked and row["role"] == "target":
         return [Problem("not_for_this_kind", "belongs to a requirement", asked[0])]

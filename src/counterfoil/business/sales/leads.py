@@ -16,7 +16,8 @@ class Conversion:
     """A lead (external id) to be converted.
 
     ``account`` is the external id of the account to be, or of one that is there and gets the
-    sites and contacts; that of the lead when None. ``name`` is that of the opportunity.
+    sites and contacts. When None an account is made with that of the lead. ``name`` is that of the
+    opportunity.
     """
 
     lead: str
@@ -127,7 +128,8 @@ def _accounts(
 ) -> dict[str, int]:
     """Ids of the accounts by external id; those that are missing are made with their profiles."""
     wanted = {one.account or one.lead: leads[one.lead] for one in todo}
-    there = uow.ids_by("account", "external_id", list(wanted))
+    named = [one.account for one in todo if one.account is not None]
+    there = uow.ids_by("account", "external_id", named) if named else {}
     missing = {name: lead for name, lead in wanted.items() if name not in there}
     ids = uow.create_many(
         "account",

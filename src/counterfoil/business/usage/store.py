@@ -140,6 +140,27 @@ class UsageStore:
         return ids
 
 
+def count_beside(uow: UnitOfWork, files: Sequence[Incoming]) -> None:
+    """Let files count from where they lie, outside of the store: for what is undone in the end.
+
+    Nobody waits for it, and nobody else sees it.
+    """
+    ids = uow.allocate_ids("usage_segment", len(files))
+    rows = [
+        {
+            "id": segment_id,
+            "path": str(file.path),
+            "state": "fresh",
+            "events": file.events,
+            "min_time": file.min_time.replace(tzinfo=UTC),
+            "max_time": file.max_time.replace(tzinfo=UTC),
+            "first_only": True,
+        }
+        for segment_id, file in zip(ids, files, strict=True)
+    ]
+    uow.copy_in("usage_segment", pa.Table.from_pylist(rows, schema=_MANIFEST))
+
+
 # Segments are numbered in the order in which they become visible, batches are not.
 _FIRST_SEGMENT = """
 UPDATE usage_batch SET first_segment = :segment WHERE id = :batch AND first_segment IS NULL

@@ -43,7 +43,7 @@ WHERE (d.currency IS NULL OR d.currency = c.currency)
   AND (d.discount_id NOT IN (SELECT discount_id FROM discount_target)
        OR EXISTS (SELECT 1 FROM discount_target t WHERE t.discount_id = d.discount_id
                   AND (t.product_id = c.product_id OR t.rate_plan_id = c.rate_plan_id
-                       OR t.charge_id = c.charge_id)))
+                       OR t.charge_id = c.charge_id OR t.subscription_id = c.subscription_id)))
   AND NOT EXISTS (SELECT 1 FROM unmet_discount u
                   WHERE u.row_no = o.row_no AND u.discount_id = o.discount_id)
 """
@@ -111,7 +111,8 @@ DISCOUNT_LINES: tuple[Statement, ...] = (
     Statement("discount_line", _LINE),
 )
 """Need ``charged``; ``discount``; ``discount_scope`` (account_id, discount_id, holder_id: whose
-lines a held discount is for); ``discount_target``; ``discount_requirement`` with
+lines a held discount is for); ``discount_target`` (discount_id, product_id, rate_plan_id,
+charge_id, subscription_id); ``discount_requirement`` with
 ``requirement_running`` (requirement_id, basis_id, start_date, end_date) and ``basis_line`` (basis,
 basis_id, product_id, rate_plan_id, charge_id, quantity, amount); ``discount_cycle`` (discount_id,
 subscription_id, charge_id, cycle_start); and what core.rating.formula_discounts makes.

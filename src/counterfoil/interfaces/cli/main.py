@@ -23,6 +23,7 @@ from counterfoil.interfaces.cli import (
     organisation,
     outbox,
     prices,
+    quotes,
     receivables,
     records,
     scenario,
@@ -116,6 +117,7 @@ app.add_typer(records.app, name="records")
 app.add_typer(model.app, name="model")
 app.add_typer(accounts.app, name="accounts")
 app.add_typer(leads.app, name="leads")
+app.add_typer(quotes.app, name="quotes")
 app.add_typer(prices.app, name="prices")
 app.add_typer(prices.app, name="price", hidden=True)
 app.add_typer(incentives.app, name="incentives")

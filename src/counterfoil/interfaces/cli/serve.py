@@ -25,6 +25,7 @@ from counterfoil.business.automation.delivering import Courier, prune_events
 from counterfoil.business.usage.compaction import compact_if_due
 from counterfoil.business.usage.watching import UsageWatcher, watch_usage
 from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.acceptance.door import DOOR as ACCEPTANCE
 from counterfoil.interfaces.brm.door import DOOR as BRM
 from counterfoil.interfaces.http.authentication import load_admin_token
 from counterfoil.interfaces.http.doors import Door
@@ -46,7 +47,7 @@ from counterfoil.platform.jobs.scheduling import enqueue_scheduled
 from counterfoil.platform.jobs.working import Run
 from counterfoil.platform.records.sealing import seal_history
 
-DOORS: tuple[Door, ...] = (SOAP, BRM)
+DOORS: tuple[Door, ...] = (SOAP, BRM, ACCEPTANCE)
 """The interfaces beside REST."""
 
 JOB_THREADS = 2

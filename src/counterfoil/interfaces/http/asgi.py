@@ -126,6 +126,7 @@ def call_of(request: Request, body: bytes, digest: str, upload: Path | None) -> 
         upload=upload,
         caller=request.scope.get("caller", NOBODY),
         request_id=request.scope.get("request_id", ""),
+        client=request.client.host if request.client else "",
     )
 
 

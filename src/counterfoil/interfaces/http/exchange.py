@@ -25,7 +25,8 @@ class Call:
 
     ``headers`` have lower-case names. ``upload`` is the file a streamed body was written to
     (``body`` is empty then); ``body_digest`` is the SHA-256 of the body either way. ``caller`` is
-    who asks, ``request_id`` what stands in the history and in the answer's ``X-Request-Id``.
+    who asks, ``request_id`` what stands in the history and in the answer's ``X-Request-Id``;
+    ``client`` is the address on the network that asks.
     """
 
     method: str
@@ -38,6 +39,7 @@ class Call:
     upload: Path | None = None
     caller: Caller = NOBODY
     request_id: str = ""
+    client: str = ""
 
     @property
     def media_type(self) -> str:

@@ -1,0 +1,1 @@
+"""The page on which a quote is accepted by its link, without signing in."""

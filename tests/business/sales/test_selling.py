@@ -1,0 +1,305 @@
+"""Quotes go their way: approved, sent, revised, accepted once, and become orders."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from tests.business.sales.conftest import NOW, START, Shop, line
+
+from counterfoil.business.sales.accepting import (
+    Acceptance,
+    accept_by_hand,
+    accept_by_link,
+    read_link,
+)
+from counterfoil.business.sales.conversion import convert_quotes
+from counterfoil.business.sales.drafting import change_quote, revise_quote
+from counterfoil.business.sales.first_invoices import bill_orders
+from counterfoil.business.sales.links import token_of
+from counterfoil.business.sales.notation import NewQuote
+from counterfoil.business.sales.queries import Quote, find_quotes
+from counterfoil.business.sales.sending import (
+    Sent,
+    ask_approval,
+    decide_discount,
+    decline_quote,
+    read_document,
+    send_quote,
+)
+from counterfoil.core.problems import Refused
+
+ADA = Acceptance(name="Ada Hartmann", address="192.0.2.7")
+
+
+def code(refused: pytest.ExceptionInfo[Refused]) -> tuple[str, int]:
+    return refused.value.problems[0].code, refused.value.status
+
+
+def give_limits(shop: Shop, **limits: object) -> None:
+    """Users of these names, each with a role of the name that may give so much."""
+    with shop.work() as uow:
+        for name, percent in limits.items():
+            role = uow.create("access_role", {"external_id": name})["id"]
+            user = uow.create("access_user", {"external_id": name})["id"]
+            uow.create("user_role", {"access_user_id": user, "access_role_id": role})
+            if percent is not None:
+                uow.create("discount_limit", {"access_role_id": role, "percent": percent})
+
+
+@pytest.fixture
+def sent(shop: Shop) -> tuple[Shop, Quote, Sent]:
+    """A quote of one line that was sent."""
+    quote = shop.quote(line("support"))
+    return shop, quote, shop.send(quote)
+
+
+def accept(shop: Shop, token: str, now: datetime = NOW, by: Acceptance = ADA) -> Quote:
+    with shop.database.transaction(now=now) as uow:
+        return accept_by_link(uow, token, by)
+
+
+def test_a_high_discount_is_approved_by_somebody_who_may_give_it(shop: Shop) -> None:
+    give_limits(shop, sally=10, boss=30, chief=50, clerk=None)
+    quote = shop.quote(line("support", discount_percent=25), actor="sally")
+
+    def decide(actor: str, *, approved: bool = True) -> tuple[str, int] | str:
+        try:
+            with shop.work(actor) as uow:
+                return str(decide_discount(uow, quote.id, approved=approved)["status"])
+        except Refused as refused:
+            return refused.problems[0].code, refused.status
+
+    with pytest.raises(Refused) as refused:
+        shop.send(quote, "sally")
+    assert code(refused) == ("discount_too_high", 409)
+    assert decide("boss") == ("nothing_to_decide", 409)
+    with shop.work("sally") as uow:
+        assert ask_approval(uow, quote.id)["status"] == "in_approval"
+    assert decide("sally") == ("not_granted", 403)
+    assert decide("clerk") == ("discount_too_high", 403)
+    assert shop.read(quote).row["status"] == "in_approval"
+    assert decide("chief", approved=False) == "draft"
+    with shop.work("sally") as uow:
+        ask_approval(uow, quote.id)
+    assert decide("boss") == "approved"
+    shop.send(quote, "sally")
+    assert shop.read(quote).row["approved_by"] == "boss"
+
+
+def test_within_the_limit_nobody_is_asked_and_a_change_voids_an_approval(shop: Shop) -> None:
+    give_limits(shop, sally=10)
+    quote = shop.quote(line("support", discount_percent=10))
+    with shop.work("sally") as uow:
+        assert ask_approval(uow, quote.id)["status"] == "approved"
+        asked = NewQuote(start_date=START, lines=[line("support", discount_percent=11)])
+        change_quote(uow, shop.store, quote.id, asked)
+    assert [shop.read(quote).row[name] for name in ("status", "approved_by")] == ["draft", None]
+    with pytest.raises(Refused) as refused:
+        shop.send(quote, "sally")
+    assert code(refused) == ("discount_too_high", 409)
+
+
+def test_what_was_sent_never_changes(sent: tuple[Shop, Quote, Sent]) -> None:
+    shop, quote, link = sent
+    asked = NewQuote(start_date=START, lines=[line("rooms")])
+    with pytest.raises(Refused) as refused, shop.work() as uow:
+        change_quote(uow, shop.store, quote.id, asked)
+    assert code(refused) == ("quote_sent", 409)
+    with shop.work() as uow:
+        name, content = read_document(uow, shop.organisation.files, quote.id)
+        uow.execute("UPDATE account SET name = 'Other'")
+        again = read_document(uow, shop.organisation.files, quote.id)[1]
+    assert (name, content[:5], again) == ("Q-000001-1.pdf", b"%PDF-", content)
+    second = shop.send(quote)
+    assert (second.document_hash, second.token == link.token) == (link.document_hash, False)
+    with pytest.raises(Refused) as refused:
+        accept(shop, link.token)
+    assert code(refused) == ("unknown_link", 404)
+
+
+def test_a_version_that_is_sent_supersedes_the_one_before(sent: tuple[Shop, Quote, Sent]) -> None:
+    shop, quote, first = sent
+    with shop.work() as uow:
+        made = revise_quote(uow, shop.store, quote.id)
+        assert find_quotes(uow, ["Q-000001", "Q-000001/1"]) == [made, quote.id]
+    assert shop.read(quote).row["status"] == "sent"
+    with shop.work() as uow:
+        second = send_quote(uow, shop.organisation.files, made)
+    assert shop.read(quote).row["status"] == "superseded"
+    with pytest.raises(Refused) as refused:
+        accept(shop, first.token)
+    assert code(refused) == ("unknown_link", 404)
+    assert accept(shop, second.token).row["version"] == 2
+    with pytest.raises(Refused) as refused, shop.work() as uow:
+        revise_quote(uow, shop.store, made)
+    assert code(refused) == ("quote_accepted", 409)
+
+
+def test_who_accepted_when_from_where_and_what_is_kept(sent: tuple[Shop, Quote, Sent]) -> None:
+    shop, quote, link = sent
+    accept(shop, link.token)
+    row = shop.read(quote).row
+    assert [row[name] for name in ("status", "accepted_by", "accepted_from", "accepted_at")] == [
+        "accepted",
+        "Ada Hartmann",
+        "192.0.2.7",
+        NOW,
+    ]
+    assert (row["accepted_hash"], row["accepted_by_way_of"]) == (link.document_hash, "link")
+    with pytest.raises(Refused) as refused:
+        accept(shop, link.token, by=Acceptance(name="Mallory"))
+    assert code(refused) == ("accepted_already", 409)
+    assert shop.read(quote).row["accepted_by"] == "Ada Hartmann"
+
+
+def test_a_link_that_is_not_what_was_sent_changes_nothing(sent: tuple[Shop, Quote, Sent]) -> None:
+    shop, quote, link = sent
+    number, seconds, signature = link.token.split(".")
+    later = f"{number}.{int(seconds) + 1}.{signature}"
+    flipped = "A" if signature[0] != "A" else "B"
+    # Of the last letter two bits mean nothing.
+    same_bytes = signature[:-1] + chr(ord(signature[-1]) + 1)
+    other = token_of("guessed", quote.id, link.expires_at, link.document_hash)
+    for token in (
+        later,
+        f"{number}.{seconds}.{flipped}{signature[1:]}",
+        f"{number}.{seconds}.{same_bytes}",
+        f"{int(number) + 1}.{seconds}.{signature}",
+        other,
+        "",
+        "1.1.",
+        f"{'9' * 18}.{'9' * 12}.{signature}",
+    ):
+        with pytest.raises(Refused) as refused:
+            accept(shop, token)
+        assert code(refused) == ("unknown_link", 404)
+    for name in ("", "  ", "x" * 201, "Ada\x07"):
+        with pytest.raises(Refused) as refused:
+            accept(shop, link.token, by=Acceptance(name=name))
+        assert code(refused) == ("required", 422)
+    assert shop.read(quote).row["status"] == "sent"
+
+
+def test_after_its_last_day_a_quote_is_not_accepted(shop: Shop) -> None:
+    quote = shop.quote(line("support"), valid_until=date(2026, 3, 10))
+    link = shop.send(quote)
+    assert link.expires_at == datetime(2026, 3, 11, tzinfo=NOW.tzinfo)
+    late = link.expires_at
+    for act in (
+        lambda uow: accept_by_link(uow, link.token, ADA),
+        lambda uow: accept_by_hand(uow, quote.id, ADA),
+        lambda uow: send_quote(uow, shop.organisation.files, quote.id),
+        lambda uow: read_link(uow, link.token),
+    ):
+        with pytest.raises(Refused) as refused, shop.database.transaction(now=late) as uow:
+            act(uow)
+        assert refused.value.problems[0].code == "quote_expired"
+    accept(shop, link.token, now=late - timedelta(seconds=1))
+    with shop.database.transaction(now=late) as uow:
+        assert read_link(uow, link.token).row["status"] == "accepted"
+
+
+def test_of_two_who_accept_at_once_one_does(sent: tuple[Shop, Quote, Sent]) -> None:
+    shop, quote, link = sent
+
+    def one(name: str) -> str:
+        try:
+            accept(shop, link.token, by=Acceptance(name=name))
+        except Refused as refused:
+            return refused.problems[0].code
+        return name
+
+    names = ["Ada", "Bea", "Cyd", "Dot"]
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(one, names))
+    (accepted,) = [name for name in answers if name in names]
+    assert answers.count("accepted_already") == 3
+    assert shop.read(quote).row["accepted_by"] == accepted
+
+
+def test_a_declined_quote_has_no_link(sent: tuple[Shop, Quote, Sent]) -> None:
+    shop, quote, link = sent
+    with shop.work() as uow:
+        decline_quote(uow, quote.id, "too dear")
+        decline_quote(uow, quote.id)
+    row = shop.read(quote).row
+    assert (row["status"], row["comment"]) == ("declined", "too dear")
+    with pytest.raises(Refused) as refused:
+        accept(shop, link.token)
+    assert code(refused) == ("unknown_link", 404)
+
+
+def lead_with_sites(shop: Shop, count: int) -> None:
+    with shop.work() as uow:
+        lead = uow.create(
+            "lead", {"external_id": "L", "company": "Globex", "currency": "USD", "person": "Ada"}
+        )
+        uow.create_many(
+            "lead_site",
+            [
+                {
+                    "external_id": f"L-{n:02}",
+                    "lead_id": lead["id"],
+                    "name": f"S{n}",
+                    "country": "US",
+                }
+                for n in range(count)
+            ],
+        )
+        product = uow.ids_by("product", "external_id", ["conferencing"])["conferencing"]
+        plan = uow.ids_by("rate_plan", "external_id", ["rooms"])["rooms"]
+        assert product
+        step: dict[str, Any] = {"external_id": "survey", "rate_plan_id": plan, "position": 1}
+        uow.create("provisioning_step", {**step, "kind": "checklist", "name": "Survey"})
+
+
+def test_forty_lines_over_twelve_sites_become_an_order_and_an_invoice(shop: Shop) -> None:
+    lead_with_sites(shop, 12)
+    plans = ("rooms", "support", "minutes", "texts")
+    lines = [
+        line(plans[n % 4], site=f"L-{n % 12:02}", discount_percent=(0, 5, 10)[n % 3])
+        for n in range(40)
+    ]
+    quote = shop.quote(*lines, account=None, lead="L", term_months=24)
+    shop.send(quote)
+    with pytest.raises(Refused) as refused, shop.work() as uow:
+        convert_quotes(uow, [quote.id])
+    assert code(refused) == ("not_accepted", 409)
+    assert shop.counts("order", "opportunity", "discount") == [0, 0, 0]
+    with shop.work() as uow:
+        accept_by_hand(uow, quote.id, ADA)
+        (made,) = convert_quotes(uow, [quote.id], purchase_order="PO-1")
+    # The rooms wait for their survey; all else runs.
+    assert (made.account, made.order, made.status) == ("L", "Q-000001", "in_progress")
+    assert (made.lines, made.subscriptions, made.tasks) == (
+        {"activated": 30, "provisioning": 10},
+        30,
+        10,
+    )
+    assert shop.counts("account", "site", "contact") == [2, 14, 1]
+    counted = ("order", "order_line", "subscription", "discount", "provisioning_task", "invoice")
+    before = shop.counts(*counted)
+    with shop.work() as uow:
+        (again,) = convert_quotes(uow, [quote.id])
+        opportunity = uow.find("opportunity", external_id="L") or {}
+    assert (again.fresh, made.fresh, again.lines) == (False, True, made.lines)
+    assert [opportunity[one] for one in ("stage", "probability")] == ["won", 100]
+    assert opportunity["amount"] == quote.row["contract_value"]
+    assert shop.counts(*counted) == before == [1, 40, 30, 2, 10, 0]
+    runs = bill_orders(shop.database, shop.store, [made], now=NOW, on=date(2026, 4, 1))
+    assert [run.invoices for run in runs] == [1]
+    share = Decimal("0.9")  # of the lines of support 3 have no discount, 4 five and 3 ten percent
+    wanted = Decimal("33.33") * (3 + 4 * Decimal("0.95") + 3 * share)
+    texts = 25 * (4 + 3 * Decimal("0.95") + 3 * share)
+    assert abs(runs[0].totals["USD"] - wanted - texts) < Decimal("0.02")
+
+
+def test_a_quote_in_another_currency_than_the_account_is_not_converted(shop: Shop) -> None:
+    with shop.work() as uow:
+        lead = {"external_id": "E", "company": "Euro", "currency": "EUR", "country": "DE"}
+        uow.create("lead", lead)
+    with pytest.raises(Refused) as refused:
+        shop.quote(line("support", site="E"), account=None, lead="E")
+    assert refused.value.problems[0].code == "no_price"
