@@ -105,7 +105,7 @@ def rating_statements(needs: Needs) -> tuple[Statement, ...]:
         *(cell_statements(needs.pieces) if needs.cells else ()),
         *metered(source, anew=anew, late=needs.late),
         *events,
-        drawn(needs.allowance_ranks),
+        drawn(needs.allowance_ranks if needs.by_event else 0),
         *anew_positions(needs.aggregations, needs.stood, source),
         *_positions(needs, further),
         *(formula_steps(formulas, detailed=detailed, stood=stood) if asked else ()),
