@@ -9,9 +9,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from zoneinfo import available_timezones
 
 from counterfoil.business.usage.presets import PRESETS, with_preset
+from counterfoil.core.periods.zones import known_time_zone
 from counterfoil.core.problems import Problem
 
 EVENT_FIELDS = ("event_id", "source", "time", "identifier", "meter", "quantity")
@@ -192,7 +192,7 @@ class _Reading:
 
     def zone(self, value: object, where: str) -> str:
         name = self.text(value, where)
-        if name not in available_timezones():
+        if not known_time_zone(name):
             usual = ("UTC", "Europe/Berlin", "America/New_York", "… any IANA name")
             self.fault("unknown_time_zone", f"unknown time zone {name!r}", where, usual)
             return "UTC"

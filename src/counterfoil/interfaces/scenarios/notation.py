@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 import yaml
 
 from counterfoil.business.accounts.countries import country_codes, unknown_country
 from counterfoil.core.money.currencies import CURRENCIES, unknown_currency
 from counterfoil.core.notation.located import Entry, Kind, Reader, Rule, Rules
+from counterfoil.core.periods.zones import known_time_zone
 from counterfoil.core.problems import Problem
 from counterfoil.interfaces.scenarios.price_books import (
     INCENTIVES,
@@ -164,7 +165,7 @@ def _check_account(
         problem = unknown_currency(entry["currency"], f"{place}.currency")
         line = entry.line_of("currency")
         reader.refuse(problem.code, problem.message, line, problem.field, problem.allowed)
-    if entry["time_zone"] not in available_timezones():
+    if not known_time_zone(entry["time_zone"]):
         message = f"{entry['time_zone']!r} is no IANA time zone"
         line = entry.line_of("time_zone")
         examples = ("UTC", "America/New_York", "Europe/Paris", "…")
