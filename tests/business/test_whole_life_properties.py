@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
+    invariant,
     precondition,
     rule,
     run_state_machine_as_test,
@@ -33,6 +34,7 @@ from tests.business.receivables.test_ledger_properties import Books
 
 from counterfoil.bootstrap import Settings, scratch_organisation
 from counterfoil.business.billing.arranging import merge_drafts, split_draft
+from counterfoil.business.billing.changing import change_subscriptions
 from counterfoil.business.billing.commands import discard_drafts
 from counterfoil.business.billing.drafts import refresh_drafts
 from counterfoil.business.billing.finalizing import finalize_invoices
@@ -41,6 +43,7 @@ from counterfoil.business.orders.entities import BILLING_STARTS
 from counterfoil.business.orders.notation import NewLine, NewOrder
 from counterfoil.business.orders.placing import place_orders
 from counterfoil.business.orders.tasks import complete_tasks, find_open_tasks
+from counterfoil.business.subscriptions.changes import Change
 
 LIVES = int(os.environ.get("COUNTERFOIL_LIVES", "0"))
 LAST_BILL = date(2026, 9, 1)
@@ -55,15 +58,15 @@ BOOK = (
     name: {plan}
     charges:
       - {{id: c-{plan}, name: {plan}, kind: recurring, timing: {timing}, alignment: {alignment},
-         period: {period}, prices: [{{currency: USD, model: per_unit, amount: {amount}}}]}}
+         period: {period}{more}, prices: [{{currency: USD, model: per_unit, amount: {amount}}}]}}
       - {{id: u-{plan}, name: Use, kind: usage, meter: seconds, alignment: {alignment},
          prices: [{{currency: USD, model: graduated, included: 5,
                    tiers: [{{up_to: 40, amount: 0.55}}, {{amount: 0.125}}]}}]}}
 """
-        for plan, timing, alignment, period, amount in (
-            ("advance", "in_advance", "calendar", "month", "31.10"),
-            ("arrears", "in_arrears", "calendar", "week", "47.77"),
-            ("other", "in_advance", "anniversary", "year", "1999.99"),
+        for plan, timing, alignment, period, more, amount in (
+            ("advance", "in_advance", "calendar", "month", ", periods_ahead: 3", "31.10"),
+            ("arrears", "in_arrears", "calendar", "week", "", "47.77"),
+            ("other", "in_advance", "anniversary", "year", "", "1999.99"),
         )
     )
 )
@@ -107,6 +110,7 @@ class WholeLife(Amendments, Books):
         self.pending: dict[int, tuple[str, NewLine]] = {}
         self.accepted: dict[str, date] = {}
         self.draft = False
+        self.steps = 0
         self._go_on_to(START)
 
     @initialize(
@@ -155,6 +159,31 @@ class WholeLife(Amendments, Books):
         event = (f"e{len(self.used)}", moment, str(quantity))
         self.company.use(ids[agreed.name], event)
         self.used.append((agreed.name, day, Decimal(quantity)))
+
+    def _amend(self, agreed: Agreed, kind: str, day: date, **more: object) -> None:
+        with self.company.database.transaction(now=self.company.now) as uow:
+            ids = uow.ids_by("subscription", "external_id", [agreed.name])
+            change = Change(subscription=ids[agreed.name], kind=kind, day=day, **more)  # type: ignore[arg-type]
+            change_subscriptions(uow, [change])
+        agreed.last_change = day
+
+    @rule(data=st.data(), raised=st.booleans())
+    def change_price(self, data: st.DataObject, raised: bool) -> None:
+        """Another price from a day on, or a renewal that raises all of them; days stay billed."""
+        found = self._draw(data, lambda each: each.suspended is None)
+        state = found[0].state(found[1]) if found else None
+        if found is None or state is None:
+            return
+        if raised:
+            self._amend(found[0], "renew", found[1], uplift_percent=Decimal("3.5"))
+        else:
+            self._amend(
+                found[0],
+                "change_price",
+                found[1],
+                charge=f"c-{state[0]}",
+                amount=Decimal("12.34"),
+            )
 
     @rule(
         data=st.data(),
@@ -283,6 +312,15 @@ class WholeLife(Amendments, Books):
                     uow, [r["id"] for r in rows if r["account_id"] == chosen["account_id"]]
                 )
 
+    @invariant()
+    def time_passes(self) -> None:
+        """After every third step a month or more, with all that falls due in it."""
+        self.steps += 1
+        if self.agreed and self.steps % 3 == 0 and self.today < LAST_BILL:
+            turn = self.steps // 3
+            before = ("finalize", "refresh", "discard")[turn % 3]
+            self.bill((31, 9, 59)[turn % 3], before, turn % 4 != 1)
+
     def _go_on_to(self, day: date) -> None:
         """Noon in UTC: the same day in New York, and the next one in Auckland."""
         self.today = day
@@ -340,8 +378,8 @@ def test_whatever_happens_in_a_life_is_billed_and_paid_once(server: Settings) ->
     run_state_machine_as_test(
         lambda: WholeLife(server),
         settings=settings(
-            max_examples=LIVES or 4,
-            stateful_step_count=40 if LIVES else 15,
+            max_examples=LIVES or 3,
+            stateful_step_count=40 if LIVES else 12,
             deadline=None,
             suppress_health_check=list(HealthCheck),
             print_blob=True,
