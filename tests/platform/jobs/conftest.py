@@ -20,7 +20,7 @@ REMIND = JobKind(
     help="Remind an account.",
     fields=(text("account", required=True), date("due"), decimal("amount", 12, 2)),
 )
-SETTLE = JobKind(name="settle", help="Settle everything.", most_failures=3)
+SETTLE = JobKind(name="settle", help="Settle everything.", most_failures=3, lengthy=True)
 KINDS = (REMIND, SETTLE)
 KNOWN = build_catalogue(CATALOGUE.declared, job_kinds=KINDS)
 

@@ -168,6 +168,14 @@ def test_a_job_that_runs_holds_up_no_other(office: Office) -> None:
         assert {run.result().state for run in runs if run.result()} == {"done"}  # type: ignore[union-attr]
 
 
+def test_a_lengthy_job_does_not_keep_the_quick_ones_waiting(office: Office) -> None:
+    settle(office)
+    ask(office)
+    worker = office.worker({"remind": nothing, "settle": nothing})
+    assert [run.kind for run in worker.quick().run_due()] == ["remind"]
+    assert [run.kind for run in worker.run_due()] == ["settle"]
+
+
 def test_a_job_that_somebody_asks_for_just_now_waits_until_he_is_done(office: Office) -> None:
     ask(office, key="A")
     ask(office, "B")

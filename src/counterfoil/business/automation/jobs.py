@@ -14,6 +14,7 @@ from counterfoil.platform.transfer.exporting import Export, export_records
 
 CLEAN_UP = JobKind(
     name="clean_up",
+    lengthy=True,
     help="Delete answers to idempotency keys, extracts and finished jobs that are old.",
     fields=(
         integer("answer_days", default=30, minimum=1, help="How long answers are kept."),
@@ -24,6 +25,7 @@ CLEAN_UP = JobKind(
 
 EXPORT_RECORDS = JobKind(
     name="export_records",
+    lengthy=True,
     help="Export all records of an entity into a stored file, as an import takes them.",
     fields=(
         text("entity", required=True, max_length=63, help="Such as account."),

@@ -88,7 +88,9 @@ def run(as_json: AsJson = False) -> None:
 
 @app.command()
 def work(
-    threads: Annotated[int, typer.Option(min=1, max=8, help="Jobs at the same time.")] = 2,
+    threads: Annotated[
+        int, typer.Option(min=1, max=8, help="Jobs at the same time, one of them a lengthy one.")
+    ] = 2,
 ) -> None:
     """Run jobs until interrupted, without answering requests: a worker beside `serve`."""
     signal.signal(signal.SIGTERM, interrupt)

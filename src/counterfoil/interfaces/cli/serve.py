@@ -44,14 +44,15 @@ from counterfoil.platform.access.passwords import password_problems
 from counterfoil.platform.access.tokens import AdminToken
 from counterfoil.platform.access.users import ADMINISTRATOR, make_administrator
 from counterfoil.platform.jobs.scheduling import enqueue_scheduled
-from counterfoil.platform.jobs.working import Run
+from counterfoil.platform.jobs.working import Run, Worker
 from counterfoil.platform.records.sealing import seal_history
 
 DOORS: tuple[Door, ...] = (SOAP, BRM, ACCEPTANCE)
 """The interfaces beside REST."""
 
-JOB_THREADS = 2
-"""Jobs under way at the same time; each holds a connection, and takes others as it needs them."""
+JOB_THREADS = 3
+"""Jobs under way at the same time, one of them a lengthy one; each holds a connection, and takes
+others as it needs them."""
 
 GRACE_SECONDS = 20
 """How long requests under way may take to finish when the server is asked to stop."""
@@ -132,7 +133,7 @@ def working(
     def look_at_schedules() -> bool:
         return enqueue_scheduled(organisation.database, organisation.clock()) > 0
 
-    def work() -> bool:
+    def work(worker: Worker) -> bool:
         run = worker.run_next()
         if run is not None:
             report(run)
@@ -140,7 +141,8 @@ def working(
 
     return [
         Task("schedules of jobs", look_at_schedules, interval=5.0),
-        Task("jobs", work, threads=threads),
+        Task("jobs", partial(work, worker)),
+        Task("quick jobs", partial(work, worker.quick()), threads=threads - 1),
     ]
 
 

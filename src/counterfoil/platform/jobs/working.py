@@ -9,7 +9,7 @@ what it does has to be harmless when it is done twice.
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any, cast
 
@@ -102,6 +102,12 @@ class Worker:
     database: Database
     handlers: Mapping[str, Handler]
     clock: Callable[[], datetime] = field(repr=False)
+
+    def quick(self) -> "Worker":
+        """A worker for all but the lengthy kinds."""
+        kinds = self.database.catalogue.job_kinds
+        quick = {name: one for name, one in self.handlers.items() if not kinds[name].lengthy}
+        return replace(self, handlers=quick)
 
     def run_next(self, until: datetime | None = None) -> Run | None:
         """Run the job that has been due for longest, or None when nothing was due ``until`` then,
@@ -207,13 +213,19 @@ class Worker:
         return str(rows[0]["state"]) if rows else "taken"
 
 
-# The lock is tried row after row in the order of the CTE, until one is taken.
+# Two looks into the index, however much waits. The lock is tried row after row in the order of the
+# CTE, until one is taken.
 _HOLD = """
 WITH due AS MATERIALIZED (
-    SELECT id FROM job
-    WHERE state IN ('waiting', 'running') AND due_at <= :until AND kind = ANY(:kinds)
-          AND id <> ALL(:passed)
-    ORDER BY due_at, id LIMIT 1000
+    SELECT id FROM (
+        (SELECT id, due_at FROM job
+         WHERE state = 'running' AND due_at <= :until AND kind = ANY(:kinds)
+         ORDER BY due_at, id LIMIT 200)
+        UNION ALL
+        (SELECT id, due_at FROM job
+         WHERE state = 'waiting' AND due_at <= :until AND kind = ANY(:kinds)
+         ORDER BY due_at, id LIMIT 200)
+    ) AS first WHERE id <> ALL(:passed) ORDER BY due_at, id
 )
 SELECT id FROM due WHERE pg_try_advisory_xact_lock(hashtextextended('jobs/' || id, 0)) LIMIT 1
 """

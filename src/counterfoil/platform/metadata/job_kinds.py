@@ -13,13 +13,15 @@ class JobKind:
     """Something that can be done later: its name, such as ``run_bills``, and what it needs to know.
 
     ``fields`` declare the payload as those of an entity do. ``most_failures`` is after how many
-    failed attempts it is given up. Who does it is registered in ``bootstrap``.
+    failed attempts it is given up. ``lengthy`` ones may take minutes: a process does one of them at
+    a time, so that others need not wait. Who does it is registered in ``bootstrap``.
     """
 
     name: str
     help: str
     fields: tuple[Field, ...] = ()
     most_failures: int = 10
+    lengthy: bool = False
 
     @property
     def shape(self) -> Entity:
