@@ -205,6 +205,7 @@ def _of_order(
         help=more,
         bodies=body_schema(shape),
         answers={JSON: {"type": "object"}},
+        makes=("provisioning_task",) if word == "release" else (),
     )
 
 
