@@ -11,7 +11,10 @@ import pytest
 
 from counterfoil.interfaces.demo.parameters import settle_parameters
 
-STAGES = ("Save price book", "Write usage files", "Import usage", "Compact usage", "Bill the month")
+STAGES = (
+    *("Save price book", "Write usage files", "Import usage", "Compact usage", "Bill the month"),
+    "Print invoices",
+)
 
 
 def command(*more: str) -> list[str]:

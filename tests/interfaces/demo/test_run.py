@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,23 @@ def test_one_line_is_explained(outcome: Outcome) -> None:
     assert len(explained.sentences) >= 3
 
 
+def test_a_new_customer_goes_from_lead_to_invoice(house: Organisation, outcome: Outcome) -> None:
+    sale = facts(outcome, "Sell to a new customer")
+    assert {name: sale[name] for name in ("sites", "quote lines", "tasks", "subscriptions")} == {
+        "sites": 12,
+        "quote lines": 40,
+        "tasks": 28,
+        "subscriptions": 40,
+    }
+    assert outcome.quote.read_bytes().startswith(b"%PDF")
+    with house.database.transaction(now=house.clock()) as uow:
+        (quote,) = uow.query("SELECT status, invoices FROM quote")
+        lead = uow.find("lead", external_id="globex") or {}
+    assert (quote["status"], lead["status"]) == ("converted", "converted")
+    # What was quoted for the first day is what was invoiced on it.
+    assert Decimal(quote["invoices"][0]["total"]) == sale["USD invoiced"]
+
+
 def test_running_again_adds_nothing(house: Organisation, outcome: Outcome) -> None:
     before = contents(house)
     again = run(house)
@@ -105,11 +123,12 @@ def contents(house: Organisation) -> dict[str, object]:
     tables = (
         "account", "site", "contact", "billing_profile", "price", "subscription",
         "subscription_charge", "usage_batch", "rejected_usage", "invoice", "invoice_line",
-        "rated_charge",
+        "rated_charge", "quote", "quote_line", "order", "order_line", "provisioning_task",
+        "discount",
     )  # fmt: skip
     with house.database.transaction(now=house.clock()) as uow:
         return {
-            table: uow.query(f"SELECT count(*) AS n, sum(row_version) AS v FROM {table}")
+            table: uow.query(f'SELECT count(*) AS n, sum(row_version) AS v FROM "{table}"')
             for table in tables
         }
 

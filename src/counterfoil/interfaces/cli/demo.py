@@ -123,6 +123,7 @@ def _as_json(outcome: run.Outcome, seconds: Mapping[str, float]) -> dict[str, ob
             for currency, count, total in outcome.totals
         ],
         "printed": [str(path) for path in outcome.printed],
+        "quote": str(outcome.quote),
         "counterfoil": {
             "line": explained.line,
             "sentences": explained.sentences,
@@ -203,10 +204,12 @@ def _print_closing(console: Console, outcome: run.Outcome, folder: Path, next_mo
     if outcome.nothing_new:
         console.print("[bold]Everything was there already; nothing was billed twice.[/]\n")
     console.print(f"{len(outcome.printed)} invoices are printed in {folder / 'invoices'}")
+    console.print(f"A new customer's quote, accepted, ordered and invoiced: {outcome.quote}")
     console.print(f"Usage files and price book are in {folder}")
     console.print("Next:")
     for command, purpose in (
         (f"{program} invoices show {outcome.explained_invoice}", "an invoice and its lines"),
+        (f"{program} quotes show Q-GLOBEX", "a quote, and why it comes to what"),
         (f"{program} demo --month {next_month}", "the next month"),
         (f"{program} demo", "again: nothing is billed twice"),
         ("make serve", "REST under /api/v1"),

@@ -22,6 +22,7 @@ from counterfoil.business.usage.intake import BatchSummary
 from counterfoil.interfaces.demo.organisation import build_organisation
 from counterfoil.interfaces.demo.parameters import DemoParameters
 from counterfoil.interfaces.demo.price_book import price_book_text
+from counterfoil.interfaces.demo.sale import sell
 from counterfoil.interfaces.demo.saving import save_organisation, save_prices, save_subscriptions
 from counterfoil.interfaces.demo.subscriptions import build_subscriptions
 from counterfoil.interfaces.demo.usage_files import (
@@ -75,7 +76,7 @@ class Outcome:
 
     ``totals`` are (currency, invoices, total); ``printed`` the PDF files. ``late_arrivals`` were
     planted, and ``late_lines`` invoice lines bill usage of cycles before the month. ``minutes``
-    are the participant minutes billed.
+    are the participant minutes billed. ``quote`` is the PDF of what a new customer was sold.
     """
 
     stages: list[Stage]
@@ -85,6 +86,7 @@ class Outcome:
     minutes: int
     totals: list[tuple[str, int, Decimal]]
     printed: list[Path]
+    quote: Path
     explained_invoice: str
     explanation: Explanation
 
@@ -109,6 +111,7 @@ class DemoRun:
     """One run of the demo in an opened organisation."""
 
     def __init__(self, house: Organisation, parameters: DemoParameters, watch: Watch) -> None:
+        self.house = house
         self.database = house.database
         self.store = house.usage_store
         self.runner = house.runner
@@ -128,6 +131,7 @@ class DemoRun:
         self._compact()
         self._bill()
         printed = self._print()
+        quote = self._sell()
         return Outcome(
             self.stages,
             compare_defects(planted, imports),
@@ -135,6 +139,7 @@ class DemoRun:
             *self._usage_billed(),
             _totals(self),
             printed,
+            quote,
             *_explain_something(self),
         )
 
@@ -271,6 +276,14 @@ class DemoRun:
             render_invoices(self.database, ids, folder, now=self.now, progress=progress)
         self._note(title, {"invoices": len(ids)}, len(ids))
         return [folder / f"{row['number']}.pdf" for row in chosen]
+
+    def _sell(self) -> Path:
+        title = "Sell to a new customer"
+        with self.watch(title) as progress:
+            sale = sell(self.house, self.parameters, self.folder)
+            progress(1, 1)
+        self._note(title, sale.facts, sale.new)
+        return sale.document
 
     def _usage_billed(self) -> tuple[int, int]:
         """Lines for cycles before the month, and participant minutes on all lines."""
