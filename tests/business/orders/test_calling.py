@@ -1,7 +1,7 @@
 """Outside systems provision lines: called, called again when they fail, and calling back once."""
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -10,8 +10,15 @@ from tests.business.orders.conftest import TODAY, Desk, room
 
 from counterfoil.bootstrap import open_worker
 from counterfoil.business.automation.signing import signature_headers
-from counterfoil.business.orders.calling import CallBack, take_call_back, token_of
+from counterfoil.business.orders.calling import (
+    CallBack,
+    CallOutcome,
+    OutsideCall,
+    take_call_back,
+    token_of,
+)
 from counterfoil.business.orders.commands import find_orders
+from counterfoil.business.orders.jobs import order_handlers
 from counterfoil.business.orders.tasks import complete_tasks, find_open_tasks, retry_orders
 from counterfoil.core.problems import Refused
 from counterfoil.platform.jobs.working import Run, Worker
@@ -152,12 +159,28 @@ def test_a_system_calls_back_once_by_its_link(switch: Switch):
     assert switch.refused(token) == (409, "used_already")
 
 
+def test_a_system_may_call_back_before_it_has_answered(switch: Switch):
+    def outside(call: OutsideCall, _now: datetime) -> CallOutcome:
+        switch.call_back(call.data["call_back"]["url"].partition("token=")[2])
+        return CallOutcome()
+
+    switch.step(calls_back=True)
+    switch.desk.released(room("ACME-1"))
+    handlers = order_handlers(outside, "https://seller.example")
+    worker = Worker(switch.desk.database, handlers, lambda: switch.desk.now)
+    assert [run.state for run in worker.run_due()] == ["done"]
+    assert switch.task() == ("done", 1, None)
+
+
 def test_a_link_whose_time_is_over_does_not_count(switch: Switch):
     switch.step(calls_back=True)
     switch.desk.released(room("ACME-1"))
     switch.run()
     switch.desk.now += timedelta(days=30)
     assert switch.refused(switch.token()) == (410, "expired")
+    assert [run.kind for run in switch.run()] == ["expire_call_back"]
+    assert switch.task() == ("failed", 1, "the outside system did not call back in time")
+    assert switch.refused(switch.token()) == (409, "used_already")
 
 
 def test_a_system_may_call_back_that_it_failed_and_is_called_anew(switch: Switch):

@@ -13,10 +13,12 @@ from datetime import UTC, datetime
 
 from counterfoil.business.orders.commands import hold_orders
 from counterfoil.business.orders.events import tell_failed_task
+from counterfoil.business.orders.kinds import EXPIRE_CALL
 from counterfoil.business.orders.provisioning import advance_orders
 from counterfoil.business.subscriptions.invoicing import profiles_of_accounts
 from counterfoil.core.periods.zones import local_date
 from counterfoil.core.problems import Problem, Refused
+from counterfoil.platform.jobs.enqueuing import enqueue
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.metadata.entity import CUSTOM
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -125,23 +127,40 @@ def record_call(
     """Keep what came of a call: a task that is not called back is done, one whose ``last`` call
     failed has failed. Whether it is given up; what was done meanwhile stays."""
     row = _held(uow, task_id)
-    if row is None or row["state"] != "open" or row["call_back_key"] != call.key:
+    if row is None or row["call_back_key"] != call.key:
+        return True
+    change: Record = {"attempts": row["attempts"] + 1}
+    if row["state"] != "open":
+        # It was called back while the call was under way, or finished by hand.
+        uow.update_many("provisioning_task", [(task_id, change)], by_command=True)
         return True
     given_up = bool(outcome.error) and (last or outcome.gone)
-    change: Record = {
-        "attempts": row["attempts"] + 1,
-        "error": outcome.error[:LONGEST_ERROR] or None,
-    }
+    change["error"] = outcome.error[:LONGEST_ERROR] or None
     if given_up:
         change["state"] = "failed"
     elif not outcome.error and not row["calls_back"]:
         change |= _done(uow, row, None)
     uow.update_many("provisioning_task", [(task_id, change)], by_command=True)
+    if not outcome.error and row["calls_back"]:
+        until = row["call_back_until"].astimezone(UTC)
+        key = f"{task_id}/{until.isoformat()}"
+        enqueue(uow, EXPIRE_CALL, {"task": task_id}, key=key, not_before=until)
     if given_up:
         tell_failed_task(uow, task_id)
     elif change.get("state") == "done":
         advance_orders(uow, [row["order_id"]])
     return given_up
+
+
+def expire_call(uow: UnitOfWork, task_id: int) -> bool:
+    """Give up a task that was not called back in time; whether it was."""
+    row = _held(uow, task_id)
+    if row is None or row["state"] != "open" or uow.now < row["call_back_until"]:
+        return False
+    change = {"state": "failed", "error": "the outside system did not call back in time"}
+    uow.update_many("provisioning_task", [(task_id, change)], by_command=True)
+    tell_failed_task(uow, task_id)
+    return True
 
 
 def take_call_back(uow: UnitOfWork, token: str, call_back: CallBack) -> Record:

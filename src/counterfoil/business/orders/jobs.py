@@ -1,8 +1,13 @@
 """Orders as jobs: outside systems are called, and waits end."""
 
-from counterfoil.business.orders.calling import OutsideSystems, read_call, record_call
+from counterfoil.business.orders.calling import (
+    OutsideSystems,
+    expire_call,
+    read_call,
+    record_call,
+)
 from counterfoil.business.orders.commands import hold_orders
-from counterfoil.business.orders.kinds import ADVANCE_ORDER, CALL_OUTSIDE
+from counterfoil.business.orders.kinds import ADVANCE_ORDER, CALL_OUTSIDE, EXPIRE_CALL
 from counterfoil.business.orders.provisioning import advance_orders
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.jobs.working import Assignment, Handler
@@ -28,6 +33,10 @@ def order_handlers(outside: OutsideSystems, public_url: str) -> dict[str, Handle
             raise Refused(problem, 422 if given_up else 409)
         return {"called": True}
 
+    def expire(job: Assignment) -> Record:
+        with job.database.transaction(now=job.now) as uow:
+            return {"failed": expire_call(uow, int(job.payload["task"]))}
+
     def advance(job: Assignment) -> Record:
         order = int(job.payload["order"])
         with job.database.transaction(now=job.now) as uow:
@@ -35,4 +44,8 @@ def order_handlers(outside: OutsideSystems, public_url: str) -> dict[str, Handle
             advance_orders(uow, [order])
         return {}
 
-    return {CALL_OUTSIDE.name: call_outside, ADVANCE_ORDER.name: advance}
+    return {
+        CALL_OUTSIDE.name: call_outside,
+        EXPIRE_CALL.name: expire,
+        ADVANCE_ORDER.name: advance,
+    }
