@@ -116,3 +116,21 @@ def test_an_invoice_is_reissued_and_lines_are_billed_by_hand(
     wrong = api.post("/invoices/one-off", json={"account": account, "lines": [{}]})
     assert wrong.status_code == 422
     assert served.count("invoice") == before
+
+
+def test_an_invoice_is_billed_anew_and_shown_before(
+    api: httpx.Client, served: Served, invoice: int
+) -> None:
+    before = served.count("invoice")
+    path = f"/invoices/{invoice}/reissue-rated-again"
+    shown = api.post(path, json={"reason": "Wrong price", "preview": True})
+    assert shown.status_code == 200
+    assert [row["difference"] for row in shown.json()["differences"]] == ["0"]
+    assert served.count("invoice") == before
+    made = api.post(path, json={"reason": "Wrong price"})
+    assert made.status_code == 201
+    assert made.json()["credit_note"]["total"] == "-249.95"
+    assert made.json()["invoice"]["total"] == "249.95"
+    assert api.post(path, json={"reason": "x"}).json()["invoice"] == made.json()["invoice"]
+    assert api.post(path, json={}).status_code == 422
+    assert served.count("invoice") == before + 2

@@ -42,7 +42,7 @@ SELECT l.position, l.account_name, l.site_name, l.product_name, l.description, l
        l.unit_amount, l.custom_fields, r.id AS rated_charge_id, r.kind, r.amount, r.quantity,
        r.service_start, r.service_end, r.cycle_start, r.cycle_end, r.cycle_days,
        r.subscription_charge_id, r.price_id, r.layer, r.discount_id, r.holder_id,
-       r.prepaid_grant_id, CASE WHEN r.kind = 'debit' THEN s.id ELSE r.applies_to_id END
+       r.prepaid_grant_id, r.steps, CASE WHEN r.kind = 'debit' THEN s.id ELSE r.applies_to_id END
        AS applies_to_id, CASE WHEN r.kind = 'debit' THEN r.applies_to_id ELSE r.id END AS base_id,
        coalesce(g.reversed, 0) AS reversed,
        n.net,
@@ -109,7 +109,7 @@ def credit_invoice(
     if parts and amount is not None:
         message = "give lines or an amount for the whole document, not both"
         raise Refused(Problem("bad_choice", message, "amount"))
-    original = _creditable(uow, invoice)
+    original = correctable(uow, invoice)
     before = made_before(uow, request, int(original["account_id"]))
     if before is not None:
         return before
@@ -119,7 +119,7 @@ def credit_invoice(
 def void_invoice(uow: UnitOfWork, invoice: str | int, request: Request) -> Record:
     """Credit all that is left of a document, which then counts as voided; answers with the credit
     note. Asked again, it answers with the same. Refuses (409) when nothing is left."""
-    original = _creditable(uow, invoice)
+    original = correctable(uow, invoice)
     before = made_before(uow, request, int(original["account_id"]))
     voided = uow.find("invoice", corrects_id=original["id"], correction="void")
     if before is not None or voided is not None:
@@ -133,15 +133,15 @@ def reissue_invoice(uow: UnitOfWork, invoice: str | int, request: Request) -> Re
     What is billed again is what the void gave back, line by line, prepaid balances included.
     Asked again, it answers with the same new document.
     """
-    original = _creditable(uow, invoice)
+    original = correctable(uow, invoice)
     before = made_before(uow, request, int(original["account_id"]))
     again = uow.find("invoice", corrects_id=original["id"], correction="reissue")
     if before is not None or again is not None:
         return cast("Record", before or again)
     note = void_invoice(uow, int(original["id"]), Request(reason=request.reason, on=request.on))
-    rows = {row["rated_charge_id"]: row for row in _read_lines(uow, original).values()}
+    rows = {row["rated_charge_id"]: row for row in read_billed_lines(uow, original).values()}
     taken = uow.query(_TAKEN, note=note["id"])
-    lines = [_reissued_line(rows[row["reverses_id"]], row, original) for row in taken]
+    lines = [reissued_line(rows[row["reverses_id"]], row, original) for row in taken]
     return _save(uow, original, request, "reissue", lines)
 
 
@@ -170,11 +170,11 @@ def debit_invoice(
     if bool(parts) == (amount is not None):
         message = "give lines or an amount for the whole document"
         raise Refused(Problem("bad_choice", message, "amount"))
-    original = _creditable(uow, invoice)
+    original = correctable(uow, invoice)
     before = made_before(uow, request, int(original["account_id"]))
     if before is not None:
         return before
-    rows = _read_lines(uow, original)
+    rows = read_billed_lines(uow, original)
     charges = [row for row in rows.values() if row["amount"] > 0]
     currency = str(original["currency"])
     added = _added(charges, parts, amount, currency)
@@ -182,7 +182,8 @@ def debit_invoice(
     return _save(uow, original, request, "debit", lines)
 
 
-def _creditable(uow: UnitOfWork, invoice: str | int) -> Record:
+def correctable(uow: UnitOfWork, invoice: str | int) -> Record:
+    """A final invoice or debit note (number or id). Refuses (404, 409) everything else."""
     original, _ = final_document(uow, invoice)
     if original["kind"] == "credit_note":
         message = f"{original['number']} is a credit note and cannot be corrected"
@@ -198,8 +199,8 @@ def _save_credit(
     parts: Sequence[CreditPart],
     amount: Decimal | None,
 ) -> Record:
-    rows = _read_lines(uow, original)
-    billed = [_billed_line(row) for row in rows.values()]
+    rows = read_billed_lines(uow, original)
+    billed = [billed_line(row) for row in rows.values()]
     currency = str(original["currency"])
     for part in parts:
         if part.amount is not None:
@@ -212,16 +213,18 @@ def _save_credit(
         shares = credit_amount(billed, amount, places)
     else:
         shares = credit_everything(billed, places)
-    lines = [_credit_line(rows[share.line.position], share, original) for share in shares]
+    lines = [credit_line(rows[share.line.position], share, original) for share in shares]
     return _save(uow, original, request, correction, lines)
 
 
-def _read_lines(uow: UnitOfWork, original: Record) -> dict[int, Record]:
+def read_billed_lines(uow: UnitOfWork, original: Record) -> dict[int, Record]:
+    """The lines of a document by position, each with what was given back of it by now."""
     rows = uow.query(_LINES, invoice=original["id"])
     return {int(row["position"]): row for row in rows}
 
 
-def _billed_line(row: Record) -> BilledLine:
+def billed_line(row: Record) -> BilledLine:
+    """A line of :func:`read_billed_lines` for the computation of credits."""
     names = (
         "position", "rated_charge_id", "kind", "amount", "reversed", "net", "quantity",
         "service_start", "service_end", "applies_to_id", "quantity_credited",
@@ -232,7 +235,8 @@ def _billed_line(row: Record) -> BilledLine:
     return BilledLine(**{name: row[name] for name in names}, periods_credited=periods)
 
 
-def _credit_line(row: Record, share: Share, original: Record) -> ManualLine:
+def credit_line(row: Record, share: Share, original: Record) -> ManualLine:
+    """The line that gives back a share of another one."""
     step = {
         "how": share.how,
         "number": original["number"],
@@ -265,7 +269,9 @@ def _credit_line(row: Record, share: Share, original: Record) -> ManualLine:
     )
 
 
-def _reissued_line(row: Record, taken: Record, original: Record) -> ManualLine:
+def reissued_line(row: Record, taken: Record, original: Record) -> ManualLine:
+    """The line that bills again what was given back of another one: amount, quantity,
+    prepaid_grant_id, and the steps of a prepaid draw."""
     line = _debit_line(row, taken["amount"], taken["quantity"], original)
     line.line["unit_amount"] = row["unit_amount"] if taken["quantity"] else None
     if taken["prepaid_grant_id"] is None:

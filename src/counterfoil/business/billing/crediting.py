@@ -108,6 +108,22 @@ def credit_everything(lines: Sequence[BilledLine], exponent: int) -> list[Share]
     return _finished(taking)
 
 
+def credit_rest(lines: Sequence[BilledLine]) -> list[Share]:
+    """All that is left of these lines, prepaid balances among them; none when nothing is."""
+    return [
+        Share(
+            line=line,
+            amount=line.left,
+            how="all",
+            quantity=_whole_quantity(line),
+            start=line.service_start,
+            end=line.service_end,
+        )
+        for line in lines
+        if line.left
+    ]
+
+
 def credit_amount(lines: Sequence[BilledLine], amount: Decimal, exponent: int) -> list[Share]:
     """An amount of the whole document, shared over its lines by what is left of them.
 

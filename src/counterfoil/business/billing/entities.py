@@ -253,7 +253,6 @@ RATED_CHARGE = Entity(
         reference(
             "adjustment",
             indexed=True,
-            on_delete="cascade",
             help="The adjustment this belongs to: what it takes back (kind adjustment), or what "
             "stands in its place.",
         ),

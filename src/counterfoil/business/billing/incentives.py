@@ -30,7 +30,7 @@ from counterfoil.platform.records.unit_of_work import UnitOfWork
 _USES = """
 SELECT r.discount_id, r.holder_id,
        count(DISTINCT (i.account_id, coalesce(i.bill_run_id, -i.id)))
-           FILTER (WHERE r.kind = 'discount') AS uses,
+           FILTER (WHERE r.kind = 'discount' AND r.adjustment_id IS NULL) AS uses,
        CAST(-sum(r.amount) AS numeric(20,4)) AS amount
 FROM rated_charge r
 JOIN discount d ON d.id = r.discount_id

@@ -103,6 +103,16 @@ def save_document(
         **head,
     }
     invoice_id = int(uow.create("invoice", values, by_command=True)["id"])
+    add_lines(uow, invoice_id, str(head["currency"]), lines)
+    if finalize:
+        finalize_drafts(uow, [invoice_id])
+    return uow.get("invoice", invoice_id)
+
+
+def add_lines(uow: UnitOfWork, invoice_id: int, currency: str, lines: Sequence[ManualLine]) -> None:
+    """Store further lines of a draft (id), behind those it has; its total stays as it is."""
+    last = "SELECT coalesce(max(position), 0) AS at FROM invoice_line WHERE invoice_id = :id"
+    first = int(uow.query(last, id=invoice_id)[0]["at"]) + 1
     charge_ids = uow.allocate_ids("rated_charge", len(lines))
     rated = [
         {
@@ -113,7 +123,7 @@ def save_document(
             "invoice_id": invoice_id,
             "exact_amount": line.rated["amount"],
             "list_amount": line.rated["amount"],
-            "currency": head["currency"],
+            "currency": currency,
             "steps": json.dumps(line.rated["steps"], default=str),
         }
         for charge_id, line in zip(charge_ids, lines, strict=True)
@@ -129,13 +139,12 @@ def save_document(
             "quantity": line.rated["quantity"],
             "amount": line.rated["amount"],
         }
-        for position, (charge_id, line) in enumerate(zip(charge_ids, lines, strict=True), start=1)
+        for position, (charge_id, line) in enumerate(
+            zip(charge_ids, lines, strict=True), start=first
+        )
     ]
     uow.copy_in("rated_charge", _table(rated))
     uow.copy_in("invoice_line", _table(shown))
-    if finalize:
-        finalize_drafts(uow, [invoice_id])
-    return uow.get("invoice", invoice_id)
 
 
 def _table(rows: Sequence[Record]) -> pa.Table:

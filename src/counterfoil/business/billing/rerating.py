@@ -49,7 +49,7 @@ _MINOR_UNIT = "CASE minor_digits {} END".format(
 # What was credited or debited by hand was decided by a person: such a cycle is left alone.
 # Amounts are compared before rounding, where the parts of an unchanged cycle add up exactly (to 15
 # decimals); but a share that was given back is known rounded only.
-_DIFFERENCE = f"""
+COMPARED = f"""
 WITH item AS (
     SELECT DISTINCT billed_account_id, subscription_charge_id, cycle_start, cycle_end, currency,
            minor_digits FROM due_item
@@ -74,10 +74,13 @@ WITH item AS (
 )
 SELECT *, row_number() OVER (ORDER BY billed_account_id, subscription_charge_id, cycle_start)
        AS adjustment_no
-FROM compared WHERE now <> billed AND apart > unavoidable
+FROM compared
 """
+"""What was billed net of every cycle rated again, and what it costs ``now``; numbered."""
 
-_TAKEN_BACK = """
+_DIFFERENCE = f"{COMPARED} WHERE now <> billed AND apart > unavoidable"
+
+TAKEN_BACK = """
 INSERT INTO charged BY NAME
 WITH given_back AS (
     SELECT reverses_id, sum(amount) AS amount FROM billed_charge
@@ -87,7 +90,7 @@ WITH given_back AS (
     FROM billed_charge b
     JOIN difference d USING (subscription_charge_id, cycle_start)
     LEFT JOIN given_back g ON g.reverses_id = b.rated_charge_id
-    WHERE b.reverses_id IS NULL AND b.discount_id IS NULL
+    WHERE b.reverses_id IS NULL AND {which}
 )
 SELECT c.billed_account_id, c.account_name, c.site_name, c.product_name,
        coalesce(t.applied_name, c.charge_name) AS charge_name, c.subscription_id,
@@ -95,6 +98,7 @@ SELECT c.billed_account_id, c.account_name, c.site_name, c.product_name,
        CASE WHEN t.applied_name IS NULL THEN c.unit ELSE '' END AS unit,
        t.cycle_start, t.cycle_end, t.service_start, t.service_end,
        t.rated_charge_id AS reverses_id, t.price_id, t.layer, t.quantity,
+       t.discount_id, t.holder_id,
        0 AS quantity_before, 0 AS included_quantity, 0 AS events,
        t.service_end - t.service_start AS days, t.cycle_end - t.cycle_start AS cycle_days,
        t.back AS list_amount, t.back AS exact_amount, t.back AS amount,
@@ -103,6 +107,7 @@ FROM taken t
 JOIN charge c USING (subscription_charge_id)
 LEFT JOIN corrected n USING (rated_charge_id)
 """
+"""Rows for what is in force of the cycles in ``difference``, of those that ``which`` names."""
 
 _SCALED = half_up(
     f"({raw('o.amount', 4)} * {raw('CAST(d.now AS DECIMAL(20,4))', 4)})",
@@ -111,50 +116,82 @@ _SCALED = half_up(
 
 # A percentage is one of the new amount, too. Other discounts stay as they were given, and so does
 # what cannot be scaled.
-_DISCOUNTS = f"""
+_DISCOUNTS = """
 INSERT INTO charged BY NAME
 WITH old AS (
-    SELECT subscription_charge_id, cycle_start, discount_id, holder_id,
+    SELECT subscription_charge_id, cycle_start, discount_id, holder_id, discount_kind,
            CAST(sum(amount) AS DECIMAL(20,4)) AS amount, max(applied_name) AS name
-    FROM billed_charge WHERE discount_kind IN ('percentage', 'volume') GROUP BY ALL
+    FROM billed_charge WHERE discount_id IS NOT NULL GROUP BY ALL
 ), scaled AS (
-    SELECT o.*, d.* EXCLUDE (subscription_charge_id, cycle_start),
-           {minor_units(_SCALED, "d.minor_digits")} AS scaled
+    SELECT o.*, d.* EXCLUDE (subscription_charge_id, cycle_start), {scaled} AS scaled
     FROM old o JOIN difference d USING (subscription_charge_id, cycle_start)
-    WHERE d.billed > 0 AND d.now >= 0
+    WHERE {which}
 )
 SELECT c.billed_account_id, c.account_name, c.site_name, c.product_name, s.name AS charge_name,
        c.subscription_id, c.subscription_charge_id, 'discount' AS kind, c.currency, '' AS unit,
        s.cycle_start, s.cycle_end, s.cycle_start AS service_start, s.cycle_end AS service_end,
        0 AS quantity, 0 AS quantity_before, 0 AS included_quantity, 0 AS events,
        s.cycle_end - s.cycle_start AS days, s.cycle_end - s.cycle_start AS cycle_days,
-       s.scaled - s.amount AS list_amount, s.scaled - s.amount AS exact_amount,
-       s.scaled - s.amount AS amount, s.discount_id, s.holder_id,
+       {amount} AS list_amount, {amount} AS exact_amount, {amount} AS amount,
+       s.discount_id, s.holder_id,
        CAST(to_json([struct_pack(kind := 'adjusted', before := s.amount, now := s.scaled,
            billed := CAST(s.billed AS DECIMAL(20,4)),
            rated := CAST(s.now AS DECIMAL(20,4)))]) AS VARCHAR) AS steps,
        false AS late, s.adjustment_no
 FROM scaled s JOIN charge c USING (subscription_charge_id)
-WHERE s.scaled <> s.amount
+WHERE {amount} <> 0
 """
 
-_IN_PLACE = """
+# So that a credit of the charge takes its discount along.
+_DISCOUNTS_APPLY = """
+UPDATE charged SET applies_to_row = f.row_no
+FROM (SELECT d.rowid AS place, r.row_no,
+             row_number() OVER (PARTITION BY d.discount_id, r.row_no ORDER BY d.rowid) AS nth
+      FROM charged d
+      JOIN (SELECT subscription_charge_id, cycle_start, arg_max(row_no, amount) AS row_no
+            FROM charged WHERE kind IN ('one_time', 'recurring', 'usage') GROUP BY ALL) r
+        USING (subscription_charge_id, cycle_start)
+      WHERE d.kind = 'discount') f
+WHERE charged.rowid = f.place AND f.nth = 1
+"""
+
+_IN_PROPORTION = minor_units(_SCALED, "d.minor_digits")
+_PROPORTIONAL = "o.discount_kind IN ('percentage', 'volume') AND d.billed > 0 AND d.now >= 0"
+
+
+def discounts_changed(engine: Engine) -> None:
+    """Add to ``charged`` what the discounts of the cycles in ``difference`` change by."""
+    amount = "(s.scaled - s.amount)"
+    engine.run(_DISCOUNTS.format(scaled=_IN_PROPORTION, which=_PROPORTIONAL, amount=amount))
+
+
+def discounts_anew(engine: Engine) -> None:
+    """Add to ``charged`` the discounts of the cycles in ``difference`` as they are now, where all
+    that was given before is taken back. None takes off more than there is."""
+    whole = "CAST(greatest(o.amount, -greatest(d.now, 0)) AS DECIMAL(20,4))"
+    scaled = f"CASE WHEN {_PROPORTIONAL} THEN {_IN_PROPORTION} ELSE {whole} END"
+    engine.run(_DISCOUNTS.format(scaled=scaled, which="true", amount="s.scaled"))
+    engine.run(_DISCOUNTS_APPLY)
+
+
+IN_PLACE = """
 UPDATE charged SET adjustment_no = d.adjustment_no FROM difference d
 WHERE d.subscription_charge_id = charged.subscription_charge_id
   AND d.cycle_start = charged.cycle_start
 """
 
-_ADJUSTMENTS = """
+ADJUSTMENTS = """
 SELECT i.invoice_no, d.adjustment_no, d.subscription_charge_id, d.cycle_start, d.cycle_end,
        d.currency, CAST(d.billed AS DECIMAL(20,4)) AS billed_amount,
        CAST(d.now AS DECIMAL(20,4)) AS rated_amount
 FROM difference d
-JOIN (SELECT DISTINCT adjustment_no, bill_part FROM numbered) n USING (adjustment_no)
-JOIN invoice i ON i.account_id = d.billed_account_id AND i.bill_part = n.bill_part
+JOIN (SELECT adjustment_no, min(billed_account_id) AS account_id, min(bill_part) AS bill_part
+      FROM numbered GROUP BY adjustment_no) n USING (adjustment_no)
+JOIN invoice i USING (account_id, bill_part)
 ORDER BY d.adjustment_no
 """
 
-_NAMED = """
+DIFFERENCES = """
 SELECT n.account, n.account_name, n.subscription, n.product, n.charge, d.cycle_start, d.cycle_end,
        d.currency, CAST(d.billed AS DECIMAL(20,4)) AS billed, CAST(d.now AS DECIMAL(20,4)) AS now,
        CAST(d.now - d.billed AS DECIMAL(20,4)) AS difference
@@ -199,25 +236,25 @@ def compute_rerating(
             items=OVERLAPPING + BILLED,
         )
         engine.run(f"CREATE TABLE difference AS {_DIFFERENCE}")
-        engine.run(_IN_PLACE)
+        engine.run(IN_PLACE)
         engine.run("DELETE FROM charged WHERE adjustment_no IS NULL")
-        engine.register("corrected", _load_numbers(uow, engine))
-        engine.run(_TAKEN_BACK)
-        engine.run(_DISCOUNTS)
+        engine.register("corrected", load_numbers(uow, engine))
+        engine.run(TAKEN_BACK.format(which="b.discount_id IS NULL"))
+        discounts_changed(engine)
         bills = assemble(uow, engine, accounts, invoice_date)
         charges = engine.rows("SELECT DISTINCT subscription_charge_id FROM difference")
         engine.register("name", load_line_names(uow, [int(row[0]) for row in charges]))
         return Rerated(
             replace(
                 bills,
-                adjustments=engine.arrow(_ADJUSTMENTS),
+                adjustments=engine.arrow(ADJUSTMENTS),
                 billed_through=bills.billed_through.slice(0, 0),
             ),
-            engine.arrow(_NAMED),
+            engine.arrow(DIFFERENCES),
         )
 
 
-def _load_numbers(uow: UnitOfWork, engine: Engine) -> pa.Table:
+def load_numbers(uow: UnitOfWork, engine: Engine) -> pa.Table:
     """rated_charge_id and the number of the invoice that carries it, of what is taken back."""
     rows = engine.rows(
         "SELECT rated_charge_id FROM billed_charge "

@@ -16,12 +16,13 @@ from counterfoil.business.billing.credit_notes import (
 from counterfoil.business.billing.crediting import CreditPart
 from counterfoil.business.billing.manual_documents import Request
 from counterfoil.business.billing.one_off import OneOffLine, bill_one_off
+from counterfoil.business.billing.reissuing import reissue_rated_again
 from counterfoil.business.documents.queries import document_name
 from counterfoil.business.receivables.commands import apply_credits
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.cli.balances import decimal_of
-from counterfoil.interfaces.cli.organisation import opened_records
-from counterfoil.interfaces.cli.output import trimmed
+from counterfoil.interfaces.cli.organisation import opened_organisation, opened_records
+from counterfoil.interfaces.cli.output import print_table, trimmed
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
@@ -90,13 +91,45 @@ def void_command(
 
 
 def reissue_command(
-    number: Number, reason: Reason, on: OnDay = None, draft: Draft = False, key: Key = None
+    number: Number,
+    reason: Reason,
+    on: OnDay = None,
+    draft: Draft = False,
+    key: Key = None,
+    rated_again: Annotated[
+        bool, typer.Option("--rated-again", help="With today's prices, service and usage.")
+    ] = False,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Show what that would come to; store nothing.")
+    ] = False,
 ) -> None:
     """Void an invoice and bill the same again, to who is billed today."""
+    if preview and not rated_again:
+        raise Refused(Problem("bad_choice", "--preview goes with --rated-again", "preview"))
+    asked = _request(reason, on, draft, key)
+    if rated_again:
+        _reissue_rated_again(number, asked, preview=preview)
+        return
     with opened_records() as uow:
-        made = reissue_invoice(uow, number, _request(reason, on, draft, key))
+        made = reissue_invoice(uow, number, asked)
         _settle(uow, made)
     _tell(made)
+
+
+def _reissue_rated_again(number: str, asked: Request, *, preview: bool) -> None:
+    with opened_organisation() as organisation:
+        database, now = organisation.database, organisation.clock()
+        unit = database.rehearsal(now=now) if preview else database.transaction(now=now)
+        with unit as uow:
+            done = reissue_rated_again(uow, organisation.usage_store, number, asked)
+            _settle(uow, done.credit_note)
+    columns = ("subscription", "charge", "cycle_start", "cycle_end", "billed", "now", "difference")
+    rows = [[row[name] for name in columns] for row in done.differences]
+    print_table("Rated again, before discounts", columns, rows, as_json=False)
+    for one in filter(None, (done.credit_note, done.invoice)):
+        _tell(one)
+    if preview:
+        typer.echo("Nothing was stored.")
 
 
 def one_off_command(

@@ -14,11 +14,12 @@ from counterfoil.business.billing.credit_notes import (
 )
 from counterfoil.business.billing.crediting import CreditPart
 from counterfoil.business.billing.manual_documents import Request
+from counterfoil.business.billing.reissuing import Reissued, reissue_rated_again
 from counterfoil.business.receivables.commands import apply_credits
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.http.notation import json_answer
 from counterfoil.interfaces.rest.bodies import body_schema, command_body
-from counterfoil.interfaces.rest.exchange import JSON, Answer, Call, Endpoint
+from counterfoil.interfaces.rest.exchange import JSON, Answer, Call, Desk, Endpoint
 from counterfoil.interfaces.rest.idempotency import in_transaction
 from counterfoil.platform.metadata import Entity, Field, FieldType, Record, check_values
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -51,6 +52,19 @@ CORRECTION = Entity(
     ),
 )
 VOID = Entity(name="document_void", plural="document_voids", fields=REQUEST)
+ANEW = Entity(
+    name="document_rated_again",
+    plural="documents_rated_again",
+    fields=(
+        *REQUEST,
+        Field(
+            name="preview",
+            type=FieldType.BOOLEAN,
+            default=False,
+            help="True shows what it would come to; nothing is stored.",
+        ),
+    ),
+)
 PART = Entity(
     name="document_part",
     plural="document_parts",
@@ -87,6 +101,23 @@ def post_reissue(uow: UnitOfWork, call: Call) -> Answer:
     """Void a document and bill the same again; answers with the new document."""
     made = reissue_invoice(uow, call.variables["id"], request_of(command_body(call, VOID)))
     return _settled(uow, made)
+
+
+def post_reissue_rated_again(desk: Desk, call: Call) -> Answer:
+    """Void a document and bill it anew; answers with both documents and the difference."""
+    body = command_body(call, ANEW)
+
+    def act(uow: UnitOfWork) -> Reissued:
+        store = desk.organisation.usage_store
+        done = reissue_rated_again(uow, store, call.variables["id"], request_of(body))
+        apply_credits(uow, [cast("int", done.credit_note["account_id"])])
+        return done
+
+    if body["preview"]:
+        now, access = desk.organisation.clock(), call.caller.access
+        with desk.organisation.database.rehearsal(now=now, access=access) as uow:
+            return json_answer(act(uow))
+    return in_transaction(lambda uow, _: json_answer(act(uow), 201))(desk, call)
 
 
 def post_debit(uow: UnitOfWork, call: Call) -> Answer:
@@ -177,6 +208,21 @@ def _endpoint(
 
 
 ENDPOINTS = (
+    Endpoint(
+        method="POST",
+        path="/invoices/{id}/reissue-rated-again",
+        command="void_invoices",
+        subject="invoice",
+        handler=post_reissue_rated_again,
+        summary="Void an invoice and bill it anew with today's prices, service and usage",
+        help="Answers with the credit note, the new invoice and the cycles with their difference. "
+        "With preview nothing is stored.",
+        bodies=body_schema(ANEW),
+        examples={JSON: {"reason": "The price was wrong", "preview": True}},
+        answers={JSON: {"type": "object"}},
+        status=201,
+        makes=("bill_run", "adjustment", "invoice", "invoice_line", "rated_charge"),
+    ),
     _endpoint(
         "credit", "credit_invoices", post_credit, CORRECTION,
         "Credit an invoice: all of it, lines, amounts, quantities or periods",

@@ -13,10 +13,15 @@ import msgspec
 from counterfoil.bootstrap import Organisation
 from counterfoil.business.billing.changing import change_subscriptions, renew_subscriptions
 from counterfoil.business.billing.commands import run_bills
-from counterfoil.business.billing.credit_notes import credit_invoice, void_invoice
+from counterfoil.business.billing.credit_notes import (
+    credit_invoice,
+    reissue_invoice,
+    void_invoice,
+)
 from counterfoil.business.billing.crediting import CreditPart
 from counterfoil.business.billing.manual_documents import Request
 from counterfoil.business.billing.queries import preview_invoice
+from counterfoil.business.billing.reissuing import reissue_rated_again
 from counterfoil.business.billing.rerating import rerate_bills
 from counterfoil.business.billing.window import Window
 from counterfoil.business.receivables.commands import (
@@ -36,6 +41,7 @@ from counterfoil.business.subscriptions.commands import (
 from counterfoil.business.subscriptions.invoicing import billed_account
 from counterfoil.business.usage.commands import import_file
 from counterfoil.business.usage.corrections import Correction, correct_usage
+from counterfoil.business.usage.store import UsageStore
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.scenarios.accounts import load_incentives, load_price_book, set_scene
 from counterfoil.interfaces.scenarios.comparison import (
@@ -330,9 +336,10 @@ class Player:
         database = self.organisation.database
         try:
             with database.transaction(now=self.clock()) as uow:
-                note = _credited(uow, step)
+                made = _credited(uow, self.organisation.usage_store, step)
                 apply_credits(uow)
-                produced = read_document(uow, int(str(note["id"])))
+                found = [read_document(uow, int(str(one["id"]))) for one in made]
+                produced = Produced(tuple(one.invoices[0] for one in found))
         except Refused as refusal:
             code = refusal.problems[0].code
             if step.refused is None:
@@ -381,12 +388,18 @@ def judge(step: Bill | Rerate | Preview | Credit, produced: Produced) -> list[Di
     return differences
 
 
-def _credited(uow: UnitOfWork, step: Credit) -> Record:
+def _credited(uow: UnitOfWork, store: UsageStore, step: Credit) -> list[Record]:
+    """The documents that the step asks for."""
     asked = Request(reason="as the scenario says", on=day_of(step.on, ZoneInfo("UTC")))
+    if step.reissue == "rated_again":
+        done = reissue_rated_again(uow, store, step.invoice, asked)
+        return [done.credit_note, *([done.invoice] if done.invoice else [])]
+    if step.reissue is not None:
+        return [reissue_invoice(uow, step.invoice, asked)]
     if step.void:
-        return void_invoice(uow, step.invoice, asked)
+        return [void_invoice(uow, step.invoice, asked)]
     if step.position is None:
-        return credit_invoice(uow, step.invoice, asked, amount=step.amount)
+        return [credit_invoice(uow, step.invoice, asked, amount=step.amount)]
     part = CreditPart(
         position=step.position,
         amount=step.amount,
@@ -394,7 +407,7 @@ def _credited(uow: UnitOfWork, step: Credit) -> Record:
         start=step.first,
         end=step.end,
     )
-    return credit_invoice(uow, step.invoice, asked, parts=[part])
+    return [credit_invoice(uow, step.invoice, asked, parts=[part])]
 
 
 def _refusal(step: Credit, got: str) -> Difference:

@@ -228,7 +228,8 @@ class Rerate(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credit(Step):
-    """A credit note for an invoice (its number): all that is left, an amount, or a part of a line.
+    """A credit note for an invoice (its number): all that is left, an amount, or a part of a line;
+    or the invoice voided and billed again.
 
     ``refused`` is the code of the problem with which it has to be refused.
     """
@@ -240,6 +241,7 @@ class Credit(Step):
     first: date | None
     end: date | None
     void: bool
+    reissue: str | None
     refused: str | None
     expected: Expected | None
 

@@ -143,6 +143,7 @@ STEPS: Mapping[str, Rules] = {
         "from": Rule(kind=Kind.DATE),
         "to": Rule(kind=Kind.DATE),
         "void": Rule(kind=Kind.BOOLEAN, default=False),
+        "reissue": Rule(choices=("as_billed", "rated_again")),
         "refused": Rule(),
         "expect": Rule(kind=Kind.NODE),
     },
@@ -471,6 +472,7 @@ class TimelineReader:
             first=entry["from"],
             end=entry["to"],
             void=entry["void"],
+            reissue=entry["reissue"],
             refused=entry["refused"],
             expected=self._expected(entry["expect"], f"{place}.expect"),
         )

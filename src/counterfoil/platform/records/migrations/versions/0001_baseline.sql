@@ -2162,7 +2162,7 @@ CREATE TABLE rated_charge (
     CONSTRAINT fk_rated_charge_invoice_id FOREIGN KEY(invoice_id) REFERENCES invoice (id) ON DELETE CASCADE,
     CONSTRAINT fk_rated_charge_subscription_charge_id FOREIGN KEY(subscription_charge_id) REFERENCES subscription_charge (id),
     CONSTRAINT fk_rated_charge_reverses_id FOREIGN KEY(reverses_id) REFERENCES rated_charge (id),
-    CONSTRAINT fk_rated_charge_adjustment_id FOREIGN KEY(adjustment_id) REFERENCES adjustment (id) ON DELETE CASCADE,
+    CONSTRAINT fk_rated_charge_adjustment_id FOREIGN KEY(adjustment_id) REFERENCES adjustment (id),
     CONSTRAINT fk_rated_charge_applies_to_id FOREIGN KEY(applies_to_id) REFERENCES rated_charge (id) ON DELETE CASCADE,
     CONSTRAINT fk_rated_charge_discount_id FOREIGN KEY(discount_id) REFERENCES discount (id),
     CONSTRAINT fk_rated_charge_holder_id FOREIGN KEY(holder_id) REFERENCES account (id),
