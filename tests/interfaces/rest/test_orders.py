@@ -17,6 +17,13 @@ change_set: Racks
 fields:
   order: {x_project: {kind: text}}
   order_line: {x_rack: {kind: number}}
+rules:
+  no-rack-zero:
+    {entity: order_line, if: x_rack = 0 and order.x_project is null, then: refuse, field: x_rack,
+     message: racks begin with 1}
+  path-of-orders:
+    {entity: order, then: path, field: status, message: ask the board first,
+     path: {submitted: [approved, cancelled], approved: [in_progress], in_progress: [completed]}}
 """
 
 
@@ -101,6 +108,7 @@ def seller_of(sold: Served, api: httpx.Client) -> httpx.Client:
         ({"lines": [{"kind": "give"}]}, 422, "lines.kind", "unknown_choice"),
         ({"lines": [{"x_none": 1, "rate_plan": "rooms"}]}, 422, "lines.x_none", "unknown_field"),
         ({"lines": [{"x_rack": "a", "rate_plan": "rooms"}]}, 422, "lines.x_rack", "wrong_type"),
+        ({"lines": [{"x_rack": 0, "rate_plan": "rooms"}]}, 422, "lines.x_rack", "refused_by_rule"),
         ({"lines": [{"rate_plan": "rooms"}], "x_no": 1}, 422, "x_no", "unknown_field"),
         ({"lines": [{"quantities": {"room": "x"}}]}, 422, "lines.quantities.room", "wrong_value"),
         ({"lines": [{"quantities": [1]}]}, 422, "lines.quantities", "wrong_type"),
@@ -136,6 +144,15 @@ def test_orders_are_changed_by_their_commands_only(sold: Served, api: httpx.Clie
     assert api.post("/orders", json={"external_id": "X", "account_id": 1}).status_code == 405
     assert api.patch(path, json={"status": "completed"}).status_code == 405
     assert api.get(path).json()["status"] == "submitted"
+
+
+def test_rules_of_the_customer_hold_for_orders(sold: Served, api: httpx.Client) -> None:
+    path = placed(api)
+    assert api.post(f"{path}/approve").json()["status"] == "approved"
+    refused = api.post(f"{path}/cancel", json={"reason": "x"})
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["message"] == "ask the board first"
+    assert api.get(path).json()["status"] == "approved"
 
 
 def test_an_outside_system_calls_back_by_its_link_alone(sold: Served, api: httpx.Client) -> None:

@@ -130,3 +130,23 @@ def test_a_top_account_needs_a_currency_and_a_known_zone():
     told = messages(text)
     assert any("s.yaml:5: accounts[0].currency: is missing" in message for message in told)
     assert any("'Mars/Base' is no IANA time zone" in message for message in told)
+
+
+def test_orders_are_read_as_in_their_files():
+    order = """\
+  - on: 2024-03-01
+    do: order
+    orders:
+      - external_id: A
+        account: ACME
+        lines:
+          - {rate_plan: rooms, billing_start: someday}
+          - {rate_plan: rooms, colour: red}
+  - {on: 2024-03-02, do: complete}
+"""
+    told = messages(GOOD.rstrip() + "\n" + order)
+    assert [one.partition(" (allowed")[0] for one in told] == [
+        "s.yaml:23: timeline[3].orders[0].lines[0].billing_start: unknown value 'someday'",
+        "s.yaml:24: timeline[3].orders[0].lines[1].colour: unknown field",
+        "s.yaml:25: timeline[4].order: is missing",
+    ]

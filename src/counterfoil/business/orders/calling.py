@@ -171,13 +171,14 @@ def take_call_back(uow: UnitOfWork, token: str, call_back: CallBack) -> Record:
     """
     number = token.partition(".")[0]
     told = number.isascii() and number.isdigit() and len(number) <= 18
-    row = _held(uow, int(number)) if told else None
-    if row is None or row["call_back_key"] is None or row["call_back_until"] is None:
+    # Whoever has no link of ours takes no lock.
+    seen = uow.query(_TASK, id=int(number)) if told else []
+    if not seen or not _is_ours(token, seen[0]):
+        raise _not_ours()
+    row = _held(uow, int(number))
+    if row is None or not _is_ours(token, row):
         raise _not_ours()
     until = row["call_back_until"].astimezone(UTC)
-    expected = token_of(row["id"], until, str(row["call_back_key"]))
-    if not hmac.compare_digest(expected.encode(), token.encode()):
-        raise _not_ours()
     if row["state"] != "open":
         raise Refused(Problem("used_already", f"the task is {row['state']} already", "link"), 409)
     if uow.now >= until:
@@ -212,6 +213,15 @@ def _done(uow: UnitOfWork, row: Record, note: str | None) -> Record:
         "note": note,
         "error": None,
     }
+
+
+def _is_ours(token: str, row: Record) -> bool:
+    """Whether a link was made for the task as it is now."""
+    key, until = row["call_back_key"], row["call_back_until"]
+    if key is None or until is None:
+        return False
+    expected = token_of(row["id"], until.astimezone(UTC), str(key))
+    return hmac.compare_digest(expected.encode(), token.encode())
 
 
 def _not_ours() -> Refused:
