@@ -11,10 +11,11 @@ import pyarrow as pa
 import pytest
 from tests.business.billing.conftest import Company
 
-from counterfoil.bootstrap import Organisation
+from counterfoil.bootstrap import Organisation, Settings, scratch_organisation
 from counterfoil.business.sales.accepting import Acceptance, accept_by_hand
 from counterfoil.business.sales.conversion import convert_quotes
 from counterfoil.business.sales.drafting import make_quotes
+from counterfoil.business.sales.entities import QUOTE, QUOTE_CHARGE, QUOTE_LINE
 from counterfoil.business.sales.notation import Estimate, NewQuote, NewQuoteLine
 from counterfoil.business.sales.pricing import expected_events
 from counterfoil.business.sales.queries import Quote, read_quotes
@@ -160,8 +161,7 @@ def uses(meter: str, quantity: object, **more: Any) -> tuple[Estimate, ...]:
 __all__ = ["APRIL", "MAY", "NOW", "START", "Shop", "line", "replace", "uses"]
 
 
-@pytest.fixture
-def shop(organisation: Organisation) -> Shop:
+def open_shop(organisation: Organisation) -> Shop:
     """ACME with two sites, and prices for everything."""
     shop = Shop(organisation)
     shop.load_prices(PRICES)
@@ -175,3 +175,42 @@ def shop(organisation: Organisation) -> Shop:
             ],
         )
     return shop
+
+
+@pytest.fixture
+def shop(organisation: Organisation) -> Shop:
+    """A shop of its own."""
+    return open_shop(organisation)
+
+
+@pytest.fixture(scope="module")
+def market(server: Settings) -> Iterator[Shop]:
+    """A shop that the tests of a module share, with one quote to copy."""
+    with scratch_organisation(server) as organisation:
+        shop = open_shop(organisation)
+        shop.quote(line("support"))
+        yield shop
+
+
+def copied(shop: Shop, **changes: Any) -> Quote:
+    """A draft as the first quote of the shop, under a number of its own, without pricing it."""
+    with shop.work() as uow:
+        (first,) = read_quotes(uow, [1])
+        number = f"C-{uow.next_numbers('copies', 1):03}"
+        row = {name: value for name, value in first.row.items() if name in QUOTE_FIELDS}
+        row |= {"status": "draft", "number": number, **changes}
+        made = uow.create("quote", row, by_command=True)
+        for one in first.lines:
+            values = {name: one[name] for name in LINE_FIELDS} | {"quote_id": made["id"]}
+            line_id = uow.create("quote_line", values, by_command=True)["id"]
+            charges = [
+                {name: charge[name] for name in CHARGE_FIELDS} | {"quote_line_id": line_id}
+                for charge in one["charges"]
+            ]
+            uow.create_many("quote_charge", charges, by_command=True)
+        return read_quotes(uow, [int(made["id"])])[0]
+
+
+QUOTE_FIELDS, LINE_FIELDS, CHARGE_FIELDS = (
+    [field.name for field in entity.stored] for entity in (QUOTE, QUOTE_LINE, QUOTE_CHARGE)
+)

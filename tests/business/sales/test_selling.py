@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from tests.business.sales.conftest import NOW, START, Shop, line
+from tests.business.sales.conftest import NOW, START, Shop, copied, line
 
 from counterfoil.business.sales.accepting import (
     Acceptance,
@@ -49,10 +49,10 @@ def give_limits(shop: Shop, **limits: object) -> None:
 
 
 @pytest.fixture
-def sent(shop: Shop) -> tuple[Shop, Quote, Sent]:
+def sent(market: Shop) -> tuple[Shop, Quote, Sent]:
     """A quote of one line that was sent."""
-    quote = shop.quote(line("support"))
-    return shop, quote, shop.send(quote)
+    quote = copied(market)
+    return market, quote, market.send(quote)
 
 
 def accept(shop: Shop, token: str, now: datetime = NOW, by: Acceptance = ADA) -> Quote:
@@ -60,9 +60,10 @@ def accept(shop: Shop, token: str, now: datetime = NOW, by: Acceptance = ADA) ->
         return accept_by_link(uow, token, by)
 
 
-def test_a_high_discount_is_approved_by_somebody_who_may_give_it(shop: Shop) -> None:
+def test_a_high_discount_is_approved_by_somebody_who_may_give_it(market: Shop) -> None:
+    shop = market
     give_limits(shop, sally=10, boss=30, chief=50, clerk=None)
-    quote = shop.quote(line("support", discount_percent=25), actor="sally")
+    quote = copied(shop, discount_percent=25, made_by="sally")
 
     def decide(actor: str, *, approved: bool = True) -> tuple[str, int] | str:
         try:
@@ -88,16 +89,17 @@ def test_a_high_discount_is_approved_by_somebody_who_may_give_it(shop: Shop) -> 
     assert shop.read(quote).row["approved_by"] == "boss"
 
 
-def test_within_the_limit_nobody_is_asked_and_a_change_voids_an_approval(shop: Shop) -> None:
-    give_limits(shop, sally=10)
-    quote = shop.quote(line("support", discount_percent=10))
-    with shop.work("sally") as uow:
+def test_within_the_limit_nobody_is_asked_and_a_change_voids_an_approval(market: Shop) -> None:
+    shop = market
+    give_limits(shop, sue=10)
+    quote = copied(shop, discount_percent=10)
+    with shop.work("sue") as uow:
         assert ask_approval(uow, quote.id)["status"] == "approved"
         asked = NewQuote(start_date=START, lines=[line("support", discount_percent=11)])
         change_quote(uow, shop.store, quote.id, asked)
     assert [shop.read(quote).row[name] for name in ("status", "approved_by")] == ["draft", None]
     with pytest.raises(Refused) as refused:
-        shop.send(quote, "sally")
+        shop.send(quote, "sue")
     assert code(refused) == ("discount_too_high", 409)
 
 
@@ -111,7 +113,7 @@ def test_what_was_sent_never_changes(sent: tuple[Shop, Quote, Sent]) -> None:
         name, content = read_document(uow, shop.organisation.files, quote.id)
         uow.execute("UPDATE account SET name = 'Other'")
         again = read_document(uow, shop.organisation.files, quote.id)[1]
-    assert (name, content[:5], again) == ("Q-000001-1.pdf", b"%PDF-", content)
+    assert (name, content[:5], again) == (f"{quote.row['number']}-1.pdf", b"%PDF-", content)
     second = shop.send(quote)
     assert (second.document_hash, second.token == link.token) == (link.document_hash, False)
     with pytest.raises(Refused) as refused:
@@ -123,7 +125,8 @@ def test_a_version_that_is_sent_supersedes_the_one_before(sent: tuple[Shop, Quot
     shop, quote, first = sent
     with shop.work() as uow:
         made = revise_quote(uow, shop.store, quote.id)
-        assert find_quotes(uow, ["Q-000001", "Q-000001/1"]) == [made, quote.id]
+        number = quote.row["number"]
+        assert find_quotes(uow, [number, f"{number}/1"]) == [made, quote.id]
     assert shop.read(quote).row["status"] == "sent"
     with shop.work() as uow:
         second = send_quote(uow, shop.organisation.files, made)
@@ -182,8 +185,9 @@ def test_a_link_that_is_not_what_was_sent_changes_nothing(sent: tuple[Shop, Quot
     assert shop.read(quote).row["status"] == "sent"
 
 
-def test_after_its_last_day_a_quote_is_not_accepted(shop: Shop) -> None:
-    quote = shop.quote(line("support"), valid_until=date(2026, 3, 10))
+def test_after_its_last_day_a_quote_is_not_accepted(market: Shop) -> None:
+    shop = market
+    quote = copied(shop, valid_until=date(2026, 3, 10))
     link = shop.send(quote)
     assert link.expires_at == datetime(2026, 3, 11, tzinfo=NOW.tzinfo)
     late = link.expires_at

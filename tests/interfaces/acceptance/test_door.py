@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 import uvicorn
-from tests.business.sales.conftest import NOW, Shop, line, shop
+from tests.business.sales.conftest import NOW, Shop, copied, market
 
 from counterfoil.business.sales.queries import Quote
 from counterfoil.business.sales.sending import Sent
@@ -17,7 +17,7 @@ from counterfoil.interfaces.cli.serve import listening_socket
 from counterfoil.interfaces.http.rate_limit import RateLimit
 from counterfoil.interfaces.rest import build_app
 
-__all__ = ["shop"]
+__all__ = ["market"]
 
 EVIL = "<script>alert(1)</script>"
 
@@ -52,14 +52,15 @@ def browse(shop: Shop, pace: RateLimit) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def offered(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[Offered]:
-    object.__setattr__(shop.organisation, "clock", lambda: NOW)
-    with shop.work() as uow:
-        uow.create("seller", {"name": f"Seller & Sons {EVIL}"})
+def offered(market: Shop) -> Iterator[Offered]:
+    object.__setattr__(market.organisation, "clock", lambda: NOW)
+    with market.work() as uow:
+        if not uow.list("seller", limit=1).records:
+            uow.create("seller", {"name": f"Seller & Sons {EVIL}"})
         uow.execute("UPDATE account SET name = :name", name=f"Acme {EVIL}")
-    quote = shop.quote(line("support"), title=EVIL, terms=f"{EVIL}\n30 days notice.")
-    with browse(shop, RateLimit(1000, 1000)) as browser:
-        yield Offered(shop, quote, shop.send(quote), browser)
+    quote = copied(market, title=EVIL, terms=f"{EVIL}\n30 days notice.")
+    with browse(market, RateLimit(1000, 1000)) as browser:
+        yield Offered(market, quote, market.send(quote), browser)
 
 
 def test_who_has_the_link_sees_the_quote_and_accepts_it_once(offered: Offered) -> None:

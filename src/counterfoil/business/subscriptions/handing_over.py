@@ -1,7 +1,8 @@
 """What was agreed for a subscription goes along to its successor when it is transferred.
 
-Commitments and entitlements live in a room above this one: they are named here, and of what parts
-they consist is read from the catalogue. Orders name subscriptions too, and stay what they were.
+Commitments, entitlements and discounts live in a room above this one: they are named here, and of
+what parts they consist is read from the catalogue. Orders name subscriptions too, and stay what
+they were.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata import Entity, FieldType, Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
-TAKEN = ("commitment", "entitlement")
+TAKEN = ("commitment", "entitlement", "discount_target")
 """The entities whose records go along, beside prices."""
 
 NAMING = OWNER_OF["subscription"].field
@@ -51,6 +52,23 @@ def take_along(uow: UnitOfWork, handed: Sequence[Handed]) -> None:
         old_to_new = {row["id"]: copy for row, copy in zip(rows, ids, strict=True)}
         for part in uow.catalogue.entities.values():
             _copy_parts(uow, part, entity, old_to_new)
+    names = [one.successor for one in handed]
+    accounts = [one.successor_account for one in handed]
+    uow.create_many("discount_holder", uow.query(_HOLDERS, names=names, accounts=accounts))
+
+
+# A discount for nothing but subscriptions has its holders only so that it has any.
+_HOLDERS = """
+SELECT DISTINCT t.discount_id, s.account AS account_id
+FROM unnest(CAST(:names AS text[]), CAST(:accounts AS bigint[])) AS s(name, account)
+JOIN discount_target t ON t.subscription_external_id = s.name
+JOIN discount d ON d.id = t.discount_id AND d.audience = 'holders'
+WHERE NOT EXISTS (SELECT 1 FROM discount_target o
+                  WHERE o.discount_id = d.id AND o.subscription_external_id IS NULL)
+  AND NOT EXISTS (SELECT 1 FROM discount_holder h
+                  WHERE h.discount_id = d.id AND h.account_id = s.account)
+ORDER BY 1, 2
+"""
 
 
 def _refuse_currencies(entity: Entity, rows: Sequence[Record], by_name: dict[str, Handed]) -> None:
