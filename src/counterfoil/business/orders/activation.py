@@ -204,7 +204,8 @@ def _amend(uow: UnitOfWork, lines: Sequence[Begun]) -> dict[int, Record]:
         for one in left:
             by_subscription.setdefault(one[0]["subscription_id"], one)
         now = list(by_subscription.values())
-        left = [one for one in left if one not in now]
+        chosen = {row["id"] for row, _ in now}
+        left = [one for one in left if one[0]["id"] not in chosen]
         try:
             ids = change_subscriptions(uow, [_change(row, start) for row, start in now])
         except Refused as refused:
