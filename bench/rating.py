@@ -184,7 +184,10 @@ def make_subscriptions(engine: Engine, number: int) -> None:
 
 
 _NEEDS = Needs(
-    layers=frozenset({"list", "template", "account"}), kinds=frozenset({"usage"}), late=False
+    layers=frozenset({"list", "template", "account"}),
+    kinds=frozenset({"usage"}),
+    late=False,
+    peaks=False,
 )
 """What a bill run would find needed of these prices and items (business.billing.rating)."""
 

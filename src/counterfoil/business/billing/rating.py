@@ -60,7 +60,8 @@ SELECT (SELECT coalesce(bool_or(by_event), false) FROM charge_item),
        (SELECT coalesce(bool_or(partial), false) FROM price),
        (SELECT list(DISTINCT layer) FROM price),
        (SELECT list(DISTINCT kind) FROM charge_item),
-       EXISTS (SELECT 1 FROM billed_usage)
+       EXISTS (SELECT 1 FROM billed_usage),
+       (SELECT coalesce(bool_or(aggregation = 'max'), false) FROM charge_item)
 """
 
 _ANEW = """
@@ -121,6 +122,7 @@ def find_needs(engine: Engine) -> Needs:
         layers=frozenset(row[4] or ()),
         kinds=frozenset(row[5] or ()),
         late=bool(row[6]),
+        peaks=bool(row[7]),
     )
     return _with_anew(engine, needs)
 

@@ -30,8 +30,15 @@ _PRICED_EPOCH = f"""
 SELECT p.item_id, p.epoch_no, p.events, p.quantity_before,
        CAST(p.quantity_after - p.quantity_before AS {QUANTITY}) AS quantity,
        {_INCLUDED} AS included_quantity, c.gross, nullif(c.list_gross, c.gross) AS list_gross,
-       c.unit_amounts, c.has_flat, c.unit_amount, c.steps, false AS again
+       c.unit_amounts, c.has_flat, c.unit_amount, c.steps, false AS again{{of_epoch}}
 FROM position p JOIN priced c USING (position_id)
+JOIN price_epoch e USING (item_id, epoch_no)
+JOIN price r ON r.price_id = e.price_id
+"""
+_OF_EPOCH = ", e.epoch_start, e.epoch_end, e.price_id, e.layer, r.package_size, r.model"
+_WITH_EPOCH = f"""
+SELECT c.*{_OF_EPOCH}
+FROM priced_epoch c
 JOIN price_epoch e USING (item_id, epoch_no)
 JOIN price r ON r.price_id = e.price_id
 """
@@ -123,21 +130,19 @@ KINDS = ("one_time", "recurring", "usage")
 _ANEW = "i.by_event OR i.item_id IN (SELECT item_id FROM anew_item)"
 
 _JOINED = """
-    SELECT i.item_id, e.epoch_no, e.epoch_start AS service_start, e.epoch_end AS service_end,
-           e.price_id, e.layer, c.events,
+    SELECT i.item_id, c.epoch_no, c.epoch_start AS service_start, c.epoch_end AS service_end,
+           c.price_id, c.layer, c.events,
            c.quantity, c.quantity_before, c.included_quantity,
-           CAST(CASE WHEN i.prorated THEN e.epoch_end - e.epoch_start
+           CAST(CASE WHEN i.prorated THEN c.epoch_end - c.epoch_start
                      ELSE i.cycle_end - i.cycle_start END AS BIGINT) AS days,
            CAST(i.cycle_end - i.cycle_start AS BIGINT) AS cycle_days,
-           CASE WHEN c.unit_amounts = 1 AND NOT c.has_flat AND r.package_size IS NULL
-                     AND r.model <> 'formula'
+           CASE WHEN c.unit_amounts = 1 AND NOT c.has_flat AND c.package_size IS NULL
+                     AND c.model <> 'formula'
                      AND c.list_gross IS NULL THEN c.unit_amount END AS unit_amount,
            i.kind, i.minor_digits, c.again, c.gross,
            coalesce(c.list_gross, c.gross) AS list_gross{billed}
     FROM charge_item i
-    JOIN price_epoch e USING (item_id)
-    JOIN priced_epoch c USING (item_id, epoch_no)
-    JOIN price r ON r.price_id = e.price_id
+    JOIN ({priced}) c USING (item_id)
     {joined}WHERE NOT i.counted_only
 """
 _BILLED = ", b.exact_amount AS billed_exact, b.amount AS billed_amount"
@@ -191,9 +196,10 @@ def rated_charges(
     billed in parts costs what it would have cost at once. Only charges of these ``kinds`` are
     among the items, and nothing was billed of them unless ``late``.
     """
-    rated = Statement("rated", _rated(kinds, late=late))
+    priced = _WITH_EPOCH if detailed else _PRICED_EPOCH.format(of_epoch=_OF_EPOCH)
+    rated = Statement("rated", _rated(priced, kinds, late=late))
     if not detailed:
-        return Statement("priced_epoch", _PRICED_EPOCH, view=True), rated
+        return Statement("priced_epoch", _PRICED_EPOCH.format(of_epoch=""), view=True), rated
     step = (_STOOD_STEP if stood else _STEP) + (EVENT_AMOUNT_STEP if by_event else "")
     summed = _SUMMED_EPOCH.format(
         step=_LABELLED.format(step=step) if cells else step,
@@ -203,9 +209,10 @@ def rated_charges(
     return Statement("priced_epoch", summed), rated
 
 
-def _rated(kinds: Collection[str], *, late: bool) -> str:
+def _rated(priced: str, kinds: Collection[str], *, late: bool) -> str:
     billed, with_billed = (_BILLED, _WITH_BILLED) if late else ("", "")
-    joined = f"WITH joined AS MATERIALIZED ({_JOINED.format(billed=billed, joined=with_billed)}"
+    parts = _JOINED.format(priced=priced, billed=billed, joined=with_billed)
+    joined = f"WITH joined AS MATERIALIZED ({parts}"
     whole = _AS_A_WHOLE.format(rounded=_ROUNDED_TOGETHER if late else _ROUNDED)
     if "recurring" not in kinds:
         return f"{joined.replace(' MATERIALIZED', '')}){whole}"

@@ -101,14 +101,14 @@ class EventSource:
         return "CASE WHEN e.matrix THEN k.cell_no ELSE 0 END" if self.cells else "0"
 
 
-def _metered(source: EventSource, *, anew: bool) -> Statement:
+def _metered(source: EventSource, *, anew: bool, peaks: bool) -> Statement:
     others = " AND NOT e.anew" if anew else ""
+    highest = ",\n       max(u.quantity) AS highest" if peaks else ""
     return Statement(
         "metered",
         f"""
 SELECT e.item_id, e.epoch_no, count(*) AS events,
-       CAST(sum({EVENT_QUANTITY}) FILTER (u.quantity > 0) AS {QUANTITY}) AS summed,
-       max(u.quantity) AS highest
+       CAST(sum({EVENT_QUANTITY}) FILTER (u.quantity > 0) AS {QUANTITY}) AS summed{highest}
 FROM {EventSource(attributes=source.attributes).events_in_epochs}
 WHERE NOT e.by_event{others}
 GROUP BY e.item_id, e.epoch_no
@@ -153,7 +153,7 @@ def with_priced_units(source: str, *, rounding: bool = False) -> str:
 _METER_UNITS = f"""
 SELECT e.item_id, e.epoch_no, e.epoch_start, e.epoch_end, coalesce(m.events, 0) AS events,
        i.aggregation, i.kind, i.quantity, i.unit_size,
-       CAST(coalesce(CASE i.aggregation WHEN 'max' THEN m.highest WHEN 'count' THEN m.events
+       CAST(coalesce(CASE i.aggregation {{highest}}WHEN 'count' THEN m.events
                                         ELSE m.summed END, 0) AS {QUANTITY}) AS meter_units
 FROM price_epoch e
 JOIN charge_item i USING (item_id)
@@ -181,14 +181,11 @@ WITH counted AS (
     FROM ({{units}}) u {{with_billed}}
 ), running AS (
     SELECT c.*, {{start}} AS start, {{late}} AS late,
-           CAST(sum(CASE WHEN c.aggregation = 'max' THEN 0 ELSE units - billed END)
-                OVER upto AS {QUANTITY}) AS grown,
-           max(units) OVER upto AS peak
+           CAST(sum({{growth}}) OVER upto AS {QUANTITY}) AS grown{{peak}}
     FROM counted c {{with_total}}
     WINDOW upto AS (PARTITION BY c.item_id ORDER BY c.epoch_no)
 ), placed AS (
-    SELECT *, CAST(CASE WHEN kind <> 'usage' THEN units
-                        WHEN aggregation = 'max' THEN greatest(start, peak)
+    SELECT *, CAST(CASE WHEN kind <> 'usage' THEN units {{at_peak}}
                         ELSE start + grown END AS {QUANTITY}) AS quantity_after
     FROM running
 )
@@ -219,6 +216,13 @@ _NOTHING_BILLED = {
     "with_total": "",
 }
 
+_PEAKS = {
+    "growth": "CASE WHEN c.aggregation = 'max' THEN 0 ELSE units - billed END",
+    "peak": ", max(units) OVER upto AS peak",
+    "at_peak": "WHEN aggregation = 'max' THEN greatest(start, peak)",
+}
+_NO_PEAKS = {"growth": "units - billed", "peak": "", "at_peak": ""}
+
 _OTHER_POSITIONS = """
 SELECT item_id, epoch_no, cell_no, events, quantity_after, quantity_before, continues, used,
        NULL::BIGINT AS event_no, NULL AS list_before, NULL AS list_after, NULL AS reach,
@@ -229,14 +233,24 @@ _OF_STOOD = """, NULL::BIGINT AS share_days, NULL::BIGINT AS cycle_days,
        NULL AS peak_after, NULL AS peak_before"""
 
 
-def metered(source: EventSource, *, anew: bool, late: bool = True) -> tuple[Statement, ...]:
+def metered(
+    source: EventSource, *, anew: bool, late: bool = True, peaks: bool = True
+) -> tuple[Statement, ...]:
     """Make ``metered`` (what each usage epoch came to) and ``billed_epoch``: item_id, epoch_no,
     quantity, exact_amount, list_amount, amount."""
-    return _metered(source, anew=anew), Statement("billed_epoch", _BILLED_EPOCH, view=not late)
+    return (
+        _metered(source, anew=anew, peaks=peaks),
+        Statement("billed_epoch", _BILLED_EPOCH, view=not late),
+    )
 
 
 def position(
-    further: Sequence[str] = (), *, anew: bool = False, stood: bool = False, late: bool = True
+    further: Sequence[str] = (),
+    *,
+    anew: bool = False,
+    stood: bool = False,
+    late: bool = True,
+    peaks: bool = True,
 ) -> Statement:
     """Makes ``position``: position_id, item_id, epoch_no, cell_no, events BIGINT, quantity_before
     and quantity_after DECIMAL(38,15) in priced units of the cycle, continues BOOLEAN (something of
@@ -249,8 +263,13 @@ def position(
     peak_after, between which flat amounts become due.
     """
     others = " AND i.item_id NOT IN (SELECT item_id FROM anew_item)" if anew else ""
-    units = with_priced_units(_METER_UNITS.format(others=others))
-    source = _POSITION.format(units=units, **(_BILLED_BEFORE if late else _NOTHING_BILLED))
+    highest = "WHEN 'max' THEN m.highest " if peaks else ""
+    units = with_priced_units(_METER_UNITS.format(others=others, highest=highest))
+    source = _POSITION.format(
+        units=units,
+        **(_BILLED_BEFORE if late else _NOTHING_BILLED),
+        **(_PEAKS if peaks else _NO_PEAKS),
+    )
     if further:
         source = _OTHER_POSITIONS.format(aggregated=source, stood=_OF_STOOD if stood else "")
         source += "".join(f" UNION ALL BY NAME SELECT * FROM {name}" for name in further)

@@ -40,7 +40,7 @@ class Needs:
     cells; ``pieces`` are the minutes of the day at which their hours begin or end. ``formulas`` are
     those of the charges and their prices: their values are in ``formula_input``. ``partials``: some
     prices are partial. ``layers`` have prices; the items are of these ``kinds``; ``late``: some of
-    them were billed before.
+    them were billed before; ``peaks``: of some the highest quantity counts.
     """
 
     by_event: bool = False
@@ -56,6 +56,7 @@ class Needs:
     layers: frozenset[str] = frozenset(LAYER_NAMES)
     kinds: frozenset[str] = frozenset(KINDS)
     late: bool = True
+    peaks: bool = True
 
     @property
     def anew(self) -> bool:
@@ -103,7 +104,7 @@ def rating_statements(needs: Needs) -> tuple[Statement, ...]:
         *attribute_statements(needs.attributes, needs.pieces),
         *((UNREADABLE,) if needs.attributes else ()),
         *(cell_statements(needs.pieces) if needs.cells else ()),
-        *metered(source, anew=anew, late=needs.late),
+        *metered(source, anew=anew, late=needs.late, peaks=needs.peaks),
         *events,
         drawn(needs.allowance_ranks if needs.by_event else 0),
         *anew_positions(needs.aggregations, needs.stood, source),
@@ -128,7 +129,7 @@ def rating_statements(needs: Needs) -> tuple[Statement, ...]:
 def _positions(needs: Needs, further: Sequence[str]) -> tuple[Statement, ...]:
     """Make ``position``; where a formula says how much is priced, of what is counted."""
     stood = bool(needs.stood)
-    counted = position(further, anew=needs.anew, stood=stood, late=needs.late)
+    counted = position(further, anew=needs.anew, stood=stood, late=needs.late, peaks=needs.peaks)
     if not needs.formulas.at(QUANTITY_FORMULA):
         return (counted,)
     return (
