@@ -278,6 +278,20 @@ def test_of_what_was_reissued_ended_service_is_given_back_once(billed: Company) 
     assert refusal(billed) == (409, "nothing_left")
 
 
+def test_service_that_ended_while_it_was_voided_is_given_back_once_it_is_reissued(
+    billed: Company,
+) -> None:
+    with work(billed) as uow:
+        void_invoice(uow, "INV-000001", ASKED)
+        ids = uow.ids_by("subscription", "external_id", ["S"])
+        cancel_subscriptions(uow, [ids["S"]], date(2024, 1, 17))
+    assert billed.bill(FEB).lines == 0
+    with work(billed) as uow:
+        assert reissue_invoice(uow, "INV-000001", ASKED)["total"] == ROOM
+    assert billed.bill(FEB).totals == {"USD": Decimal("-120.94")}
+    assert billed.bill(FEB).lines == 0
+
+
 def test_what_is_reissued_draws_on_the_prepaid_grant_again(company: Company) -> None:
     company.open_account("ACME")
     company.subscribe("S", "ACME", "rooms", JAN)

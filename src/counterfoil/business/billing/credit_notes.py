@@ -142,7 +142,9 @@ def reissue_invoice(uow: UnitOfWork, invoice: str | int, request: Request) -> Re
     rows = {row["rated_charge_id"]: row for row in read_billed_lines(uow, original).values()}
     taken = uow.query(_TAKEN, note=note["id"])
     lines = [reissued_line(rows[row["reverses_id"]], row, original) for row in taken]
-    return _save(uow, original, request, "reissue", lines)
+    made = _save(uow, original, request, "reissue", lines)
+    uow.execute(_SERVED_NO_MORE, invoice=made["id"], now=uow.now)
+    return made
 
 
 _TAKEN = """
@@ -151,6 +153,18 @@ FROM rated_charge r
 JOIN invoice_line l ON l.rated_charge_id = r.id
 JOIN rated_charge o ON o.id = r.reverses_id
 WHERE r.invoice_id = :note ORDER BY l.position
+"""
+
+
+# Service may have ended while all of it was voided, and nothing could be given back. It is billed
+# again, so it is looked at again.
+_SERVED_NO_MORE = """
+UPDATE subscription_charge sc SET billed_through = b.service_end, updated_at = :now,
+       row_version = sc.row_version + 1
+FROM (SELECT subscription_charge_id, max(service_end) AS service_end FROM rated_charge
+      WHERE invoice_id = :invoice AND amount > 0 GROUP BY 1) b
+WHERE sc.id = b.subscription_charge_id AND sc.end_date < b.service_end
+  AND sc.billed_through < b.service_end
 """
 
 
