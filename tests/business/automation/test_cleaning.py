@@ -9,6 +9,7 @@ import pytest
 from counterfoil.bootstrap import Organisation, Settings, open_worker, scratch_organisation
 from counterfoil.platform.extracts.requests import Batch, begin_extract, complete_extract
 from counterfoil.platform.jobs.enqueuing import enqueue
+from counterfoil.platform.model.applying import apply_change_set
 
 NOW = datetime(2026, 2, 1, 6, 0, tzinfo=UTC)
 OLD = NOW - timedelta(days=31)
@@ -72,5 +73,36 @@ def test_old_answers_extracts_and_jobs_go_and_newer_ones_stay(organisation: Orga
         ("new", "pending"),
     ]
     assert kept == ["refresh_drafts", "clean_up"], "what failed waits for somebody"
-    assert done["result"] == {"answers": 1, "jobs": 2, "extract_files": 1}
+    assert done["result"] == {"answers": 1, "jobs": 2, "files": 1}
     assert contents(organisation) == {b"both", b"only new", b"kept again"}
+
+
+def test_what_jobs_have_exported_goes_with_them_but_for_what_is_used(
+    organisation: Organisation,
+) -> None:
+    database = organisation.database
+    contract = "change_set: C\nfields: {account: {x_list: {kind: file}}}\n"
+    apply_change_set(database, contract, now=NOW, source="cli")
+    with database.transaction(now=NOW) as uow:
+        account = uow.create("account", {"external_id": "ACME", "name": "Acme"})["id"]
+        for entity in ("account", "site", "contact"):
+            enqueue(uow, "export_records", {"entity": entity})
+    assert [run.state for run in open_worker(organisation).run_due()] == ["done"] * 3
+    with database.transaction(now=NOW) as uow:
+        (accounts, _, _) = (
+            row["id"] for row in uow.query("SELECT id FROM stored_file ORDER BY id")
+        )
+        uow.update("account", int(account), {"x_list": accounts})
+        past = NOW - timedelta(days=91)
+        uow.execute(
+            "UPDATE job SET finished_at = :past WHERE payload <> '{}' AND id < 3", past=past
+        )
+        for path in organisation.files.folder.rglob("*"):
+            os.utime(path, (past.timestamp(), past.timestamp()))
+        enqueue(uow, "clean_up", {})
+    open_worker(organisation).run_due()
+    with database.transaction(now=NOW) as uow:
+        names = {row["name"].split("-")[0] for row in uow.query("SELECT name FROM stored_file")}
+        assert uow.get("account", int(account))["x_list"] == accounts
+    assert names == {"accounts", "contacts"}, "one is used, one is new"
+    assert len(contents(organisation)) == 2

@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from counterfoil.platform.files.store import FileStore
+from counterfoil.platform.metadata.customer import STORED_FILE
 from counterfoil.platform.records.database import Database
+from counterfoil.platform.records.deleting import referrers
+from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 _EXTRACTS = """
 WITH gone AS (
@@ -13,7 +16,15 @@ WITH gone AS (
 SELECT b.sha256 FROM extract_batch b JOIN gone ON gone.id = b.extract_id
 """
 
-# After the extracts are gone: contents that neither another extract nor a stored file has.
+# A file that a job has exported goes with the job, unless a record points to it by now.
+_EXPORTS = """
+DELETE FROM stored_file f USING job j
+WHERE j.state = 'done' AND j.finished_at < :before AND j.kind = 'export_records'
+  AND f.id = CAST(j.result ->> 'stored_file' AS bigint) {unused}
+RETURNING f.sha256
+"""
+
+# When these are gone: contents that neither another extract nor a stored file has.
 _UNUSED = """
 SELECT DISTINCT given.sha256 FROM unnest(CAST(:found AS text[])) AS given(sha256)
 WHERE NOT EXISTS (SELECT 1 FROM extract_batch b WHERE b.sha256 = given.sha256)
@@ -31,7 +42,7 @@ class Cleaned:
 
     answers: int
     jobs: int
-    extract_files: int
+    files: int
 
 
 def clean_up(
@@ -44,13 +55,24 @@ def clean_up(
     jobs: timedelta,
 ) -> Cleaned:
     """Delete answers to idempotency keys, extracts with their files, and jobs that were done or
-    cancelled, each when it is older than that. Doing it again deletes nothing more.
+    cancelled with what they have exported, each when it is older than that. Doing it again deletes
+    nothing more.
     """
-    oldest = now - extracts
+    oldest = max(now - extracts, now - jobs)
     with database.transaction(now=now) as uow:
         forgotten = uow.execute(_ANSWERS, before=now - answers)
+        files_of = _EXPORTS.format(unused=_unreferenced(uow))
+        found = [row["sha256"] for row in uow.query(files_of, before=now - jobs)]
+        found += [row["sha256"] for row in uow.query(_EXTRACTS, before=now - extracts)]
         done = uow.execute(_JOBS, before=now - jobs)
-        found = [row["sha256"] for row in uow.query(_EXTRACTS, before=oldest)]
         unused = [row["sha256"] for row in uow.query(_UNUSED, found=found)] if found else []
     removed = sum(files.remove(sha256, oldest.timestamp()) for sha256 in unused)
     return Cleaned(forgotten, done, removed)
+
+
+def _unreferenced(uow: UnitOfWork) -> str:
+    """That no field of any record points to the stored file ``f``."""
+    return "".join(
+        f" AND NOT EXISTS (SELECT 1 FROM {one.entity.name} r WHERE r.{one.field.name} = f.id)"
+        for one in referrers(uow.catalogue, STORED_FILE)
+    )
