@@ -1,5 +1,6 @@
 """Documents voided and billed anew, rated again with today's prices and usage."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -8,8 +9,10 @@ from tests.business.billing.conftest import NOW, Company
 from tests.business.billing.test_arranging import grant
 from tests.business.billing.test_rerating import own_price
 
+from counterfoil.business.billing.approving import approve_drafts, refuse_drafts
 from counterfoil.business.billing.credit_notes import credit_invoice, void_invoice
 from counterfoil.business.billing.explanation import explain_line
+from counterfoil.business.billing.finalizing import finalize_invoices
 from counterfoil.business.billing.manual_documents import Request
 from counterfoil.business.billing.reissuing import Reissued, reissue_rated_again
 from counterfoil.business.billing.rerating import rerate_bills
@@ -173,3 +176,37 @@ def test_what_was_credited_by_hand_is_billed_again_as_it_was_left(company: Compa
     done = reissue(company)
     assert done.invoice is not None
     assert (done.invoice["total"], done.differences) == (Decimal("200.00"), [])
+
+
+def test_asked_at_once_it_is_done_once(company: Company) -> None:
+    company.open_account("ACME")
+    company.subscribe("S-1", "ACME", "rooms", JAN)
+    company.bill(JAN)
+    with ThreadPoolExecutor(4) as pool:
+        done = [one.result() for one in [pool.submit(reissue, company) for _ in range(4)]]
+    assert len({str(one.invoice) for one in done}) == 1
+    assert company.counts() == [3, 3, 3]
+
+
+def test_both_documents_wait_for_approval_and_are_refused_together(company: Company) -> None:
+    account = company.open_account("ACME")
+    company.subscribe("S-1", "ACME", "rooms", JAN)
+    company.bill(JAN)
+    with company.database.transaction(now=NOW) as uow:
+        profile = uow.find("billing_profile", account_id=account)
+        assert profile is not None
+        uow.update("billing_profile", int(profile["id"]), {"approval": "all"})
+    own_price(company, "ACME", "room", "100.00")
+    done = reissue(company)
+    assert done.invoice is not None
+    assert (done.credit_note["state"], done.invoice["state"]) == ("draft", "draft")
+    with company.database.transaction(now=NOW) as uow:
+        assert refuse_drafts(uow, [int(done.credit_note["id"])], "ask the customer first") == 2
+    assert company.counts() == [1, 1, 1]
+    assert company.bill(JAN).lines == 0
+    again = reissue(company)
+    assert again.invoice is not None
+    with company.database.transaction(now=NOW) as uow:
+        approve_drafts(uow, [int(again.credit_note["id"]), int(again.invoice["id"])])
+    assert finalize_invoices(company.database, now=NOW).final == 2
+    assert total(company) == 100

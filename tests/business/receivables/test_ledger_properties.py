@@ -22,6 +22,7 @@ from counterfoil.business.billing.credit_notes import (
 from counterfoil.business.billing.crediting import CreditPart
 from counterfoil.business.billing.manual_documents import Request
 from counterfoil.business.billing.one_off import OneOffLine, bill_one_off
+from counterfoil.business.billing.reissuing import reissue_rated_again
 from counterfoil.business.receivables.commands import (
     Credit,
     NewPayment,
@@ -127,6 +128,11 @@ class Books(RuleBasedStateMachine):
     def reissue(self, pick: int) -> None:
         with self.attempt() as uow:
             reissue_invoice(uow, self.document(uow, pick), ASKED)
+
+    @rule(pick=PICK)
+    def reissue_rated_again(self, pick: int) -> None:
+        with self.attempt() as uow:
+            reissue_rated_again(uow, self.ledger.store, self.document(uow, pick), ASKED)
 
     @rule(amount=AMOUNTS)
     def bill_by_hand(self, amount: Decimal) -> None:
