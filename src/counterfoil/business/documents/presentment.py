@@ -49,7 +49,7 @@ def presentment(invoice: Record, lines: Sequence[Record]) -> Presentment:
     places = exponent(currency)
     total = _decimal(invoice["total"])
     groups = _groups(lines, notation, places, words)
-    draft = invoice["state"] == "draft"
+    draft = invoice["state"] != "final"  # Suppressed and carried ones were never issued either.
     heading = words[str(invoice["kind"])]
     number = words["draft_number"] if draft else clean(invoice["number"])
     amount = notation.amount(total, places)
