@@ -164,6 +164,18 @@ def test_what_cannot_be_quoted_is_told_with_line_and_field(shop: Shop) -> None:
     assert refused(line("rooms"), account="NOBODY")[0] == ("unknown_account", "account", None)
     shop.open_account("EURO", currency="EUR")
     assert refused(line("rooms", site=None), account="EURO")[0][:2] == ("no_price", "lines")
+    far = date(9999, 12, 1)
+    assert [one[0] for one in refused(line("support", start_date=far), valid_until=far)] == [
+        "out_of_range",
+        "out_of_range",
+    ]
+    assert refused(*[line("support", term_months=1200)] * 84) == [
+        ("too_many", "lines.term_months", None)
+    ]
+    many = line("minutes", term_months=1200, usage=uses("seconds", 1, events=1000))
+    assert refused(many) == [("too_many", "lines.usage.events", None)]
+    huge = line("rooms", quantity=10**11, term_months=1200)
+    assert refused(huge)[0][0] in ("too_large", "not_computable")
     assert shop.counts("quote", "quote_line") == before
 
 

@@ -18,6 +18,11 @@ SERIES = "quote"
 VALID_DAYS = 30
 """How long a quote can be accepted that does not say."""
 
+EARLIEST, LATEST = date(1970, 1, 1), date(2200, 1, 1)
+MOST_MONTHS = 100_000
+MOST_EVENTS = 200_000
+"""Months of service, and expected events, that one quote is computed of."""
+
 OPEN = ("draft", "in_approval", "approved")
 """In these a quote can still be changed; a change makes it a draft again."""
 
@@ -112,6 +117,9 @@ def revise_quote(
     if any(row["status"] in ("accepted", "converted") for row in versions):
         message = f"a version of {old['number']} was accepted: what else is wanted is a new quote"
         raise Refused(Problem("quote_accepted", message, "status"), 409)
+    if valid_until is not None and not EARLIEST <= valid_until < LATEST:
+        message = f"has to lie from {EARLIEST} to before {LATEST}"
+        raise Refused(Problem("out_of_range", message, "valid_until"))
     until = valid_until or max(uow.now.date() + timedelta(days=VALID_DAYS), old["valid_until"])
     made = uow.create(
         "quote",
@@ -246,10 +254,36 @@ def _find_problems(quote: NewQuote, known: _Known) -> Iterator[Problem]:
             yield Problem(f"unknown_{name}", f"there is no {name} {value!r}", name)
     if not quote.lines:
         yield Problem("required", "a quote needs a line", "lines")
+    yield from _find_extremes(quote)
     places = known.places_of(quote)
     for position, line in enumerate(quote.lines, start=1):
         for one in _find_line_problems(line, known, places):
             yield replace(one, field=f"lines.{one.field}", line=position)
+
+
+def _find_extremes(quote: NewQuote) -> Iterator[Problem]:
+    """Days that no calendar of ours holds, and more than is computed while somebody waits."""
+    days: dict[str, list[date | None]] = {
+        "start_date": [quote.start_date],
+        "valid_until": [quote.valid_until],
+        "lines.start_date": [line.start_date for line in quote.lines],
+    }
+    for name, given in days.items():
+        if any(one is not None and not EARLIEST <= one < LATEST for one in given):
+            message = f"has to lie from {EARLIEST} to before {LATEST}"
+            yield Problem("out_of_range", message, name)
+    months = sum(line.term_months or quote.term_months for line in quote.lines)
+    if months > MOST_MONTHS:
+        message = f"are {months:,} months in all lines; at most {MOST_MONTHS:,} are quoted at once"
+        yield Problem("too_many", message, "lines.term_months")
+    events = sum(
+        (line.term_months or quote.term_months) * estimate.events
+        for line in quote.lines
+        for estimate in line.usage
+    )
+    if events > MOST_EVENTS:
+        message = f"expects {events:,} events over the terms; at most {MOST_EVENTS:,} are"
+        yield Problem("too_many", message, "lines.usage.events")
 
 
 def _find_line_problems(line: NewQuoteLine, known: _Known, places: set[str]) -> Iterator[Problem]:
