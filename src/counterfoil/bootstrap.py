@@ -62,6 +62,7 @@ from counterfoil.platform.files.store import FileStore
 from counterfoil.platform.jobs.entities import ENTITIES as JOBS
 from counterfoil.platform.jobs.scheduling import CHECKS as SCHEDULE_CHECKS
 from counterfoil.platform.jobs.scheduling import make_schedules
+from counterfoil.platform.jobs.working import EVENT_TYPES as JOB_EVENTS
 from counterfoil.platform.jobs.working import Handler, Worker
 from counterfoil.platform.metadata import Catalogue, JobKind, build_catalogue
 from counterfoil.platform.metadata.customer_entities import ENTITIES as CUSTOMER
@@ -120,6 +121,7 @@ EVENT_TYPES: tuple[EventType, ...] = (
     *ORDER_EVENTS,
     *SALES_EVENTS,
     *RULE_EVENTS,
+    *JOB_EVENTS,
 )
 """Everything that webhooks and mail rules can listen to."""
 

@@ -72,5 +72,7 @@ def job_database(server: Settings) -> Iterator[Database]:
 @pytest.fixture
 def office(job_database: Database) -> Office:
     with job_database.transaction(now=NOW) as uow:
-        uow.execute("TRUNCATE job, job_schedule, record_change RESTART IDENTITY CASCADE")
+        uow.execute(
+            "TRUNCATE job, job_schedule, outgoing_event, record_change RESTART IDENTITY CASCADE"
+        )
     return Office(job_database)

@@ -94,6 +94,11 @@ def test_what_fails_is_tried_again_later_and_given_up_in_the_end(office: Office)
     office.clock.advance(days=30)
     assert worker.run_due() == []
     assert office.jobs("state", "failures", "open_key") == [("failed", 3, None)]
+    with office.database.transaction(now=NOW) as uow:
+        (event,) = uow.query("SELECT type, subject, data FROM outgoing_event")
+    assert (event["type"], event["subject"]) == ("job.failed", "jobs/1")
+    told = {"kind": "settle", "origin": "cli", "error": "OSError: no route to host"}
+    assert event["data"] == {"job_id": 1, **told}
 
 
 @pytest.mark.parametrize("passing", [409, 503])

@@ -17,8 +17,13 @@ from counterfoil.core.periods.zones import zone
 from counterfoil.core.problems import Refused
 from counterfoil.platform.jobs.retries import next_attempt
 from counterfoil.platform.metadata import Record
+from counterfoil.platform.outbox.emitting import EventType, emit
 from counterfoil.platform.records.database import Database
 from counterfoil.platform.records.exact_json import encode_json, plain
+from counterfoil.platform.records.unit_of_work import UnitOfWork
+
+JOB_FAILED = EventType("job.failed", "A job was given up, and waits for somebody to retry it.")
+EVENT_TYPES = (JOB_FAILED,)
 
 LONGEST_ERROR = 2000
 PASSING = (409, 503)
@@ -210,7 +215,21 @@ class Worker:
                 final=failed and due_at is None,
                 result=encode_json(plain(outcome.result)) if outcome.result else None,
             )
-        return str(rows[0]["state"]) if rows else "taken"
+            state = str(rows[0]["state"]) if rows else "taken"
+            if state == "failed":
+                _tell_failed(uow, job, outcome.error)
+        return state
+
+
+def _tell_failed(uow: UnitOfWork, job: Record, error: str) -> None:
+    subject = f"jobs/{job['id']}"
+    told = {
+        "job_id": job["id"],
+        "kind": job["kind"],
+        "origin": job["origin"],
+        "error": error[:LONGEST_ERROR],
+    }
+    emit(uow, JOB_FAILED, key=f"{subject}/{job['attempts']}", subject=subject, data=told)
 
 
 # Two looks into the index, however much waits. The lock is tried row after row in the order of the
@@ -232,8 +251,8 @@ SELECT id FROM due WHERE pg_try_advisory_xact_lock(hashtextextended('jobs/' || i
 
 # Who asks for a waiting job just now holds its row: it is run when he is done.
 _LOCKED = """
-SELECT id, kind, payload, state = 'running' AS lost, time_zone, enqueued_by, depth, attempts,
-       failures
+SELECT id, kind, payload, state = 'running' AS lost, time_zone, enqueued_by, origin, depth,
+       attempts, failures
 FROM job
 WHERE id = :id AND state IN ('waiting', 'running') AND due_at <= :now
 FOR UPDATE SKIP LOCKED
