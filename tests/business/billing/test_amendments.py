@@ -272,9 +272,14 @@ def test_what_is_refused_changes_nothing(served: Company, amend: Amend) -> None:
     assert [(one.code, one.line) for one in refused.value.problems] == [("same_plan", 2)]
     with served.database.transaction(now=NOW) as uow:
         assert uow.query("SELECT * FROM amendment") == []
-    with pytest.raises(Refused) as refused:
-        amend("change_plan", rate_plan="large", proration="by_second")
-    assert "days" in refused.value.problems[0].message
+    for wrong, code in (
+        ({"kind": "renew"}, "whole_days"),
+        ({"kind": "change_plan", "rate_plan": "large", "day": MID}, "missing"),
+        ({"kind": "change_plan", "rate_plan": "large", "proration": "by_hour"}, "not_allowed"),
+    ):
+        with pytest.raises(Refused) as refused:
+            amend(**{"proration": "by_second", **wrong})
+        assert refused.value.problems[0].code == code
 
 
 def test_a_cancellation_may_keep_what_was_billed_or_give_all_back(
@@ -490,3 +495,48 @@ def test_a_site_full_of_subscriptions_ends_in_as_many_statements_as_two(served: 
     assert "Early termination (10 % of 50.00 for the remaining term) 2024-06-11" in billed(
         served, MID
     )
+
+
+def at(hour: int, minute: int = 0, *, day: date = MID) -> datetime:
+    return datetime(day.year, day.month, day.day, hour, minute, tzinfo=UTC)
+
+
+def test_a_change_by_the_second_explains_itself(served: Company, amend: Amend) -> None:
+    second = {"proration": "by_second"}
+    amend("change_quantity", charge="s", quantity=Decimal(3), at=at(12), **second)
+    assert billed(served, MID) == {
+        "Credit: Small room 2024-06-11": "-19.5000",
+        "Small room 2024-06-11": "58.5000",
+    }
+    with served.database.transaction(now=NOW) as uow:
+        line = uow.query("SELECT max(id) AS id FROM invoice_line WHERE amount = 58.5")[0]["id"]
+        said = explain_line(uow, served.store, int(line)).sentences
+        (made,) = uow.query("SELECT effective_at, billed_from FROM amendment")
+    assert "Served 1684800 of 2592000 seconds." in said
+    assert made == {"effective_at": at(12), "billed_from": MID}
+
+
+def test_changes_by_the_second_follow_one_another(served: Company, amend: Amend) -> None:
+    second = {"proration": "by_second", "charge": "s"}
+    amend("change_quantity", quantity=Decimal(2), at=at(6), **second)
+    with pytest.raises(Refused) as refused:
+        amend("change_quantity", quantity=Decimal(3), at=at(5), **second)
+    assert refused.value.problems[0].code == "split_day"
+    with pytest.raises(Refused) as refused:
+        amend("change_quantity", quantity=Decimal(3), charge="s", day=MID)
+    assert refused.value.problems[0].code == "split_day"
+    amend("change_quantity", quantity=Decimal(4), at=at(18), **second)
+    # A quarter of the day one room, half of it two, then four: 10.25 + 1.00 + 77.00.
+    assert billed(served, date(2024, 6, 12)) == {
+        "Credit: Small room 2024-06-11": "-19.7500",
+        "Small room 2024-06-11": "1.0000",
+        "Small room 2024-06-12": "77.0000",
+    }
+    amend("change_quantity", quantity=Decimal(5), charge="s", day=date(2024, 6, 6))
+    assert billed(served, date(2024, 6, 12)) == {
+        "Credit: Small room 2024-06-06": "-5.2500",
+        "Small room 2024-06-06": "26.2500",
+    }
+    amend("cancel", day=date(2024, 6, 8))
+    served.bill(date(2024, 6, 12))
+    assert sum(line[5] for line in served.lines()) == Decimal("15.00")

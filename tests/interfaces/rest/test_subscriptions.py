@@ -161,5 +161,5 @@ def test_a_change_of_one_of_many_that_is_not_possible_changes_none(
     assert [(one["model"], one["valid_from"]) for one in kept] == [("graduated", "2026-02-01")]
     wrong = api.post(f"/subscriptions/{ids[1]}/amend", json={**own, "price": {"model": "flat"}})
     assert [one["field"] for one in wrong.json()["errors"]] == ["price"]
-    unknown = api.post(f"/subscriptions/{ids[0]}/suspend", json={"proration": "by_second"})
+    unknown = api.post(f"/subscriptions/{ids[0]}/suspend", json={"proration": "by_hour"})
     assert unknown.status_code == 422

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from datetime import date, timedelta
 
 from counterfoil.business.billing.number_words import money, plain
+from counterfoil.core.periods.zones import local_midnight
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
@@ -49,6 +50,24 @@ def _part_sentence(part: Record, currency: str) -> str:
     if part["unit_amount"] is not None:
         text += f" × {plain(part['unit_amount'])}"
     return f"{text}, in all {money(part['amount'], currency)}."
+
+
+def served_seconds(facts: Record, rated: Record) -> Record:
+    """Of a recurring charge that begins or ends within a day: ``seconds`` served and those of the
+    cycle, ``cycle_seconds``; of all others none."""
+    first = facts["start_offset"] if rated["service_start"] == facts["start_date"] else 0
+    last = facts["end_offset"] if rated["service_end"] == facts["end_date"] else 0
+    if not (first or last) or rated["kind"] != "recurring" or facts["proration"] != "by_day":
+        return {"seconds": None}
+    zone = str(facts["time_zone"] or "UTC")
+
+    def between(start: date, end: date) -> int:
+        return int((local_midnight(end, zone) - local_midnight(start, zone)).total_seconds())
+
+    return {
+        "seconds": between(rated["service_start"], rated["service_end"]) - first + last,
+        "cycle_seconds": between(rated["cycle_start"], rated["cycle_end"]),
+    }
 
 
 def uplifts_of(uow: UnitOfWork, prices: Collection[int]) -> dict[int, str]:

@@ -16,6 +16,7 @@ from datetime import date, timedelta
 
 import pyarrow as pa
 
+from counterfoil.business.billing.relations import midnight_relation
 from counterfoil.core.money.currencies import CURRENCIES
 from counterfoil.core.money.exact_sql import half_up, minor_units, power_of_ten, raw
 from counterfoil.core.periods.cadence import (
@@ -138,6 +139,9 @@ SELECT row_number() OVER (ORDER BY subscription_charge_id, service_start) AS ite
        CASE WHEN s.kind = 'one_time' OR s.kind = 'recurring' AND s.proration = 'none'
             THEN s.service_start + 1 ELSE s.service_end END AS pricing_end,
        s.kind = 'recurring' AND s.proration = 'by_day' AS prorated,
+       s.kind = 'recurring' AND s.proration = 'by_day'
+           AND (s.start_offset <> 0 AND s.service_start = s.start_date
+                OR s.end_offset <> 0 AND coalesce(s.service_end = s.end_date, false)) AS by_second,
        CASE WHEN s.carried_over THEN s.start_date ELSE s.service_start END AS counted_from,
        s.carried_over AND s.proration = 'by_day' AND s.aggregation <> 'weighted_sum'
            AND NOT {by_event} AS stood
@@ -163,7 +167,7 @@ SELECT (SELECT max(item_id) FROM rated_item)
        m.*, d.cycle_start, d.cycle_end, false AS late,
        greatest(d.cycle_start, m.start_date) AS service_start,
        least(d.cycle_end, coalesce(m.end_date, d.cycle_end)) AS service_end,
-       0 AS minor_digits, true AS by_event, true AS counted_only,
+       0 AS minor_digits, false AS by_second, true AS by_event, true AS counted_only,
        least(d.cycle_end, coalesce(m.end_date, d.cycle_end)) AS pricing_end, false AS prorated,
        greatest(d.cycle_start, m.start_date) AS counted_from, false AS stood
 FROM pool_member m
@@ -198,6 +202,7 @@ SELECT b.rated_charge_id, d.*, b.cycle_start, b.cycle_end, b.price_id, b.layer,
        coalesce(r.given_back_from, b.service_end) AS service_end,
        b.service_end - greatest(d.end_date, b.service_start) AS days,
        b.service_end - b.service_start AS cycle_days,
+       {part} AS part, {whole} AS whole,
        coalesce(r.given_back, 0) AS given_back, coalesce(n.amount, 0) AS by_hand
 FROM {charge} d
 JOIN billed_charge b USING (subscription_charge_id)
@@ -211,22 +216,48 @@ LEFT JOIN (SELECT coalesce(e.applies_to_id, p.applies_to_id, e.reverses_id) AS b
            LEFT JOIN earlier_charge p ON p.rated_charge_id = e.reverses_id AND p.kind = 'debit'
            WHERE e.kind IN ('credit', 'debit') GROUP BY base_id) n
   ON n.base_id = b.rated_charge_id
-WHERE d.billed_through > d.end_date AND b.service_end > d.end_date
+{joined}WHERE d.billed_through > d.end_date AND b.service_end > d.end_date
   AND b.kind <> 'reversal'
   AND (d.kind = 'recurring' AND d.proration = 'by_day' OR d.kind = 'one_time'
        OR d.kind = 'usage' AND b.service_start >= d.end_date)
   AND coalesce(r.given_back_from, b.service_end) > greatest(d.end_date, b.service_start)
 """
 
+_DAYS_BACK = {
+    "part": "b.service_end - greatest(d.end_date, b.service_start)",
+    "whole": "b.service_end - b.service_start",
+    "joined": "",
+}
+# The same in seconds, of what begins or ends within a day, or did when it was billed.
+_LAST_SECONDS = "CASE WHEN b.service_end = d.former_end_date THEN d.former_end_offset ELSE 0 END"
+_SECONDS_BILLED = f"""(y.second - x.second + {_LAST_SECONDS}
+    - CASE WHEN b.service_start = d.start_date THEN d.start_offset ELSE 0 END)"""
+_BY_SECOND = "d.start_offset <> 0 OR d.end_offset <> 0 OR d.former_end_offset <> 0"
+_SECONDS_BACK = {
+    "part": f"""CASE WHEN NOT ({_BY_SECOND}) THEN {_DAYS_BACK["part"]}
+        WHEN d.end_date < b.service_start OR d.end_date <= d.start_date THEN {_SECONDS_BILLED}
+        ELSE least(y.second - z.second + {_LAST_SECONDS} - d.end_offset, {_SECONDS_BILLED}) END""",
+    "whole": f"CASE WHEN {_BY_SECOND} THEN {_SECONDS_BILLED} ELSE {_DAYS_BACK['whole']} END",
+    "joined": """LEFT JOIN second_of x ON x.time_zone = d.time_zone AND x.day = b.service_start
+LEFT JOIN second_of y ON y.time_zone = d.time_zone AND y.day = b.service_end
+LEFT JOIN second_of z ON z.time_zone = d.time_zone AND z.day = d.end_date
+""",
+}
+_SECONDS_ASKED = f"""
+SELECT DISTINCT d.time_zone, unnest([b.service_start, b.service_end, d.end_date])
+FROM every_charge d JOIN billed_charge b USING (subscription_charge_id)
+WHERE d.billed_through > d.end_date AND ({_BY_SECOND})
+"""
+
 _REVERSED_MINOR = half_up(
-    f"({raw('billed_amount', 4)} * days)",
-    f"(cycle_days * {power_of_ten('minor_digits', 4)})",
+    f"({raw('billed_amount', 4)} * part)",
+    f"(whole * {power_of_ten('minor_digits', 4)})",
 )
 _REVERSED = f"""
 SELECT * EXCLUDE (share), CASE WHEN billed_amount < 0
        THEN greatest(share, least(billed_amount - given_back + by_hand, 0))
        ELSE least(share, greatest(billed_amount - given_back + by_hand, 0)) END AS back
-FROM (SELECT *, CASE WHEN days = cycle_days THEN billed_amount
+FROM (SELECT *, CASE WHEN part = whole THEN billed_amount
              ELSE {minor_units(_REVERSED_MINOR, "minor_digits")} END - given_back AS share
       FROM {{reversible}})
 """
@@ -329,8 +360,16 @@ def _make_late_cycles(engine: Engine) -> tuple[bool, bool, bool]:
 def make_reversible(engine: Engine) -> None:
     """From ``charge`` and ``billed_charge`` make ``reversible`` and ``reversed``, which has the
     amount given ``back`` beside; from ``tree_charge`` ``tree_reversible`` and ``tree_reversed``."""
+    asked = engine.rows(_SECONDS_ASKED)
+    if asked:
+        engine.register("midnight_back", midnight_relation(asked))
+        engine.run(
+            "CREATE TABLE second_of AS SELECT time_zone, day, epoch_us(instant) // 1000000 AS "
+            "second FROM midnight_back"
+        )
+    shares = _SECONDS_BACK if asked else _DAYS_BACK
     for prefix in ("", "tree_"):
-        sql = _REVERSIBLE.format(charge=f"{prefix}charge")
+        sql = _REVERSIBLE.format(charge=f"{prefix}charge", **shares)
         engine.run(f"CREATE TABLE {prefix}reversible AS {sql}")
         back = _REVERSED.format(reversible=f"{prefix}reversible")
         engine.run(f"CREATE TABLE {prefix}reversed AS {back}")

@@ -15,7 +15,7 @@ from counterfoil.business.billing.adjustment_trace import (
     taken_back_sentences,
 )
 from counterfoil.business.billing.applied_explanation import applied_sentences
-from counterfoil.business.billing.change_sentences import fee_sentences
+from counterfoil.business.billing.change_sentences import fee_sentences, served_seconds
 from counterfoil.business.billing.credit_notes import manual_sentences
 from counterfoil.business.billing.entities import APPLIED_KINDS, MANUAL_KINDS
 from counterfoil.business.billing.formula_sentences import formula_sentences
@@ -66,7 +66,8 @@ SELECT c.id AS charge_id, c.name, c.kind, c.unit, c.unit_size, c.event_minimum,
        c.event_increment, c.meter_id, m.external_id AS meter, m.unit AS meter_unit,
        coalesce(m.aggregation, 'sum') AS aggregation, s.id AS subscription_id,
        s.external_id AS subscription, s.account_id, a.external_id AS account, s.site_id,
-       s.contact_id, s.contract_id, c.pooled_over,
+       s.contact_id, s.contract_id, c.pooled_over, c.proration, sc.start_date, sc.end_date,
+       sc.start_offset, sc.end_offset, i.snapshot ->> 'time_zone' AS time_zone,
        {PRICED_BY_EVENT} AS priced_by_event,
        (SELECT sum(b.amount) FROM rated_charge b
         WHERE b.subscription_charge_id = r.subscription_charge_id
@@ -78,6 +79,7 @@ JOIN account a ON a.id = s.account_id
 JOIN charge c ON c.id = sc.charge_id
 LEFT JOIN meter m ON m.id = c.meter_id
 JOIN rated_charge r ON r.subscription_charge_id = sc.id
+LEFT JOIN invoice i ON i.id = r.invoice_id
 WHERE r.id = :rated_charge
 """
 
@@ -103,7 +105,7 @@ def explain_line(
     if rated["kind"] in MANUAL_KINDS:
         sentences = manual_sentences(rated, str(rated["currency"]))
         return Explanation(line, rated, found[0] if found else {}, None, [], [], None, sentences)
-    facts = found[0]
+    facts = {**found[0], **served_seconds(found[0], rated)}
     price = None if rated["price_id"] is None else uow.get("price", int(rated["price_id"]))
     layers = _read_layers(uow, rated, facts)
     draws = uow.query(_DRAWS, rated_charge=rated["id"])
@@ -214,7 +216,9 @@ def rated_sentences(
         )
     said += formula_sentences(rated, facts["unit"])
     said += [_step_sentence(step, rated, facts) for step in rated["steps"]]
-    if rated["days"] != rated["cycle_days"]:
+    if facts["seconds"]:
+        said.append(f"Served {facts['seconds']} of {facts['cycle_seconds']} seconds.")
+    elif rated["days"] != rated["cycle_days"]:
         said.append(f"Served {rated['days']} of {rated['cycle_days']} days.")
     said.append(
         f"{plain(rated['exact_amount'])} {currency} is rounded half-up once to "

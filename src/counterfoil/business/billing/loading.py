@@ -69,6 +69,7 @@ SELECT sc.id AS subscription_charge_id, sc.subscription_id, b.account_id, b.bill
        st.name AS site_name, a.root_id, s.site_id, s.contact_id, s.contract_id,
        coalesce(st.price_region_id, region.price_region_id) AS price_region_id,
        sc.quantity, sc.start_date, sc.end_date, sc.billed_through,
+       sc.start_offset, sc.end_offset, sc.former_end_date, sc.former_end_offset,
        EXISTS (SELECT 1 FROM subscription_charge e
                WHERE e.subscription_id = sc.subscription_id AND e.charge_id = sc.charge_id
                  AND e.end_date = sc.start_date AND e.start_date < e.end_date) AS continues,

@@ -46,11 +46,12 @@ RESULTS = (
 )
 """The relations that are made and that somebody reads."""
 
-# Every zone and day at which an epoch of a usage charge begins or ends, or a meter is read.
+# Every zone and day at which an epoch of a usage charge begins or ends, or a meter is read; and of
+# what is divided by the second.
 _EPOCH_DAYS = """
 SELECT DISTINCT i.time_zone, unnest([e.epoch_start, e.epoch_end, i.counted_from, i.service_start,
                                      i.cycle_start, i.cycle_end])
-FROM price_epoch e JOIN charge_item i USING (item_id) WHERE i.kind = 'usage'
+FROM price_epoch e JOIN charge_item i USING (item_id) WHERE i.kind = 'usage'{further}
 """
 
 _NEEDS = """
@@ -100,7 +101,8 @@ def rate_items(engine: Engine, usage: str | None, needs: Needs) -> None:
 def _rate(engine: Engine, needs: Needs) -> None:
     for statement in price_statements(needs):
         engine.run(statement.create)
-    engine.register("midnight", midnight_relation(engine.rows(_EPOCH_DAYS)))
+    days = _EPOCH_DAYS.format(further=" OR i.by_second" if needs.by_second else "")
+    engine.register("midnight", midnight_relation(engine.rows(days)))
     for statement in rating_statements(needs):
         engine.run(statement.create)
     unused: tuple[Relation, ...] = () if needs.formulas.placed else FORMULA_RESULTS
@@ -123,6 +125,7 @@ def find_needs(engine: Engine) -> Needs:
         kinds=frozenset(row[5] or ()),
         late=bool(row[6]),
         peaks=bool(row[7]),
+        by_second=_is_by_second(engine),
     )
     return _with_anew(engine, needs)
 

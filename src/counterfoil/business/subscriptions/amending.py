@@ -25,6 +25,12 @@ from counterfoil.business.subscriptions.changes import (
     length_of,
     refusal,
 )
+from counterfoil.business.subscriptions.seconds import (
+    by_the_second,
+    instant_of,
+    refuse_split_days,
+)
+from counterfoil.core.periods.zones import local_date
 
 __all__ = ["Change", "Earlier", "Effects", "Part", "Plans", "State", "Terms", "compute_change"]
 
@@ -34,12 +40,18 @@ def compute_change(state: State, change: Change, plans: Plans) -> Effects:
     day = _day_of(state, change)
     _refuse_impossible(state, change, day)
     _refuse_unpriced(state, change)
-    effects = Effects(day, _boundary(state, day, change.proration))
+    if change.proration == "by_second":
+        effects = by_the_second(state, change, day)
+    else:
+        effects = Effects(day, _boundary(state, day, change.proration))
     _COMPUTE[change.kind](state, change, plans, effects)
+    refuse_split_days(state, change, effects)
     return effects
 
 
 def _day_of(state: State, change: Change) -> date:
+    if change.proration == "by_second":
+        return local_date(instant_of(state, change), state.time_zone)
     if change.day is not None:
         return change.day
     if change.kind == "renew" and state.term_end is not None:
@@ -98,7 +110,7 @@ def _refuse_unpriced(state: State, change: Change) -> None:
 def _boundary(state: State, day: date, proration: str) -> date:
     """From when recurring charges are billed by the new state."""
     leading = state.leading(day)
-    if proration == "by_day" or leading is None:
+    if proration in ("by_day", "by_second") or leading is None:
         return day
     first, last = state.cycle(leading.terms, day)
     if proration == "none":
@@ -133,7 +145,8 @@ def _begin_plan(
         start = max(start, state.billing_start or start)
         if state.end is None or start < state.end:
             quantity = quantities.get(terms.external_id, Decimal(1))
-            effects.begins.append(Begun(terms.id, quantity, start, state.end))
+            recurring = terms.kind == "recurring"
+            effects.begins.append(Begun(terms.id, quantity, start, state.end, recurring))
 
 
 def _check_quantities(charges: Sequence[Terms], quantities: Mapping[str, Decimal]) -> None:
@@ -230,7 +243,9 @@ def _split(state: State, effects: Effects, parts: Sequence[Part], quantity: Deci
         return False
     effects.charge = old.terms
     effects.ends[old.id] = effects.billed_from
-    effects.begins.append(Begun(old.terms.id, new, effects.billed_from, old.end))
+    first, last = effects.billed_from, old.end
+    begun = Begun(old.terms.id, new, first, last, recurring=True, end_offset=old.end_offset)
+    effects.begins.append(begun)
     return True
 
 
@@ -282,7 +297,7 @@ def _resume(state: State, change: Change, _plans: Plans, effects: Effects) -> No
         return
     boundary = effects.billed_from
     ended = [part for part in state.parts if part.ended_by == suspension.id]
-    if change.proration != "by_day":
+    if change.proration in ("none", "full"):
         longest = max(
             (p for p in ended if p.terms.kind == "recurring"),
             key=lambda p: length_of(p.terms.cadence),
@@ -308,7 +323,7 @@ def _continue(state: State, effects: Effects, ended: Sequence[Part]) -> None:
         for part, end in zip(parts, ends, strict=True):
             start = max(part.start, first)
             if end is None or start < end:
-                effects.begins.append(Begun(charge_id, part.quantity, start, end))
+                effects.begins.append(Begun(charge_id, part.quantity, start, end, recurring))
 
 
 def _transfer(state: State, change: Change, _plans: Plans, effects: Effects) -> None:

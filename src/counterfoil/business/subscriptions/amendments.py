@@ -16,6 +16,7 @@ from counterfoil.business.subscriptions.amending import (
     Terms,
     compute_change,
 )
+from counterfoil.business.subscriptions.changes import begun_offset
 from counterfoil.business.subscriptions.entities import KINDS, PRORATIONS
 from counterfoil.business.subscriptions.identifiers import find_taken_identifiers
 from counterfoil.business.subscriptions.invoicing import profiles_of
@@ -37,7 +38,8 @@ c.alignment, coalesce(c.in_trial, CASE c.kind WHEN 'recurring' THEN 'free' ELSE 
 """
 
 _PARTS = f"""
-SELECT sc.id, sc.subscription_id, sc.quantity, sc.start_date, sc.end_date, sc.ended_by_id, {_TERMS}
+SELECT sc.id, sc.subscription_id, sc.quantity, sc.start_date, sc.end_date, sc.ended_by_id,
+       sc.start_offset, sc.end_offset, {_TERMS}
 FROM subscription_charge sc JOIN charge c ON c.id = sc.charge_id
 WHERE sc.subscription_id = ANY(:ids) ORDER BY c.id, sc.start_date, sc.id
 """
@@ -82,8 +84,6 @@ def _refuse_words(change: Change) -> None:
     ):
         if word not in allowed:
             message = f"{word!r} is not one of {', '.join(allowed)}"
-            if word == "by_second":
-                message = "service is counted in days: by_second cannot be billed"
             raise Refused(Problem("not_allowed", message, name, allowed))
 
 
@@ -145,6 +145,8 @@ def _state(
         uplift_percent=cast("Decimal | None", row["renewal_uplift_percent"]),
         cycle_day=cast("int", profile.get("cycle_day", 1)),
         today=local_date(uow.now, str(profile.get("time_zone", "UTC"))),
+        now=uow.now,
+        time_zone=str(profile.get("time_zone", "UTC")),
         parts=tuple(parts),
         earlier=tuple(earlier),
     )
@@ -170,6 +172,8 @@ def _part(row: Record) -> Part:
         start=row["start_date"],
         end=row["end_date"],
         ended_by=row["ended_by_id"],
+        start_offset=row["start_offset"],
+        end_offset=row["end_offset"],
     )
 
 
@@ -210,6 +214,7 @@ def _save(uow: UnitOfWork, planned: Sequence[Planned]) -> list[int]:
                 "effective_date": effects.day,
                 "billed_from": effects.billed_from,
                 "proration": change.proration,
+                "effective_at": effects.at,
                 "rate_plan_id": effects.rate_plan_id,
                 "charge_id": effects.charge.id if effects.charge else None,
                 "quantity": change.quantity,
@@ -227,11 +232,38 @@ def _save(uow: UnitOfWork, planned: Sequence[Planned]) -> list[int]:
         ],
     )
     made = list(zip(ids, planned, strict=True))
+    _save_parts(uow, made)
+    uow.update_many(
+        "subscription",
+        [(state.id, effects.fields) for _, state, effects in planned if effects.fields],
+        by_command=True,
+    )
+    save_own_prices(uow, planned)
+    _refuse_taken(uow, planned)
+    return ids
+
+
+def _save_parts(uow: UnitOfWork, made: Sequence[tuple[int, Planned]]) -> None:
+    """End and begin subscription charges, as the amendments (ids) say."""
+    former: dict[int, Record] = {
+        part.id: {"former_end_date": part.end, "former_end_offset": part.end_offset}
+        for _, (_, state, _) in made
+        for part in state.parts
+        if part.end_offset
+    }
     uow.update_many(
         "subscription_charge",
         [
-            (part, {"end_date": None if day == date.max else day, "ended_by_id": amendment})
-            for amendment, (_, _, effects) in made
+            (
+                part,
+                {
+                    "end_date": None if day == date.max else day,
+                    "end_offset": effects.offset if part in _at_boundary(state, effects) else 0,
+                    "ended_by_id": amendment,
+                    **former.get(part, {}),
+                },
+            )
+            for amendment, (_, state, effects) in made
             for part, day in effects.ends.items()
         ],
     )
@@ -244,20 +276,27 @@ def _save(uow: UnitOfWork, planned: Sequence[Planned]) -> list[int]:
                 "quantity": begun.quantity,
                 "start_date": begun.start,
                 "end_date": begun.end,
+                "start_offset": begun_offset(effects, begun),
+                "end_offset": begun.end_offset,
                 "began_by_id": amendment,
             }
             for amendment, (_, state, effects) in made
             for begun in effects.begins
         ],
     )
-    uow.update_many(
-        "subscription",
-        [(state.id, effects.fields) for _, state, effects in planned if effects.fields],
-        by_command=True,
-    )
-    save_own_prices(uow, planned)
-    _refuse_taken(uow, planned)
-    return ids
+
+
+def _at_boundary(state: State, effects: Effects) -> set[int]:
+    """The parts that end at the boundary of a change by the second, within a day."""
+    if not effects.offset:
+        return set()
+    return {
+        part.id
+        for part in state.parts
+        if part.terms.kind == "recurring"
+        and effects.ends.get(part.id) == effects.billed_from
+        and part.start < effects.billed_from
+    }
 
 
 def _refuse_taken(uow: UnitOfWork, planned: Sequence[Planned]) -> None:

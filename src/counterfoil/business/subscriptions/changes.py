@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 
 from counterfoil.business.products.price_terms import PriceTerms
@@ -23,10 +23,11 @@ class Change:
 
     ``day`` is the first day of the new state; without it ``next_period`` says the beginning of
     the next cycle, and otherwise it is today, where the account is billed. ``proration`` says how
-    a change within a cycle is billed: ``by_day``, ``none`` (from the next cycle on) or ``full``
-    (the whole cycle by the new state). Which of the other fields count, the kind decides; names
-    are external ids. ``until`` is the new end, the end of the term or of the trial. A new price is
-    an ``amount`` per unit, or a ``price`` with all that price books can say.
+    a change within a cycle is billed: ``by_day``, ``by_second`` (from the instant ``at`` on, or
+    now), ``none`` (from the next cycle on) or ``full`` (the whole cycle by the new state). Which
+    of the other fields count, the kind decides; names are external ids. ``until`` is the new end,
+    the end of the term or of the trial. A new price is an ``amount`` per unit, or a ``price`` with
+    all that price books can say.
 
     A renewal with ``uplift_percent`` (by default that of the subscription) needs the ``prices`` of
     the new term by charge (id), a termination that costs ``fee_percent`` of the remaining term its
@@ -39,6 +40,7 @@ class Change:
     day: date | None = None
     next_period: bool = False
     proration: str = "by_day"
+    at: datetime | None = None
     rate_plan: str | None = None
     charge: str | None = None
     quantity: Decimal | None = None
@@ -81,6 +83,8 @@ class Part:
     start: date
     end: date | None
     ended_by: int | None
+    start_offset: int = 0
+    end_offset: int = 0
 
     def runs_on(self, day: date) -> bool:
         """Whether service is given on the day."""
@@ -116,6 +120,8 @@ class State:
     uplift_percent: Decimal | None
     cycle_day: int
     today: date
+    now: datetime
+    time_zone: str
     parts: tuple[Part, ...]
     earlier: tuple[Earlier, ...]
 
@@ -170,14 +176,22 @@ class Begun:
     quantity: Decimal
     start: date
     end: date | None
+    recurring: bool = False
+    end_offset: int = 0
 
 
 @dataclass(slots=True)
 class Effects:
-    """What a change comes to; ``fields`` are new values of the subscription."""
+    """What a change comes to; ``fields`` are new values of the subscription.
+
+    Of a change by the second the boundary lies ``offset`` seconds after the midnight at which
+    ``billed_from`` begins, before it when negative.
+    """
 
     day: date
     billed_from: date
+    offset: int = 0
+    at: datetime | None = None
     ends: dict[int, date] = field(default_factory=dict)
     begins: list[Begun] = field(default_factory=list)
     fields: dict[str, object] = field(default_factory=dict)
@@ -187,6 +201,11 @@ class Effects:
     prices: dict[int, tuple[date, PriceTerms]] = field(default_factory=dict)
     once: bool = False
     moved: tuple[Begun, ...] | None = None
+
+
+def begun_offset(effects: Effects, begun: Begun) -> int:
+    """So many seconds after its first midnight a part begins that a change by the second begins."""
+    return effects.offset if begun.recurring and begun.start == effects.billed_from else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from counterfoil.platform.metadata.fields import (
     date,
     decimal,
     document,
+    instant,
     integer,
     reference,
     text,
@@ -23,8 +24,9 @@ KINDS = (
 )
 """What an amendment may do to a subscription."""
 
-PRORATIONS = ("by_day", "none", "full")
-"""How a change within a cycle is billed: its days, from the next cycle on, the whole cycle."""
+PRORATIONS = ("by_day", "by_second", "none", "full")
+"""How a change within a cycle is billed: its days, its seconds, from the next cycle on, the whole
+cycle."""
 
 CONTRACT = Entity(
     name="contract",
@@ -144,6 +146,7 @@ AMENDMENT = Entity(
             help="First day from which recurring charges are billed by the new state.",
         ),
         choice("proration", PRORATIONS, required=True, default="by_day", immutable=True),
+        instant("effective_at", immutable=True, help="Of a change by the second: its instant."),
         reference(
             "rate_plan", immutable=True, help="The plan changed to, added, removed or charged once."
         ),
@@ -178,6 +181,25 @@ SUBSCRIPTION_CHARGE = Entity(
         decimal("quantity", 18, 6, required=True, default=1, immutable=True),
         date("start_date", required=True, immutable=True),
         date("end_date"),
+        integer(
+            "start_offset",
+            required=True,
+            default=0,
+            immutable=True,
+            help="Seconds after the midnight of start_date at which service begins, before it when "
+            "negative: of a change by the second.",
+        ),
+        integer(
+            "end_offset",
+            required=True,
+            default=0,
+            help="Seconds after the midnight of end_date at which service ends.",
+        ),
+        date(
+            "former_end_date",
+            help="Of what ended within a day and ends sooner now: where it ended before.",
+        ),
+        integer("former_end_offset", required=True, default=0, help="Its seconds."),
         date(
             "billed_through",
             computed=True,

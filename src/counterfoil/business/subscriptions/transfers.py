@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import cast
 
-from counterfoil.business.subscriptions.amending import Change, Effects, State
+from counterfoil.business.subscriptions.changes import Change, Effects, State, begun_offset
 from counterfoil.business.subscriptions.handing_over import Handed, take_along
 from counterfoil.business.subscriptions.invoicing import profiles_of
 from counterfoil.business.subscriptions.own_prices import hand_over_prices
@@ -59,6 +59,7 @@ def save_successors(
                 "quantity": begun.quantity,
                 "start_date": begun.start,
                 "end_date": begun.end,
+                "start_offset": begun_offset(effects, begun),
             }
             for successor, (_, _, effects) in zip(ids, moved, strict=True)
             for begun in effects.moved or ()
@@ -66,6 +67,11 @@ def save_successors(
     )
     by_old = {state.id: successor for successor, (_, state, _) in zip(ids, moved, strict=True)}
     _hand_over(uow, moved, olds, rows, by_old)
+    _copy_identifiers(uow, by_old)
+    return by_old
+
+
+def _copy_identifiers(uow: UnitOfWork, by_old: dict[int, int]) -> None:
     named = uow.query(
         "SELECT identifier, subscription_id FROM usage_identifier"
         " WHERE subscription_id = ANY(:ids) ORDER BY id",
@@ -78,7 +84,6 @@ def save_successors(
             for row in named
         ],
     )
-    return by_old
 
 
 def _hand_over(

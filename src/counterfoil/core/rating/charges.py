@@ -17,7 +17,7 @@ from counterfoil.core.rating.tiers import STEPS
 # A recurring quantity has 6 decimals and a price 10, so their product has 16: times the days it
 # is an exact integer count of 10**-16.
 _SHARE_DIGITS = 16
-_MINOR_SHARES = f"(cycle_days * {power_of_ten('minor_digits', _SHARE_DIGITS)})"
+_MINOR_SHARES = f"({{whole}} * {power_of_ten('minor_digits', _SHARE_DIGITS)})"
 
 _RATED_COLUMNS = """item_id, epoch_no, service_start, service_end, price_id, layer, events,
        quantity, quantity_before, included_quantity, days, cycle_days, unit_amount"""
@@ -148,16 +148,19 @@ _JOINED = """
 _BILLED = ", b.exact_amount AS billed_exact, b.amount AS billed_amount"
 _WITH_BILLED = "LEFT JOIN billed_epoch b USING (item_id, epoch_no)\n    "
 
+_SECONDS = ", x.seconds, x.cycle_seconds"
+_WITH_SECONDS = "LEFT JOIN second_share x USING (item_id, epoch_no)\n    "
+
 # Most charges are not divided by days, and 128-bit division costs more than all the rest.
 _BY_DAYS = f"""
 ), share AS (
-    SELECT *, {raw("CAST(gross AS DECIMAL(38,16))", _SHARE_DIGITS)} * days AS share,
-           {raw("CAST(list_gross AS DECIMAL(38,16))", _SHARE_DIGITS)} * days AS list_share
+    SELECT *, {raw("CAST(gross AS DECIMAL(38,16))", _SHARE_DIGITS)} * {{part}} AS share,
+           {raw("CAST(list_gross AS DECIMAL(38,16))", _SHARE_DIGITS)} * {{part}} AS list_share
     FROM joined WHERE kind = 'recurring'
 ), divided AS (
     SELECT *, {half_up("share", _MINOR_SHARES)} AS minor,
-           {half_up("share", "(cycle_days * 10::HUGEINT)")} AS exact_15,
-           {half_up("list_share", "(cycle_days * 10::HUGEINT)")} AS list_15
+           {half_up("share", "({whole} * 10::HUGEINT)")} AS exact_15,
+           {half_up("list_share", "({whole} * 10::HUGEINT)")} AS list_15
     FROM share
 )
 SELECT {_RATED_COLUMNS}, {decimal15("list_15")} AS list_amount,
@@ -186,6 +189,7 @@ def rated_charges(
     cells: bool = False,
     kinds: Collection[str] = KINDS,
     late: bool = True,
+    by_second: bool = False,
 ) -> tuple[Statement, ...]:
     """Make ``rated``: item_id, epoch_no, service_start, service_end, price_id, layer, events,
     quantity, quantity_before, included_quantity, days, cycle_days, unit_amount (null where several
@@ -194,10 +198,11 @@ def rated_charges(
 
     What comes after a first billing of the same epoch is rounded together with it, so that a cycle
     billed in parts costs what it would have cost at once. Only charges of these ``kinds`` are
-    among the items, and nothing was billed of them unless ``late``.
+    among the items, and nothing was billed of them unless ``late``. With ``by_second`` the share of
+    some is in ``second_share`` (core.rating.seconds).
     """
     priced = _WITH_EPOCH if detailed else _PRICED_EPOCH.format(of_epoch=_OF_EPOCH)
-    rated = Statement("rated", _rated(priced, kinds, late=late))
+    rated = Statement("rated", _rated(priced, kinds, late=late, by_second=by_second))
     if not detailed:
         return Statement("priced_epoch", _PRICED_EPOCH.format(of_epoch=""), view=True), rated
     step = (_STOOD_STEP if stood else _STEP) + (EVENT_AMOUNT_STEP if by_event else "")
@@ -209,11 +214,16 @@ def rated_charges(
     return Statement("priced_epoch", summed), rated
 
 
-def _rated(priced: str, kinds: Collection[str], *, late: bool) -> str:
+def _rated(priced: str, kinds: Collection[str], *, late: bool, by_second: bool) -> str:
     billed, with_billed = (_BILLED, _WITH_BILLED) if late else ("", "")
+    part, whole_part = "days", "cycle_days"
+    if by_second:
+        billed, with_billed = billed + _SECONDS, with_billed + _WITH_SECONDS
+        part, whole_part = "coalesce(seconds, days)", "coalesce(cycle_seconds, cycle_days)"
     parts = _JOINED.format(priced=priced, billed=billed, joined=with_billed)
     joined = f"WITH joined AS MATERIALIZED ({parts}"
     whole = _AS_A_WHOLE.format(rounded=_ROUNDED_TOGETHER if late else _ROUNDED)
     if "recurring" not in kinds:
         return f"{joined.replace(' MATERIALIZED', '')}){whole}"
-    return f"{joined}{_BY_DAYS}" + (f"UNION ALL{whole}" if set(kinds) != {"recurring"} else "")
+    by_days = _BY_DAYS.format(part=part, whole=whole_part)
+    return f"{joined}{by_days}" + (f"UNION ALL{whole}" if set(kinds) != {"recurring"} else "")

@@ -23,6 +23,7 @@ from counterfoil.core.rating.meters import anew_items, anew_positions
 from counterfoil.core.rating.prices import price_epochs
 from counterfoil.core.rating.quantities import EventSource, metered, position, usage_epoch
 from counterfoil.core.rating.relations import Statement
+from counterfoil.core.rating.seconds import second_shares
 from counterfoil.core.rating.tiers import UNCOVERED, tier_steps
 
 __all__ = ["Needs", "price_statements", "rating_statements"]
@@ -40,7 +41,8 @@ class Needs:
     cells; ``pieces`` are the minutes of the day at which their hours begin or end. ``formulas`` are
     those of the charges and their prices: their values are in ``formula_input``. ``partials``: some
     prices are partial. ``layers`` have prices; the items are of these ``kinds``; ``late``: some of
-    them were billed before; ``peaks``: of some the highest quantity counts.
+    them were billed before; ``peaks``: of some the highest quantity counts; ``by_second``: some
+    begin or end within a day.
     """
 
     by_event: bool = False
@@ -57,6 +59,7 @@ class Needs:
     kinds: frozenset[str] = frozenset(KINDS)
     late: bool = True
     peaks: bool = True
+    by_second: bool = False
 
     @property
     def anew(self) -> bool:
@@ -113,6 +116,7 @@ def rating_statements(needs: Needs) -> tuple[Statement, ...]:
         *tier_steps(detailed=detailed, stood=stood, formulas=asked),
         UNCOVERED,
         *((EVENT_AMOUNTS,) if needs.by_event else ()),
+        *second_shares(needed=needs.by_second),
         *rated_charges(
             detailed=detailed,
             anew=anew,
@@ -121,6 +125,7 @@ def rating_statements(needs: Needs) -> tuple[Statement, ...]:
             cells=needs.cells,
             kinds=needs.kinds,
             late=needs.late,
+            by_second=needs.by_second,
         ),
         *((formula_trace(formulas),) if asked else ()),
     )

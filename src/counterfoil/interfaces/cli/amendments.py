@@ -33,8 +33,15 @@ NextPeriod = Annotated[bool, typer.Option("--next-period", help="From the next c
 Proration = Annotated[
     str,
     typer.Option(
-        help="How a change within a cycle is billed: by_day, none (from the next cycle on), full "
-        "(the whole cycle by the new state)."
+        help="How a change within a cycle is billed: by_day, by_second (from now on, or --at), "
+        "none (from the next cycle on), full (the whole cycle by the new state)."
+    ),
+]
+At = Annotated[
+    datetime | None,
+    typer.Option(
+        formats=["%Y-%m-%dT%H:%M:%S%z"],
+        help="By the second: when, such as 2026-12-01T09:30:00+01:00.",
     ),
 ]
 Reason = Annotated[str | None, typer.Option(help="Why; kept with the amendment.")]
@@ -60,6 +67,7 @@ def amend(
     from_date: From = None,
     next_period: NextPeriod = False,
     proration: Proration = "by_day",
+    at: At = None,
     rate_plan: Annotated[str | None, typer.Option(help="External id of a rate plan.")] = None,
     quantities: Quantities = None,
     charge: Annotated[str | None, typer.Option(help="External id of a charge.")] = None,
@@ -89,6 +97,7 @@ def amend(
                 day=_day(from_date),
                 next_period=next_period,
                 proration=proration,
+                at=at,
                 rate_plan=rate_plan,
                 quantities=dict(_pair(pair) for pair in quantities or ()),
                 charge=charge,
@@ -107,6 +116,7 @@ def suspend(
     from_date: From = None,
     charged: Annotated[bool, typer.Option("--charged", help="The charges go on.")] = False,
     proration: Proration = "by_day",
+    at: At = None,
     reason: Reason = None,
     of_account: OfAccount = None,
     of_site: OfSite = None,
@@ -120,6 +130,7 @@ def suspend(
             day=_day(from_date),
             charged=charged,
             proration=proration,
+            at=at,
             reason=reason,
         )
         chosen = _chosen(uow, subscriptions, from_date, (of_account, of_site, None))
@@ -130,6 +141,7 @@ def resume(
     subscriptions: Subscriptions = None,
     from_date: From = None,
     proration: Proration = "by_day",
+    at: At = None,
     reason: Reason = None,
     of_account: OfAccount = None,
     of_site: OfSite = None,
@@ -142,6 +154,7 @@ def resume(
             kind="resume",
             day=_day(from_date),
             proration=proration,
+            at=at,
             reason=reason,
         )
         chosen = _chosen(uow, subscriptions, from_date, (of_account, of_site, None))
@@ -157,6 +170,7 @@ def transfer(
     ] = None,
     from_date: From = None,
     proration: Proration = "by_day",
+    at: At = None,
     reason: Reason = None,
     as_json: AsJson = False,
 ) -> None:
@@ -170,6 +184,7 @@ def transfer(
             site=site,
             successor=successor,
             proration=proration,
+            at=at,
             reason=reason,
         )
         _amend(uow, find_subscriptions(uow, [subscription]), change, as_json=as_json)
@@ -216,6 +231,7 @@ def terminate(
         bool, typer.Option("--at-period-end", help="When the running cycle has ended.")
     ] = False,
     proration: Proration = "by_day",
+    at: At = None,
     fee: Annotated[
         str | None, typer.Option(help="Rate plan of the one-time charge that this costs.")
     ] = None,
@@ -237,6 +253,7 @@ def terminate(
             day=_day(on),
             next_period=at_period_end,
             proration=proration,
+            at=at,
             rate_plan=fee,
             amount=_decimal(fee_amount, "--fee-amount"),
             fee_percent=_decimal(fee_percent, "--fee-percent"),

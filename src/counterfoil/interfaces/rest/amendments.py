@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import cast
 
@@ -51,8 +51,13 @@ _TIMING = (
         type=FieldType.CHOICE,
         choices=PRORATIONS,
         default="by_day",
-        help="How a change within a cycle is billed: by_day; none: from the next cycle on; full: "
-        "the whole cycle by the new state. Service is counted in days, never in seconds.",
+        help="How a change within a cycle is billed: by_day; by_second; none: from the next cycle "
+        "on; full: the whole cycle by the new state.",
+    ),
+    Field(
+        name="at",
+        type=FieldType.INSTANT,
+        help="By the second: the instant of the change, in place of a day; now unless told.",
     ),
     Field(name="reason", max_length=1000),
 )
@@ -176,6 +181,7 @@ def change_of(row: Record, subscription: int) -> Change:
         day=cast("date | None", row["day"]),
         next_period=row["when"] == "next_period",
         proration=str(row["proration"]),
+        at=cast("datetime | None", row["at"]),
         rate_plan=said("rate_plan"),
         charge=said("charge"),
         quantity=cast("Decimal | None", row.get("quantity")),

@@ -341,7 +341,9 @@ class TimelineReader:
             self.reader.problems += [replace(one, file=self.reader.file) for one in problems]
             given["price"] = None if price is None else terms_of(price)
         day = entry["start"]
-        if day is None and entry["when"] is None and entry["change"] != "renew":
+        if given.get("proration") == "by_second":
+            given["at"] = instant_of(entry["on"], known.zone)
+        elif day is None and entry["when"] is None and entry["change"] != "renew":
             day = self._local_day(name, entry["on"])
         return Amend(
             line=entry.line,
