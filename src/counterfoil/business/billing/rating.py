@@ -130,6 +130,14 @@ def find_needs(engine: Engine) -> Needs:
     return _with_anew(engine, needs)
 
 
+def _is_by_second(engine: Engine) -> bool:
+    """Whether some items begin or end within a day: those of bills say so, others never do."""
+    columns = {str(row[0]) for row in engine.rows("DESCRIBE charge_item")}
+    if "by_second" not in columns:
+        return False
+    return bool(engine.rows("SELECT 1 FROM charge_item WHERE by_second LIMIT 1"))
+
+
 def _with_anew(engine: Engine, needs: Needs, charges: Collection[int] = ()) -> Needs:
     """With what is priced anew as a whole, all of ``charges`` among it."""
     anew = sorted(engine.rows(_ANEW.format(anew_items=anew_items(charges).sql)))
