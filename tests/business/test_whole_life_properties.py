@@ -1,4 +1,4 @@
-"""Order, amend, suspend, use, bill, credit, void, reissue, pay in any legal order, for years.
+"""Quote, order, amend, use, bill, credit, void, reissue, pay in any legal order, for years.
 
 After each step: billing again adds nothing; every service day is billed once, or lawfully not at
 all, and every unit used, too; debits are credits; nothing final changed; no more is given back
@@ -43,6 +43,11 @@ from counterfoil.business.orders.entities import BILLING_STARTS
 from counterfoil.business.orders.notation import NewLine, NewOrder
 from counterfoil.business.orders.placing import place_orders
 from counterfoil.business.orders.tasks import complete_tasks, find_open_tasks
+from counterfoil.business.sales.accepting import Acceptance, accept_by_hand
+from counterfoil.business.sales.conversion import convert_quotes
+from counterfoil.business.sales.drafting import make_quotes
+from counterfoil.business.sales.notation import NewQuote, NewQuoteLine
+from counterfoil.business.sales.sending import send_quote
 from counterfoil.business.subscriptions.changes import Change
 
 LIVES = int(os.environ.get("COUNTERFOIL_LIVES", "0"))
@@ -249,6 +254,30 @@ class WholeLife(Amendments, Books):
             self.pending[placed.id] = (account, asked)
         else:
             self._begun(account, asked, None)
+
+    @rule(account=st.sampled_from("AB"), plan=st.sampled_from(PLANS), start=st.integers(-15, 40))
+    def sell(self, account: str, plan: str, start: int) -> None:
+        """A quote is made, sent, accepted and becomes an order; the customer asks for two."""
+        day = self.today + start * DAY
+        line = NewQuoteLine(rate_plan=plan, quantity=Decimal(2))
+        with self.company.database.transaction(now=self.company.now) as uow:
+            asked = NewQuote(account=account, start_date=day, lines=[line])
+            (quote,) = make_quotes(uow, self.company.store, [asked])
+            send_quote(uow, self.company.organisation.files, quote)
+            accept_by_hand(uow, quote, Acceptance(name="Ada Hartmann"))
+            (ordered,) = convert_quotes(uow, [quote])
+            assert convert_quotes(uow, [quote])[0].order == ordered.order
+            row = uow.query(
+                "SELECT l.order_id, l.subscription_external_id AS name FROM order_line l "
+                "JOIN quote q ON q.order_id = l.order_id WHERE q.id = :quote",
+                quote=quote,
+            )[0]
+        begun = NewLine(rate_plan=plan, subscription=row["name"], effective_date=day)
+        self.accepted[row["name"]] = self.today
+        if plan == "other":
+            self.pending[row["order_id"]] = (account, begun)
+        else:
+            self._begun(account, begun, None)
 
     @precondition(lambda self: self.pending)
     @rule(data=st.data(), cancel=st.booleans())
