@@ -29,6 +29,9 @@ from counterfoil.business.billing.drafts import refresh_drafts
 from counterfoil.business.billing.finalizing import finalize_invoices
 from counterfoil.business.billing.manual_documents import Request
 from counterfoil.business.billing.one_off import OneOffLine, bill_one_off
+from counterfoil.business.orders.commands import approve_orders, release_orders
+from counterfoil.business.orders.notation import NewLine, NewOrder
+from counterfoil.business.orders.placing import place_orders
 from counterfoil.business.receivables.commands import (
     Credit,
     NewPayment,
@@ -42,6 +45,7 @@ from counterfoil.business.subscriptions.amending import Change
 from counterfoil.business.subscriptions.amendments import amend_subscriptions
 from counterfoil.business.usage.store import EVENT_SCHEMA, UsageStore, save_events
 from counterfoil.core.problems import Refused
+from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.database import Database
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
@@ -96,6 +100,7 @@ class _Rival:
         self.store = UsageStore(Path(orders.folder))
         self.chance = random.Random(orders.number)
         self.done = Done()
+        self.orders_made = 0
 
     def attempt(self, kind: str) -> None:
         """One piece of work, with its time or why there was none."""
@@ -193,6 +198,39 @@ def _amend_many(rival: _Rival) -> None:
     rooms = Decimal(rival.chance.randrange(1, 9))
     change = Change(subscription=0, kind="change_quantity", charge="rooms", quantity=rooms)
     _amend_with(rival, _WITH_ROOMS, BULK, lambda one: replace(change, subscription=one))
+
+
+_RUNNING = """
+SELECT s.external_id AS subscription, c.external_id AS charge FROM subscription s
+JOIN subscription_charge sc ON sc.subscription_id = s.id
+JOIN charge c ON c.id = sc.charge_id AND c.kind = 'recurring'
+WHERE s.account_id = :account AND sc.end_date IS NULL ORDER BY s.id
+"""
+
+
+def _order(rival: _Rival) -> None:
+    """A new subscription and another quantity of one there is, ordered and released at once."""
+    account, seats = rival.account(), Decimal(rival.chance.randrange(1, 9))
+    name = f"SO{rival.orders.number}-{rival.orders_made}"
+    rival.orders_made += 1
+
+    def order(uow: UnitOfWork) -> list[Record]:
+        lines = [NewLine(rate_plan="rooms", subscription=name)]
+        rows = uow.query(_RUNNING, account=account)
+        if rows:
+            found = rival.chance.choice(rows)
+            lines.append(NewLine(kind="change_quantity", quantity=seats, **found))
+        (placed,) = place_orders(
+            uow, [NewOrder(external_id=name, account=f"A{account}", lines=lines)]
+        )
+        approve_orders(uow, [placed.id])
+        release_orders(uow, [placed.id])
+        return uow.query(
+            "SELECT amendment_id FROM order_line WHERE order_id = :id AND amendment_id IS NOT NULL",
+            id=placed.id,
+        )
+
+    rival.done.amendments |= {row["amendment_id"]: seats for row in rival.transact(order)}
 
 
 def _bill(rival: _Rival) -> None:
@@ -298,6 +336,7 @@ def _in_one(action: Callable[[_Rival, UnitOfWork], object]) -> Callable[[_Rival]
 _KINDS: dict[str, Callable[[_Rival], object]] = {
     "amend": _amend,
     "amend many": _amend_many,
+    "order": _order,
     "bill": _bill,
     "finalize": lambda rival: finalize_invoices(rival.database, now=rival.now),
     "refresh": lambda rival: refresh_drafts(
@@ -320,6 +359,7 @@ _KINDS: dict[str, Callable[[_Rival], object]] = {
 _WEIGHTS = {
     "amend": 28,
     "amend many": 6,
+    "order": 6,
     "bill": 14,
     "finalize": 5,
     "refresh": 5,
