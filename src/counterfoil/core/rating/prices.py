@@ -233,7 +233,7 @@ def price_epochs(
     if not partials:
         return (
             *candidates,
-            Statement("price_stretch", _STRETCH),
+            Statement("price_stretch", _STRETCH, view=True),
             Statement("price_epoch", _epoch(partials=False)),
             TERMS_TIER,
             Statement("conflicting", _NOTHING_CONFLICTS, view=True),
