@@ -92,7 +92,11 @@ def test_drafts_become_final_once(api: httpx.Client, billed: object) -> None:
     invoice = api.get(f"/invoices/{first['id']}").json()
     assert invoice["state"] == "final"
     assert invoice["number"].startswith("INV-")
-    assert api.post("/invoices/finalize", json={}).json() == {"finalized": 0, "kept_back": 0, "waiting": 0}
+    assert api.post("/invoices/finalize", json={}).json() == {
+        "finalized": 0,
+        "kept_back": 0,
+        "waiting": 0,
+    }
 
 
 @pytest.mark.parametrize(
