@@ -31,6 +31,7 @@ from counterfoil.business.receivables.commands import (
     record_payment,
 )
 from counterfoil.business.receivables.queries import account_balance
+from counterfoil.business.receivables.reversing import reverse_settlement
 from counterfoil.business.subscriptions.changes import Change
 from counterfoil.business.subscriptions.commands import (
     Activation,
@@ -354,7 +355,10 @@ class Player:
     @_take.register
     def _(self, step: Pay) -> StepOutcome | None:
         with self.organisation.database.transaction(now=self.clock()) as uow:
-            record_payment(uow, NewPayment(account=step.account, amount=step.amount))
+            if step.bounced:
+                reverse_settlement(uow, "payment", _last_payment(uow, step), "bounced")
+            else:
+                record_payment(uow, NewPayment(account=step.account, amount=step.amount))
             owes = account_balance(uow, step.account).balance
         if step.owes is None or step.owes == owes:
             return None
@@ -408,6 +412,22 @@ def _credited(uow: UnitOfWork, store: UsageStore, step: Credit) -> list[Record]:
         end=step.end,
     )
     return [credit_invoice(uow, step.invoice, asked, parts=[part])]
+
+
+_LAST_PAYMENT = """
+SELECT p.id FROM payment p JOIN account a ON a.id = p.account_id
+WHERE a.external_id = :account AND p.amount = :amount
+  AND NOT EXISTS (SELECT 1 FROM settlement_reversal v WHERE v.payment_id = p.id)
+ORDER BY p.id DESC LIMIT 1
+"""
+
+
+def _last_payment(uow: UnitOfWork, step: Pay) -> int:
+    rows = uow.query(_LAST_PAYMENT, account=step.account, amount=step.amount)
+    if not rows:
+        message = f"{step.account} has made no payment of {show_value(step.amount)}"
+        raise Refused(Problem("unknown_payment", message, "amount"))
+    return int(rows[0]["id"])
 
 
 def _refusal(step: Credit, got: str) -> Difference:

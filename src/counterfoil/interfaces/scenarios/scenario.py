@@ -248,10 +248,12 @@ class Credit(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pay(Step):
-    """A payment of an account, for the oldest due first; ``owes`` is what it owes afterwards."""
+    """A payment of an account, for the oldest due first, or one of that amount that bounced;
+    ``owes`` is what it owes afterwards."""
 
     account: str
     amount: Decimal
+    bounced: bool
     owes: Decimal | None
 
 

@@ -151,6 +151,7 @@ STEPS: Mapping[str, Rules] = {
         **ON_DAY,
         "account": Rule(required=True),
         "amount": Rule(kind=Kind.DECIMAL, required=True),
+        "bounced": Rule(kind=Kind.BOOLEAN, default=False),
         "owes": Rule(kind=Kind.DECIMAL),
     },
     "preview": {**ON_DAY, "account": Rule(required=True), "expect": Rule(kind=Kind.NODE)},
@@ -486,6 +487,7 @@ class TimelineReader:
             on=entry["on"],
             account=entry["account"],
             amount=entry["amount"],
+            bounced=entry["bounced"],
             owes=entry["owes"],
         )
 
