@@ -1,6 +1,7 @@
 """What changes of subscriptions come to on invoices."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -540,3 +541,21 @@ def test_changes_by_the_second_follow_one_another(served: Company, amend: Amend)
     amend("cancel", day=date(2024, 6, 8))
     served.bill(date(2024, 6, 12))
     assert sum(line[5] for line in served.lines()) == Decimal("15.00")
+
+
+def test_renewals_at_the_same_time_raise_a_price_once(served: Company) -> None:
+    with served.database.transaction(now=NOW) as uow:
+        ids = uow.ids_by("subscription", "external_id", ["S-1"])
+        terms = {"term_end": JUNE, "term_months": 12, "renewal": "renew"}
+        uow.update_many("subscription", [(ids["S-1"], {**terms, "renewal_uplift_percent": 10})])
+
+    def renew(_: int) -> int:
+        with served.database.transaction(now=NOW) as uow:
+            return renew_subscriptions(uow, MID)
+
+    with ThreadPoolExecutor(4) as hands:
+        assert sorted(hands.map(renew, range(4))) == [0, 0, 0, 1]
+    assert billed(served, MID) == {
+        "Credit: Small room 2024-06-01": "-30.0000",
+        "Small room 2024-06-01": "33.0000",
+    }
