@@ -179,4 +179,5 @@ def _told(row: Record, draws: list[Record]) -> tuple[str, ...]:
     if row["kind"] in APPLIED_KINDS:
         return applied_sentences(row)
     price = {"included_quantity": row["includes"] or Decimal(0)}
-    return rated_sentences(row, row, price, [], draws)
+    facts = {**row, "seconds": None}  # What is offered begins and ends with whole days.
+    return rated_sentences(row, facts, price, [], draws)
