@@ -1,17 +1,20 @@
 """The same orders in many hands at once; and many lines with as many statements as few."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
 
+import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from tests.business.automation.conftest import SECRET, Receiver
 from tests.business.orders.conftest import Desk, room
 
 from counterfoil.bootstrap import open_worker
+from counterfoil.business.orders import activation
 from counterfoil.business.orders.commands import (
+    Progress,
     approve_orders,
     cancel_orders,
     find_orders,
@@ -20,8 +23,10 @@ from counterfoil.business.orders.commands import (
 from counterfoil.business.orders.notation import NewLine, NewOrder
 from counterfoil.business.orders.placing import place_orders
 from counterfoil.business.orders.tasks import complete_tasks
-from counterfoil.core.problems import Refused
+from counterfoil.business.subscriptions.commands import Activation
+from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.jobs.working import Worker
+from counterfoil.platform.records.refusals import TRY_AGAIN
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 HANDS = 8
@@ -135,3 +140,25 @@ def test_forty_lines_over_twelve_sites_take_as_many_statements_as_two(desk: Desk
     with desk.work() as uow:
         assert find_orders(uow, ["many"])
     assert desk.rows("SELECT count(*) AS n FROM subscription") == [{"n": 42}]
+
+
+def test_a_line_that_met_a_deadlock_is_activated_all_the_same(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    placed = desk.place(room())
+    deadlocks = [Refused(Problem(TRY_AGAIN, "others changed the same records"), 503)]
+    activate = activation.activate_subscriptions
+
+    def sometimes(uow: UnitOfWork, activations: Sequence[Activation]) -> list[int]:
+        if deadlocks:
+            raise deadlocks.pop()
+        return activate(uow, activations)
+
+    monkeypatch.setattr(activation, "activate_subscriptions", sometimes)
+
+    def release(uow: UnitOfWork) -> list[Progress]:
+        approve_orders(uow, [placed.id])
+        return release_orders(uow, [placed.id])
+
+    (progress,) = desk.database.attempt(release, now=desk.now)
+    assert (progress.status, progress.problems) == ("completed", [])

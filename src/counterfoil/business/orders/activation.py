@@ -61,6 +61,9 @@ _PROBLEM_FIELDS = {
 }
 """Where what activation and amendments refuse stands in a line."""
 
+BUSY = 503
+"""Of refusals that say nothing about what was asked for."""
+
 Begun = tuple[Record, Starting]
 """A line, and from when it is served and billed."""
 
@@ -140,7 +143,13 @@ def activate_lines(
 
 
 def _refused(lines: Sequence[Begun], refused: Refused) -> LinesRefused:
-    """What a command has refused, by the lines that asked for it."""
+    """What a command has refused, by the lines that asked for it.
+
+    Raises it as it is when others were in the way: that is no fault of a line, and all of it is
+    done again.
+    """
+    if refused.status == BUSY:
+        raise refused
     found = []
     for problem in refused.problems:
         row, _ = lines[(problem.line or 1) - 1]
