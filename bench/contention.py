@@ -5,14 +5,13 @@ the numbers, every account in balance. The time of each piece of work is measure
 """
 
 import multiprocessing
-import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from bench.contention_checks import find_violations
-from bench.contention_work import DAYS, START, Done, Orders, work
+from bench.contention_work import DAYS, START, Done, Orders, begin_together, work
 from counterfoil.bootstrap import Organisation, Settings, scratch_organisation
 from counterfoil.business.products.commands import save_price_book
 from counterfoil.business.products.price_book import parse_price_book
@@ -21,7 +20,6 @@ from counterfoil.business.usage.collectors import load_collector
 
 HORIZON = START + timedelta(days=DAYS + 70)
 NOW = datetime(START.year, START.month, START.day, tzinfo=UTC)
-_STARTING_SECONDS = 3.0
 _PRICE_BOOK = """
 products: [{id: conferencing, name: Conferencing}]
 meters: [{id: units, name: Units, unit: unit}]
@@ -117,23 +115,22 @@ def _work_together(
     organisation: Organisation, processes: int, seconds: float, accounts: int
 ) -> list[Done]:
     """All at once, each process with its own program and connections."""
-    begin = time.time() + _STARTING_SECONDS
     orders = [
         Orders(
             organisation.database.url,
             str(organisation.usage_store.folder),
             number,
-            begin,
-            begin + seconds,
+            seconds,
             accounts,
         )
         for number in range(processes)
     ]
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["bench.contention_work"])
-    with ProcessPoolExecutor(processes, context) as pool:
+    barrier = context.Barrier(processes)
+    with ProcessPoolExecutor(processes, context, begin_together, (barrier,)) as pool:
         return list(pool.map(work, orders))
 
 
 def _p95(seconds: list[float]) -> float:
-    return 1000 * sorted(seconds)[int(len(seconds) * 0.95)]
+    return 1000 * sorted(seconds)[int(len(seconds) * 0.95)] if seconds else 0.0

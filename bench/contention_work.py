@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from threading import Barrier
 from typing import TypeVar
 
 import pyarrow as pa
@@ -58,13 +59,12 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """Where a process works, from when until when (seconds since the epoch)."""
+    """Where a process works, and for how many seconds."""
 
     url: str
     folder: str
     number: int
-    begin: float
-    until: float
+    seconds: float
     accounts: int
 
 
@@ -81,12 +81,20 @@ class Done:
     paid: dict[str, int] = field(default_factory=dict)
 
 
+_STARTING: list[Barrier] = []
+
+
+def begin_together(barrier: Barrier) -> None:
+    """Tell a process what it waits at until all others have started, too."""
+    _STARTING.append(barrier)
+
+
 def work(orders: Orders) -> Done:
     """Do one thing after another until the time has come."""
-    rival = _Rival(orders)
     kinds = [kind for kind, weight in _WEIGHTS.items() for _ in range(weight)]
-    time.sleep(max(0.0, orders.begin - time.time()))
-    while time.time() < orders.until:
+    _STARTING[0].wait()
+    rival = _Rival(orders)
+    while time.time() < rival.until:
         rival.attempt(rival.chance.choice(kinds))
     return rival.done
 
@@ -101,6 +109,8 @@ class _Rival:
         self.chance = random.Random(orders.number)
         self.done = Done()
         self.orders_made = 0
+        self.begin = time.time()
+        self.until = self.begin + orders.seconds
 
     def attempt(self, kind: str) -> None:
         """One piece of work, with its time or why there was none."""
@@ -120,7 +130,7 @@ class _Rival:
     @property
     def today(self) -> date:
         """The business day it is for everybody."""
-        passed = (time.time() - self.orders.begin) / (self.orders.until - self.orders.begin)
+        passed = (time.time() - self.begin) / self.orders.seconds
         return START + timedelta(days=int(DAYS * min(passed, 1.0)))
 
     @property
