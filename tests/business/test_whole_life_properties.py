@@ -103,6 +103,8 @@ class WholeLife(Amendments, Books):
     of the receivables; both belong to two accounts, and one of them is the clerk's at a time."""
 
     overdrawn = _OVERDRAWN
+    # The calendar knows no adjustments.
+    reissue_rated_again = None  # type: ignore[assignment]
 
     def __init__(self, server: Settings) -> None:
         RuleBasedStateMachine.__init__(self)

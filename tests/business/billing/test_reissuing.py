@@ -19,7 +19,7 @@ from counterfoil.business.billing.rerating import rerate_bills
 from counterfoil.business.billing.window import Window
 from counterfoil.business.incentives.commands import save_incentives
 from counterfoil.business.incentives.notation import parse_incentives
-from counterfoil.business.subscriptions.commands import change_quantity
+from counterfoil.business.subscriptions.commands import cancel_subscriptions, change_quantity
 from counterfoil.core.problems import Refused
 
 JAN, FEB, MAR = (date(2024, month, 1) for month in (1, 2, 3))
@@ -210,3 +210,17 @@ def test_both_documents_wait_for_approval_and_are_refused_together(company: Comp
         approve_drafts(uow, [int(again.credit_note["id"]), int(again.invoice["id"])])
     assert finalize_invoices(company.database, now=NOW).final == 2
     assert total(company) == 100
+
+
+def test_of_service_that_was_given_back_in_full_nothing_is_billed_anew(company: Company) -> None:
+    company.open_account("ACME")
+    room = company.subscribe("S-1", "ACME", "rooms", JAN)
+    company.bill(JAN)
+    with company.database.transaction(now=NOW) as uow:
+        cancel_subscriptions(uow, [room], JAN)
+    company.bill(FEB)
+    before = company.counts()
+    with pytest.raises(Refused) as refused:
+        reissue(company)
+    assert refused.value.problems[0].code == "nothing_left"
+    assert company.counts() == before

@@ -213,10 +213,13 @@ class _Documents:
         note = self._with(note, "void", credited, run)
         new = self._with(new, "reissue", copied, run)
         new = self._with(new, "reissue", self._drawn(new, draws), run)
+        if note is None:
+            message = "all of it has been credited before"
+            raise Refused(Problem("nothing_left", message, "invoice"), 409)
         final = [one for one in (note, new if self.request.finalize else None) if one is not None]
         finalize_drafts(uow, final)
         return Reissued(
-            uow.get("invoice", cast("int", note)),
+            uow.get("invoice", note),
             None if new is None else uow.get("invoice", new),
             rated.differences,
         )
