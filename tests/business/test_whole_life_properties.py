@@ -26,6 +26,7 @@ from tests.business.billing.test_amendment_properties import (
     BY_HAND,
     PLANS,
     START,
+    TAKEN,
     Agreed,
     Amendments,
 )
@@ -76,13 +77,20 @@ BOOK = (
     )
 )
 
-# Of a charge, what is left with all that corrects it may not be of the other sign.
+# Of a charge, what is left with all that corrects it may not be of the other sign; what was given
+# back of one that is taken back to the cent may not be billed once more.
 _OVERDRAWN = f"""
 SELECT b.id FROM rated_charge b
 LEFT JOIN (SELECT reverses_id, sum(amount) AS amount FROM rated_charge
            WHERE kind = 'reversal' GROUP BY 1) r ON r.reverses_id = b.id
 LEFT JOIN ({BY_HAND}) h ON h.base_id = b.id
-WHERE b.amount > 0 AND b.amount + coalesce(r.amount, 0) + coalesce(h.amount, 0) < 0
+LEFT JOIN ({TAKEN}) t ON t.base_id = b.id
+WHERE b.amount > 0
+  AND b.amount + coalesce(r.amount, 0) + coalesce(h.amount, 0) + coalesce(t.amount, 0) < 0
+UNION ALL
+SELECT b.id FROM rated_charge b JOIN ({BY_HAND}) h ON h.base_id = b.id
+WHERE b.kind = 'reversal' AND h.amount <> 0
+  AND EXISTS (SELECT 1 FROM ({TAKEN}) t WHERE t.base_id = b.reverses_id)
 """
 
 _USED = f"""
@@ -94,7 +102,9 @@ JOIN subscription_charge sc ON sc.id = r.subscription_charge_id
 JOIN charge c ON c.id = sc.charge_id AND c.kind = 'usage'
 JOIN subscription s ON s.id = sc.subscription_id
 LEFT JOIN ({BY_HAND}) h ON h.base_id = r.id
-WHERE r.kind IN ('usage', 'reversal') GROUP BY 1, 2
+WHERE r.kind IN ('usage', 'reversal')
+  AND NOT EXISTS (SELECT 1 FROM ({TAKEN}) t WHERE t.base_id IN (r.id, r.reverses_id))
+GROUP BY 1, 2
 """
 
 
@@ -103,8 +113,6 @@ class WholeLife(Amendments, Books):
     of the receivables; both belong to two accounts, and one of them is the clerk's at a time."""
 
     overdrawn = _OVERDRAWN
-    # The calendar knows no adjustments.
-    reissue_rated_again = None  # type: ignore[assignment]
 
     def __init__(self, server: Settings) -> None:
         RuleBasedStateMachine.__init__(self)

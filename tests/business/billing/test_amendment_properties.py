@@ -212,6 +212,11 @@ class Amendments(RuleBasedStateMachine):
             rows = uow.query(_SERVICE)
         billed: dict[tuple[str, str, date], Decimal] = defaultdict(Decimal)
         for row in rows:
+            # What was rated again was taken back to the cent, and stands anew in another row. By
+            # hand it may be debited all the same.
+            if row["taken"] is not None:
+                assert row["amount"] - row["back"] + row["taken"] == 0 <= row["by_hand"], row
+                continue
             for day in _days_billed(row):
                 billed[row["account"], row["charge"], day] += row["quantity"]
         assert all(row["amount"] - row["back"] + row["by_hand"] >= 0 for row in rows)
@@ -242,12 +247,18 @@ FROM rated_charge r LEFT JOIN rated_charge o ON o.id = r.reverses_id AND o.kind 
 WHERE r.kind IN ('credit', 'debit') GROUP BY 1
 """
 
+# What a re-rating took back, with what it found given back before.
+TAKEN = """
+SELECT reverses_id AS base_id, sum(amount) AS amount
+FROM rated_charge WHERE kind = 'adjustment' GROUP BY 1
+"""
+
 _SERVICE = f"""
 SELECT r.id, r.quantity, r.amount, r.service_start, r.service_end, sc.end_date AS ends,
        a.external_id AS account, c.external_id AS charge, i.state,
        concat(i.number, r.amount, r.quantity, r.service_start, r.service_end) AS as_billed,
        coalesce(b.amount, 0) AS back, b.service_start AS back_from,
-       coalesce(h.amount, 0) AS by_hand
+       coalesce(h.amount, 0) AS by_hand, t.amount AS taken
 FROM rated_charge r JOIN invoice i ON i.id = r.invoice_id
 JOIN account a ON a.id = i.account_id
 JOIN subscription_charge sc ON sc.id = r.subscription_charge_id
@@ -255,6 +266,7 @@ JOIN charge c ON c.id = sc.charge_id
 LEFT JOIN (SELECT reverses_id, -sum(amount) AS amount, min(service_start) AS service_start
            FROM rated_charge WHERE kind = 'reversal' GROUP BY 1) b ON b.reverses_id = r.id
 LEFT JOIN ({BY_HAND}) h ON h.base_id = r.id
+LEFT JOIN ({TAKEN}) t ON t.base_id = r.id
 WHERE r.kind = 'recurring' ORDER BY r.id
 """
 

@@ -19,6 +19,7 @@ from counterfoil.business.billing.rerating import rerate_bills
 from counterfoil.business.billing.window import Window
 from counterfoil.business.incentives.commands import save_incentives
 from counterfoil.business.incentives.notation import parse_incentives
+from counterfoil.business.receivables.queries import account_balance
 from counterfoil.business.subscriptions.commands import cancel_subscriptions, change_quantity
 from counterfoil.core.problems import Refused
 
@@ -224,3 +225,23 @@ def test_of_service_that_was_given_back_in_full_nothing_is_billed_anew(company: 
         reissue(company)
     assert refused.value.problems[0].code == "nothing_left"
     assert company.counts() == before
+
+
+def test_what_was_given_back_of_it_is_settled_with_it(company: Company) -> None:
+    account = company.open_account("ACME")
+    own_price(company, "ACME", "room", "31.00")
+    room = company.subscribe("S-1", "ACME", "rooms", JAN, quantities={"room": Decimal(2)})
+    company.bill(JAN)
+    with company.database.transaction(now=NOW) as uow:
+        change_quantity(uow, room, "room", Decimal(1), date(2024, 1, 17))
+    company.bill(FEB)
+    # 62.00, then 15 days of two rooms back, the same days of one, and February: -30 + 15 + 31.
+    assert total(company) == 78
+    assert reissue(company).credit_note["total"] == -32
+    assert total(company) == 78
+    # Void, the second invoice leaves the first 16 days of two rooms.
+    with company.database.transaction(now=NOW) as uow:
+        note = void_invoice(uow, "INV-000002", ASKED)
+        assert account_balance(uow, "ACME").balance == 32
+    assert [amount for _, amount in lines_of(company, note["id"])] == [-15, -31]
+    assert (note["account_id"], total(company)) == (account, 32)

@@ -37,6 +37,7 @@ from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
+# What was given back of a charge is settled once a re-rating has taken back the rest of it.
 _LINES = """
 SELECT l.position, l.account_name, l.site_name, l.product_name, l.description, l.unit,
        l.unit_amount, l.custom_fields, r.id AS rated_charge_id, r.kind, r.amount, r.quantity,
@@ -45,7 +46,10 @@ SELECT l.position, l.account_name, l.site_name, l.product_name, l.description, l
        r.prepaid_grant_id, r.steps, CASE WHEN r.kind = 'debit' THEN s.id ELSE r.applies_to_id END
        AS applies_to_id, CASE WHEN r.kind = 'debit' THEN r.applies_to_id ELSE r.id END AS base_id,
        coalesce(g.reversed, 0) AS reversed,
-       n.net,
+       CASE WHEN r.kind = 'reversal' AND EXISTS (
+           SELECT 1 FROM rated_charge a
+           WHERE a.reverses_id = r.reverses_id AND a.kind = 'adjustment'
+       ) THEN 0 ELSE n.net END AS net,
        coalesce(g.quantity, 0) AS quantity_credited, coalesce(g.periods, '[]') AS periods
 FROM invoice_line l
 JOIN rated_charge r ON r.id = l.rated_charge_id
