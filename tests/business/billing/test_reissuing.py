@@ -136,7 +136,10 @@ def test_what_was_changed_since_is_billed_once(company: Company) -> None:
     done = reissue(company, "INV-000002")
     assert {row["difference"] for row in done.differences} == {Decimal(0)}
     assert total(company) == before
-    done = reissue(company, "INV-000001")
+    # What is left of the first invoice was rated again with what the second gave back of it.
+    with pytest.raises(Refused) as refused:
+        reissue(company, "INV-000001")
+    assert refused.value.problems[0].code == "nothing_left"
     assert total(company) == before
     assert company.bill(FEB).lines == 0
 
@@ -245,3 +248,25 @@ def test_what_was_given_back_of_it_is_settled_with_it(company: Company) -> None:
         assert account_balance(uow, "ACME").balance == 32
     assert [amount for _, amount in lines_of(company, note["id"])] == [-15, -31]
     assert (note["account_id"], total(company)) == (account, 32)
+
+
+@pytest.mark.parametrize("numbers", [(1, 2), (2, 1)])
+def test_in_either_order_it_comes_to_todays_prices(
+    company: Company, numbers: tuple[int, int]
+) -> None:
+    company.open_account("ACME")
+    rooms = {
+        name: company.subscribe(name, "ACME", "rooms", JAN, quantities={"room": Decimal(quantity)})
+        for name, quantity in (("S-2", 2), ("S-5", 5))
+    }
+    company.bill(JAN)
+    with company.database.transaction(now=NOW) as uow:
+        change_quantity(uow, rooms["S-5"], "room", Decimal(3), date(2024, 1, 17))
+    company.bill(FEB)
+    own_price(company, "ACME", "room", "24.80")
+    for number in numbers:
+        reissue(company, f"INV-{number:06}", Request(reason="Wrong price", key=str(number)))
+    # 0.80 a day: two rooms all of January, five of 16 days and three of 15; five in February.
+    assert total(company) == Decimal("49.60") + 64 + 36 + 124
+    months = Window(JAN, MAR)
+    assert rerate_bills(company.database, company.store, months, now=NOW).differences == 0

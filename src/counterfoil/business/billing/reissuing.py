@@ -1,9 +1,9 @@
 """A document voided and billed anew, rated again with today's prices, service and usage.
 
-The cycles it billed are rated by the statements of re-rating: what is in force of them is taken
-back on a credit note that voids the document, what they cost now stands on a new one. What is no
-cycle of its own (reversals, true-ups, lines by hand) is billed again as it was, and so are cycles
-of which something was credited or debited by hand.
+The cycles it billed, or gave service back of, are rated by the statements of re-rating: what is in
+force of them is taken back on a credit note that voids the document, what they cost now stands on a
+new one. What is no cycle of its own (true-ups, lines by hand) is billed again as it was, and so are
+cycles of which something was credited or debited by hand.
 """
 
 from collections.abc import Sequence
@@ -68,15 +68,21 @@ class Reissued:
     differences: list[Record]
 
 
-# What a re-rating took back stands on another document, and what a person decided stays.
+# What a re-rating took back stands on another document, and what a person decided stays. What was
+# given back of another account's document is no matter of this one.
 _CYCLES = """
 SELECT DISTINCT r.subscription_charge_id, r.cycle_start, r.cycle_end FROM rated_charge r
-WHERE r.invoice_id = :invoice AND r.kind IN ('one_time', 'recurring', 'usage')
+LEFT JOIN rated_charge b ON b.id = r.reverses_id
+LEFT JOIN invoice o ON o.id = b.invoice_id
+WHERE r.invoice_id = :invoice AND r.subscription_charge_id IS NOT NULL
+  AND (r.kind IN ('one_time', 'recurring', 'usage')
+       OR r.kind = 'reversal'
+          AND o.account_id = (SELECT i.account_id FROM invoice i WHERE i.id = :invoice))
   AND NOT EXISTS (SELECT 1 FROM rated_charge h
                   WHERE h.subscription_charge_id = r.subscription_charge_id
                     AND h.cycle_start = r.cycle_start AND h.kind IN ('credit', 'debit'))
   AND NOT EXISTS (SELECT 1 FROM rated_charge a
-                  WHERE a.reverses_id = r.id AND a.kind = 'adjustment')
+                  WHERE a.reverses_id IN (r.id, r.reverses_id) AND a.kind = 'adjustment')
 """
 
 _CHOSEN = (
