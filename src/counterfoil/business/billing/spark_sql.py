@@ -90,6 +90,7 @@ def not_in_spark_sql(engine: Engine) -> Problem | None:
         "formulas": engine.rows("SELECT 1 FROM formula WHERE charge_id <> 0 LIMIT 1"),
         "attributes or hours of usage events": needs.attributes or needs.pieces,
         "partial prices": needs.partials,
+        "changes by the second": needs.by_second,
     }
     found = [name for name, uses in used.items() if uses]
     if not found:
