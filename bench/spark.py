@@ -61,29 +61,25 @@ def measure_spark(settings: Settings, accounts: int) -> SparkResult:
             begin = time.perf_counter()
             rate_items(engine, usage_of(list(range(BUCKETS))), find_needs(engine))
             seconds = {"in one piece": time.perf_counter() - begin}
-        for name, runner in _runners():
+        for name, runner in _runners(works):
             seconds[name] = min(_seconds(runner, works) for _ in range(ROUNDS))
     return SparkResult(events, seconds)
 
 
-def _runners() -> Iterator[tuple[str, Runner]]:
-    with _warm("processes[2]") as runner:
+def _runners(works: dict[int, BucketWork]) -> Iterator[tuple[str, Runner]]:
+    with _warm("processes[2]", works) as runner:
         yield "2 processes", runner
     for workers in CLUSTERS:
-        with spark_cluster(workers) as cluster, _warm(cluster.master) as runner:
+        with spark_cluster(workers) as cluster, _warm(cluster.master, works) as runner:
             yield f"Spark, {workers} worker{'s' if workers > 1 else ''}", runner
 
 
 @contextmanager
-def _warm(words: str) -> Iterator[Runner]:
-    """A runner whose processes have all begun."""
+def _warm(words: str, works: dict[int, BucketWork]) -> Iterator[Runner]:
+    """A runner whose processes have all begun and loaded what they need."""
     with open_runner(words) as runner:
-        dict(runner.run(_nothing, dict.fromkeys(range(BUCKETS))))
+        _seconds(runner, works)
         yield runner
-
-
-def _nothing(_work: None) -> None:
-    """Only the kernel's modules are loaded, with this one."""
 
 
 def _seconds(runner: Runner, works: dict[int, BucketWork]) -> float:

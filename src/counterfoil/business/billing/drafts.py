@@ -108,12 +108,12 @@ def locked_drafts(uow: UnitOfWork, drafts: Sequence[int]) -> list[Record]:
     ids = list(dict.fromkeys(drafts))
     if not ids:
         raise Refused(Problem("required", "name at least one draft", "invoice_ids"))
-    known = uow.ids_by("invoice", "id", ids)
+    # Only what is locked is sure to be there: others delete drafts, too.
+    rows = {row["id"]: row for row in uow.query(_LOCKED, ids=ids)}
     for one in ids:
-        if one not in known:
+        if one not in rows:
             message = f"there is no document {one}"
             raise Refused(Problem("unknown_invoice", message, "invoice_ids"), 404)
-    rows = {row["id"]: row for row in uow.query(_LOCKED, ids=ids)}
     for row in rows.values():
         if row["state"] != "draft":
             message = f"{row['number'] or row['id']} is no draft any more"
