@@ -11,9 +11,13 @@ import pytest
 from tests.business.billing.conftest import NOW, Company
 
 from counterfoil.business.billing import commands
+from counterfoil.business.billing.approving import approve_drafts
+from counterfoil.business.billing.arranging import merge_drafts
 from counterfoil.business.billing.commands import BillRunSummary
+from counterfoil.business.billing.taking_back import take_back
 from counterfoil.business.subscriptions.commands import cancel_subscriptions, change_quantity
 from counterfoil.core.problems import Refused
+from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 JAN, FEB, MAR = date(2024, 1, 1), date(2024, 2, 1), date(2024, 3, 1)
 ROOM = Decimal("249.95")
@@ -147,6 +151,31 @@ def test_a_cancellation_ends_a_quantity_that_begins_at_the_same_time(company: Co
             _wait_for_a_blocked_statement(company)
         later.result(timeout=30)
     assert company.bill(MAR).totals == {"USD": Decimal("80.63") + Decimal("338.64")}
+
+
+@pytest.mark.parametrize("decide", [approve_drafts, merge_drafts])
+def test_drafts_that_are_taken_back_meanwhile_are_unknown(
+    company: Company, decide: Callable[[UnitOfWork, list[int]], object]
+) -> None:
+    company.open_account("ACME")
+    company.subscribe("S", "ACME", "rooms", JAN)
+    company.bill(JAN, finalize=False)
+    with company.database.transaction(now=NOW) as uow:
+        (draft,) = (int(row["id"]) for row in uow.query("SELECT id FROM invoice"))
+
+    def decide_later() -> None:
+        with company.database.transaction(now=NOW) as uow:
+            decide(uow, [draft, draft + 1] if decide is merge_drafts else [draft])
+
+    with ThreadPoolExecutor(1) as pool:
+        with company.database.transaction(now=NOW) as uow:
+            uow.query("SELECT id FROM invoice WHERE id = :id FOR UPDATE", id=draft)
+            later = pool.submit(decide_later)
+            _wait_for_a_blocked_statement(company)
+            take_back(uow, [draft])
+        with pytest.raises(Refused) as refused:
+            later.result(timeout=30)
+    assert (refused.value.status, refused.value.problems[0].code) == (404, "unknown_invoice")
 
 
 def _wait_for_a_blocked_statement(company: Company) -> None:
