@@ -15,6 +15,7 @@ from counterfoil.core.rating.formula_values import (
     PlacedFormula,
     column_of,
     formula_inputs,
+    quoted,
     references_of,
     told_sql,
     values_sql,
@@ -152,7 +153,7 @@ def _asked(asked: str, chosen: str, formulas: Formulas, place: str, what: str) -
         + what.format(
             sql=formula.sql(columns.__getitem__),
             told=told_sql(formula, columns),
-            text=_quoted(formula.text),
+            text=quoted(formula.text),
             given=values_sql(formula, columns),
         )
         + f" FROM {asked} q JOIN formula_input v USING (item_id) {joined}"
@@ -317,7 +318,7 @@ _NO_ENTRY = "SELECT NULL::BIGINT, NULL::BIGINT, NULL::INTEGER, NULL::JSON WHERE 
 
 def _told(place: str, formula: Formula, columns: Mapping[Reference, str]) -> str:
     return (
-        f"json_object('place', '{place}', 'formula', {_quoted(formula.text)}, "
+        f"json_object('place', '{place}', 'formula', {quoted(formula.text)}, "
         f"'told', {told_sql(formula, columns)}, 'values', {values_sql(formula, columns)}, "
         f"'result', {formula.sql(columns.__getitem__)})"
     )
@@ -350,7 +351,3 @@ def _ids(ids: Iterable[int]) -> str:
 def union(branches: Sequence[str], nothing: str) -> str:
     """The rows of all SELECTs, or of ``nothing``."""
     return " UNION ALL ".join(branches) if branches else nothing
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -232,10 +232,10 @@ def told_sql(formula: Formula, columns: Mapping[Reference, str]) -> str:
     as ``Formula.told`` writes them."""
     parts, after = [], 0
     for place in formula.places:
-        parts.append(_quoted(formula.text[after : place.start]))
+        parts.append(quoted(formula.text[after : place.start]))
         parts.append(f"coalesce({_written(place.reference, columns)}, 'null')")
         after = place.end
-    parts.append(_quoted(formula.text[after:]))
+    parts.append(quoted(formula.text[after:]))
     return " || ".join(parts)
 
 
@@ -255,10 +255,11 @@ def _written(reference: Reference, columns: Mapping[Reference, str]) -> str:
 def values_sql(formula: Formula, columns: Mapping[Reference, str]) -> str:
     """JSON expression: an object of the references of a formula and their values."""
     members = ", ".join(
-        f"{_quoted(str(reference))}, {columns[reference]}" for reference in formula.references
+        f"{quoted(str(reference))}, {columns[reference]}" for reference in formula.references
     )
     return f"json_object({members})"
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """A text as SQL writes it."""
     return "'" + text.replace("'", "''") + "'"

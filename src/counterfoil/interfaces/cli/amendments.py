@@ -1,7 +1,7 @@
 """``counterfoil subscriptions amend|suspend|resume|transfer|renew|terminate|history``."""
 
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated
 
@@ -19,7 +19,7 @@ from counterfoil.business.subscriptions.queries import (
     subscription_id_of,
 )
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.interfaces.cli.organisation import opened_records
+from counterfoil.interfaces.cli.organisation import day_of, opened_records
 from counterfoil.interfaces.cli.output import print_table
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
@@ -94,7 +94,7 @@ def amend(
             Change(
                 subscription=0,
                 kind=kind,
-                day=_day(from_date),
+                day=day_of(from_date),
                 next_period=next_period,
                 proration=proration,
                 at=at,
@@ -104,7 +104,7 @@ def amend(
                 quantity=_decimal(quantity, "--quantity"),
                 amount=_decimal(amount, "--amount"),
                 price=None if price is None else parse_price(price),
-                until=_day(until),
+                until=day_of(until),
                 reason=reason,
             ),
             as_json=as_json,
@@ -127,7 +127,7 @@ def suspend(
         change = Change(
             subscription=0,
             kind="suspend",
-            day=_day(from_date),
+            day=day_of(from_date),
             charged=charged,
             proration=proration,
             at=at,
@@ -152,7 +152,7 @@ def resume(
         change = Change(
             subscription=0,
             kind="resume",
-            day=_day(from_date),
+            day=day_of(from_date),
             proration=proration,
             at=at,
             reason=reason,
@@ -179,7 +179,7 @@ def transfer(
         change = Change(
             subscription=0,
             kind="transfer",
-            day=_day(from_date),
+            day=day_of(from_date),
             account=account,
             site=site,
             successor=successor,
@@ -214,8 +214,8 @@ def renew(
         change = Change(
             subscription=0,
             kind="renew",
-            day=_day(from_date),
-            until=_day(until),
+            day=day_of(from_date),
+            until=day_of(until),
             uplift_percent=_decimal(uplift_percent, "--uplift-percent"),
             reason=reason,
         )
@@ -250,7 +250,7 @@ def terminate(
         change = Change(
             subscription=0,
             kind="cancel",
-            day=_day(on),
+            day=day_of(on),
             next_period=at_period_end,
             proration=proration,
             at=at,
@@ -313,13 +313,9 @@ def _chosen(
     if names:
         return find_subscriptions(uow, names)
     account, site, rate_plan = common
-    day = _day(from_date) or uow.now.date()
+    day = day_of(from_date) or uow.now.date()
     selection = Selection(day=day, account=account, site=site, rate_plan=rate_plan)
     return select_running(uow, [selection])[0]
-
-
-def _day(moment: datetime | None) -> date | None:
-    return moment.date() if moment else None
 
 
 def _pair(pair: str) -> tuple[str, Decimal]:

@@ -1,6 +1,6 @@
 """``counterfoil invoices credit``, ``void`` and ``debit``: documents that correct final ones."""
 
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated
 
@@ -21,7 +21,7 @@ from counterfoil.business.documents.queries import document_name
 from counterfoil.business.receivables.commands import apply_credits
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.cli.balances import decimal_of
-from counterfoil.interfaces.cli.organisation import opened_organisation, opened_records
+from counterfoil.interfaces.cli.organisation import day_of, opened_organisation, opened_records
 from counterfoil.interfaces.cli.output import print_table, trimmed
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -60,8 +60,8 @@ def credit_command(
     given = {
         "amount": decimal_of(amount),
         "quantity": decimal_of(quantity),
-        "start": _day(start),
-        "end": _day(end),
+        "start": day_of(start),
+        "end": day_of(end),
     }
     if line is None and (quantity or start or end):
         raise Refused(Problem("missing", "a quantity or period is one of a --line", "line"))
@@ -149,7 +149,7 @@ def one_off_command(
         quantity=decimal_of(quantity) or Decimal(0),
         product=product,
     )
-    asked = Request(on=_day(on), finalize=not draft, key=key)
+    asked = Request(on=day_of(on), finalize=not draft, key=key)
     with opened_records() as uow:
         made = bill_one_off(uow, account, [line], asked)
         _settle(uow, made)
@@ -181,11 +181,7 @@ def debit_command(
 
 
 def _request(reason: str, on: datetime | None, draft: bool, key: str | None) -> Request:
-    return Request(reason=reason, on=_day(on), finalize=not draft, key=key)
-
-
-def _day(given: datetime | None) -> date | None:
-    return None if given is None else given.date()
+    return Request(reason=reason, on=day_of(on), finalize=not draft, key=key)
 
 
 def _settle(uow: UnitOfWork, note: Record) -> None:

@@ -1,7 +1,5 @@
 """``counterfoil invoices``: list, show and print invoices, or export them."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
@@ -24,7 +22,7 @@ from counterfoil.business.documents.queries import (
 from counterfoil.business.receivables.queries import read_settlements
 from counterfoil.core.money.currencies import exponent
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.interfaces.cli.organisation import opened_organisation
+from counterfoil.interfaces.cli.organisation import opened_organisation, opened_records
 from counterfoil.interfaces.cli.output import print_table
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -59,7 +57,7 @@ def list_command(
 ) -> None:
     """Invoices in the order of their making."""
     day = on_date.date() if on_date else None
-    with _reading() as uow:
+    with opened_records() as uow:
         rows = list_invoices(uow, account=account, state=state, on_date=day, limit=limit)
     columns = (
         "number", "kind", "state", "account", "account_name", "invoice_date", "due_date",
@@ -78,7 +76,7 @@ def show_command(
     as_json: AsJson = False,
 ) -> None:
     """One invoice and its lines."""
-    with _reading() as uow:
+    with opened_records() as uow:
         invoice, lines = read_document(uow, number)
     if as_json:
         typer.echo(invoice_json(invoice, lines))
@@ -131,7 +129,7 @@ def pdf_command(
 @app.command("csv")
 def csv_command(numbers: Numbers = None, on_date: OnDate = None, out: OutFile = None) -> None:
     """Export invoices as CSV, one row per line."""
-    with _reading() as uow:
+    with opened_records() as uow:
         text = invoice_csv(read_documents(uow, _chosen(uow, numbers, on_date)))
     _put(text, out)
 
@@ -139,7 +137,7 @@ def csv_command(numbers: Numbers = None, on_date: OnDate = None, out: OutFile = 
 @app.command("json")
 def json_command(numbers: Numbers = None, on_date: OnDate = None, out: OutFile = None) -> None:
     """Export invoices as a JSON array."""
-    with _reading() as uow:
+    with opened_records() as uow:
         documents = read_documents(uow, _chosen(uow, numbers, on_date))
     items = ",\n".join(invoice_json(invoice, lines) for invoice, lines in documents)
     _put(f"[{items}]\n", out)
@@ -151,15 +149,6 @@ def _with_settlements(as_of: date, uow: UnitOfWork, documents: list[Document]) -
         ({**invoice, "settlement": found.get(int(str(invoice["id"])))}, lines)
         for invoice, lines in documents
     ]
-
-
-@contextmanager
-def _reading() -> Iterator[UnitOfWork]:
-    with (
-        opened_organisation() as organisation,
-        organisation.database.transaction(now=organisation.clock()) as uow,
-    ):
-        yield uow
 
 
 def _chosen(uow: UnitOfWork, numbers: list[str] | None, on_date: datetime | None) -> list[int]:

@@ -1,6 +1,6 @@
 """``counterfoil orders``: placed, shown, approved, released, provisioned, cancelled."""
 
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +23,7 @@ from counterfoil.business.orders.tasks import (
     retry_orders,
     skip_tasks,
 )
-from counterfoil.interfaces.cli.organisation import opened_records
+from counterfoil.interfaces.cli.organisation import day_of, opened_records
 from counterfoil.interfaces.cli.output import print_json, print_table, trimmed
 from counterfoil.interfaces.cli.prices import read_text
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -158,7 +158,7 @@ def done(
     """Say that the open tasks of an order are done: all, of a line, or of a name."""
     with opened_records() as uow:
         ids = _open(uow, order, line, task)
-        made = complete_tasks(uow, ids, on=_day(on), note=note)
+        made = complete_tasks(uow, ids, on=day_of(on), note=note)
     _print_progress(made, as_json=as_json)
 
 
@@ -200,10 +200,6 @@ def cancel(
 def _open(uow: UnitOfWork, order: str, lines: list[int] | None, name: str | None) -> list[int]:
     (found,) = find_orders(uow, [order])
     return find_open_tasks(uow, found, lines=lines, name=name)
-
-
-def _day(given: datetime | None) -> date | None:
-    return None if given is None else given.date()
 
 
 def _print_progress(made: list[Progress], *, as_json: bool) -> None:

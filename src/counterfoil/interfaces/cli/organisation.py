@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date, datetime
 from typing import Annotated
 
 import typer
@@ -13,6 +14,13 @@ from counterfoil.interfaces.cli.output import print_properties
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def day_of(moment: datetime | None) -> date | None:
+    """The day that an option for days was given, which the command line reads as its midnight."""
+    return None if moment is None else moment.date()
+
+
 COUNTED = ("account", "subscription", "usage_batch", "invoice")
 
 

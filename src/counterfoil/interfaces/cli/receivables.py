@@ -1,6 +1,6 @@
 """``counterfoil payments``, ``statement`` and ``ageing``: who paid what, and who owes what."""
 
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 
@@ -28,7 +28,7 @@ from counterfoil.core.money.currencies import exponent
 from counterfoil.core.money.rounding import round_half_up
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.cli.balances import decimal_of
-from counterfoil.interfaces.cli.organisation import opened_records
+from counterfoil.interfaces.cli.organisation import day_of, opened_records
 from counterfoil.interfaces.cli.output import print_table, trimmed
 
 app = typer.Typer(
@@ -72,7 +72,7 @@ def record(
     payment = NewPayment(
         account=account,
         amount=decimal_of(amount) or Decimal(0),
-        received_on=_day(on),
+        received_on=day_of(on),
         method=method,
         reference=reference,
         key=key,
@@ -208,7 +208,7 @@ def ageing_command(
 ) -> None:
     """What accounts owe, by how long it is overdue."""
     with opened_records() as uow:
-        found = read_ageing(uow, _day(on) or uow.now.date())
+        found = read_ageing(uow, day_of(on) or uow.now.date())
     columns = ("account", "currency", *BANDS, "credit", "balance")
     totals = [{"account": "total", **row} for row in found.totals]
     rows = [
@@ -230,10 +230,6 @@ def _chosen(given: list[str] | None) -> list[Chosen]:
             raise Refused(Problem("wrong_value", f"{one!r} names no invoice", "invoice"))
         chosen.append(Chosen(number, decimal_of(amount)) if colon else Chosen(one))
     return chosen
-
-
-def _day(given: datetime | None) -> date | None:
-    return None if given is None else given.date()
 
 
 def _money(amount: object, currency: str) -> str:

@@ -19,7 +19,15 @@ from counterfoil.business.receivables.queries import read_settlements
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.http.notation import json_answer
 from counterfoil.interfaces.rest.bodies import body_schema, command_body, whole_numbers
-from counterfoil.interfaces.rest.exchange import JSON, Answer, Call, Desk, Endpoint, Parameter
+from counterfoil.interfaces.rest.exchange import (
+    JSON,
+    Answer,
+    Call,
+    Desk,
+    Endpoint,
+    Parameter,
+    day_asked,
+)
 from counterfoil.interfaces.rest.idempotency import once, reading
 from counterfoil.interfaces.rest.records import record_id
 from counterfoil.interfaces.rest.schemas import Schema
@@ -208,15 +216,6 @@ def get_explanation(desk: Desk, call: Call) -> Answer:
 Rendering = Callable[[Record, Sequence[Record]], bytes | str]
 
 
-def _day(call: Call, name: str) -> date | None:
-    given = dict(call.query).get(name)
-    try:
-        field = Field(name=name, type=FieldType.DATE)
-        return None if given is None else cast("date", read_value(field, given))
-    except ValueError as error:
-        raise Refused(Problem("wrong_value", str(error), name)) from None
-
-
 def document_endpoint(
     suffix: str, media_type: str, render: Rendering, *parameters: Parameter
 ) -> Endpoint:
@@ -224,7 +223,7 @@ def document_endpoint(
 
     def get_document(uow: UnitOfWork, call: Call) -> Answer:
         invoice, lines = read_document(uow, call.variables["id"])
-        day = _day(call, AS_OF.name) if parameters else None
+        day = day_asked(call, AS_OF.name) if parameters else None
         if day is not None:
             found = read_settlements(uow, [cast("int", invoice["id"])], day)
             invoice = {**invoice, "settlement": found.get(cast("int", invoice["id"]))}

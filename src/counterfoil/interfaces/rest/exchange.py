@@ -6,8 +6,10 @@ the OpenAPI description are made from the same :class:`Endpoint` values, so they
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from datetime import date
+from typing import Literal, cast
 
+from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.http.exchange import (
     JSON,
     MEGABYTE,
@@ -17,6 +19,8 @@ from counterfoil.interfaces.http.exchange import (
     Desk,
     Handler,
 )
+from counterfoil.platform.metadata import Field, FieldType
+from counterfoil.platform.metadata.validation import read_value
 
 __all__ = [
     "API",
@@ -31,6 +35,7 @@ __all__ = [
     "Handler",
     "Method",
     "Parameter",
+    "day_asked",
 ]
 
 API = "/api/v1"
@@ -86,3 +91,13 @@ class Endpoint:
     audience: Audience = "granted"
     subject: str = ""
     limit: int = 16 * MEGABYTE
+
+
+def day_asked(call: Call, name: str) -> date | None:
+    """A day in the query, or None where it is not given. Refuses (422) what is no day."""
+    given = dict(call.query).get(name)
+    try:
+        day = Field(name=name, type=FieldType.DATE)
+        return None if given is None else cast("date", read_value(day, given))
+    except ValueError as error:
+        raise Refused(Problem("wrong_value", str(error), name)) from None

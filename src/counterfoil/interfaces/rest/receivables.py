@@ -27,13 +27,12 @@ from counterfoil.business.receivables.reversing import reverse_settlement
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.http.notation import json_answer
 from counterfoil.interfaces.rest.bodies import body_schema, checked, command_body
-from counterfoil.interfaces.rest.exchange import JSON, Answer, Call, Endpoint, Parameter
+from counterfoil.interfaces.rest.exchange import JSON, Answer, Call, Endpoint, Parameter, day_asked
 from counterfoil.interfaces.rest.idempotency import in_transaction, reading
 from counterfoil.interfaces.rest.records import record_id
-from counterfoil.platform.metadata import Entity, Field, FieldType, Record
+from counterfoil.platform.metadata import Entity, Record
 from counterfoil.platform.metadata.fields import boolean, choice, decimal, document, text
 from counterfoil.platform.metadata.fields import date as day_field
-from counterfoil.platform.metadata.validation import read_value
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 KEY = text(
@@ -150,13 +149,13 @@ def post_application(uow: UnitOfWork, call: Call) -> Answer:
 
 def get_balance(uow: UnitOfWork, call: Call) -> Answer:
     """What an account owes, and of what."""
-    as_of = _day(call, "as_of") or EVER
+    as_of = day_asked(call, "as_of") or EVER
     return json_answer(account_balance(uow, call.variables["external_id"], as_of=as_of))
 
 
 def get_statement(uow: UnitOfWork, call: Call) -> Answer:
     """The statement of an account for a period."""
-    start, end = _day(call, "start"), _day(call, "end")
+    start, end = day_asked(call, "start"), day_asked(call, "end")
     if start is None or end is None:
         raise Refused(Problem("required", "give start and end", "start"))
     return json_answer(account_statement(uow, call.variables["external_id"], start, end))
@@ -164,7 +163,7 @@ def get_statement(uow: UnitOfWork, call: Call) -> Answer:
 
 def get_ageing(uow: UnitOfWork, call: Call) -> Answer:
     """What all accounts owe as of a day."""
-    return json_answer(read_ageing(uow, _day(call, "as_of") or uow.now.date()))
+    return json_answer(read_ageing(uow, day_asked(call, "as_of") or uow.now.date()))
 
 
 def _of(subject: str, act: Callable[[UnitOfWork, Call, Credit], object]) -> Action:
@@ -222,15 +221,6 @@ def _chosen(body: Record) -> list[Chosen]:
         raise Refused(Problem("not_a_list", "has to be a list of JSON objects", "allocations"))
     rows = [checked(row, CHOSEN) for row in given]
     return [Chosen(str(row["invoice"]), cast("Decimal | None", row["amount"])) for row in rows]
-
-
-def _day(call: Call, name: str) -> date | None:
-    given = dict(call.query).get(name)
-    try:
-        field = Field(name=name, type=FieldType.DATE)
-        return None if given is None else cast("date", read_value(field, given))
-    except ValueError as error:
-        raise Refused(Problem("wrong_value", str(error), name)) from None
 
 
 def _command(
