@@ -35,6 +35,11 @@ class Problem:
         return text
 
 
+def line_among(rows: Sequence[object], place: int) -> int | None:
+    """The line of the row at a place (from 0) among several: from 1, none for a single one."""
+    return place + 1 if len(rows) > 1 else None
+
+
 class Refused(Exception):  # noqa: N818 - it is an answer, not a fault of the program
     """An input was refused as a whole; nothing was changed.
 

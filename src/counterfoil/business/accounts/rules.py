@@ -11,7 +11,7 @@ from counterfoil.business.accounts.countries import country_codes, unknown_count
 from counterfoil.core.money.currencies import CURRENCIES, unknown_currency
 from counterfoil.core.periods.validity import Validity, describe_overlap, find_overlaps
 from counterfoil.core.periods.zones import known_time_zone, unknown_time_zone
-from counterfoil.core.problems import Problem
+from counterfoil.core.problems import Problem, line_among
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import RecordCheck, UnitOfWork
 
@@ -35,7 +35,7 @@ def check_accounts(
     roots: dict[int, int] = {}
     problems: list[Problem] = []
     for place, row in enumerate(rows):
-        line = _line(rows, place)
+        line = line_among(rows, place)
         if row["parent_id"] is not None and row["parent_id"] not in parents:
             message = f"there is no account with id {row['parent_id']}"
             problems.append(Problem("unknown_reference", message, "parent_id", line=line))
@@ -115,7 +115,7 @@ def check_places(
     del uow, old_rows
     problems: list[Problem] = []
     for place, row in enumerate(rows):
-        line = _line(rows, place)
+        line = line_among(rows, place)
         problems.extend(_find_country_problems(row, line))
         problems.extend(_find_time_zone_problems(row, line))
     return problems
@@ -132,7 +132,9 @@ def check_contacts(
     )
     accounts = {site["id"]: site["account_id"] for site in sites}
     return [
-        Problem("wrong_site", "is not a site of this account", "site_id", line=_line(rows, place))
+        Problem(
+            "wrong_site", "is not a site of this account", "site_id", line=line_among(rows, place)
+        )
         for place, row in enumerate(rows)
         if row["site_id"] in accounts and accounts[row["site_id"]] != row["account_id"]
     ]
@@ -145,7 +147,7 @@ def check_billing_profiles(
     del uow, old_rows
     problems: list[Problem] = []
     for place, row in enumerate(rows):
-        line = _line(rows, place)
+        line = line_among(rows, place)
         if row["currency"] not in CURRENCIES:
             unknown = unknown_currency(row["currency"])
             problems.append(
@@ -173,7 +175,7 @@ def check_pricing_templates(
             find_root(int(row["id"]), bases, {})
         except _Circle:
             message = f"would make the template {row['external_id']!r} build on itself"
-            line = _line(rows, place)
+            line = line_among(rows, place)
             problems.append(Problem("template_circle", message, "base_template_id", line=line))
     return problems
 
@@ -190,7 +192,7 @@ def check_template_assignments(
         starts, ends = cast("date | None", row["valid_from"]), cast("date | None", row["valid_to"])
         if starts is not None and ends is not None and ends <= starts:
             message = f"{ends} is not after valid_from, {starts}"
-            line = _line(rows, place)
+            line = line_among(rows, place)
             problems.append(Problem("ends_before_start", message, "valid_to", line=line))
         validities.append(Validity(row["account_id"], starts, ends, place))
     stored = uow.query(
@@ -206,7 +208,7 @@ def check_template_assignments(
         place = max(earlier.place, later.place)
         if place >= 0:
             said = describe_overlap(earlier, later, "template assignment")
-            line = _line(rows, place)
+            line = line_among(rows, place)
             problems.append(Problem("overlapping_validity", said, "valid_from", line=line))
     return problems
 
@@ -233,11 +235,6 @@ def _find_time_zone_problems(row: Record, line: int | None) -> list[Problem]:
         return []
     unknown = unknown_time_zone(name)
     return [Problem(unknown.code, unknown.message, unknown.field, line=line)]
-
-
-def _line(rows: list[Record], place: int) -> int | None:
-    """The position from 1 of a row among several; none for a single one."""
-    return place + 1 if len(rows) > 1 else None
 
 
 CONSEQUENCES: dict[str, RecordCheck] = {"account": move_descendants}

@@ -52,7 +52,7 @@ from counterfoil.business.products.tiers import (
 )
 from counterfoil.core.money.currencies import CURRENCIES, unknown_currency
 from counterfoil.core.periods.validity import Validity, describe_overlap, find_overlaps
-from counterfoil.core.problems import Problem
+from counterfoil.core.problems import Problem, line_among
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import RecordCheck, UnitOfWork
 
@@ -83,10 +83,10 @@ def check_charges(
     }
     problems: list[Problem] = []
     for place, row in enumerate(rows):
-        problems.extend(find_charge_problems(row, _line(rows, place)))
+        problems.extend(find_charge_problems(row, line_among(rows, place)))
         if row["meter_id"] in meters:
             meter = meters[row["meter_id"]]
-            problems.extend(find_metered_charge_problems(row, meter, _line(rows, place)))
+            problems.extend(find_metered_charge_problems(row, meter, line_among(rows, place)))
     return problems + find_charge_formula_problems(uow, rows)
 
 
@@ -98,7 +98,7 @@ def check_meters(
     charges = uow.query("SELECT * FROM charge WHERE meter_id = ANY(:ids)", ids=known)
     problems: list[Problem] = []
     for place, row in enumerate(rows):
-        line = _line(rows, place)
+        line = line_among(rows, place)
         problems.extend(find_meter_problems(row, line))
         if any(
             find_metered_charge_problems(charge, row)
@@ -120,7 +120,7 @@ def check_prices(
     lock_layers(uow)
     problems: list[Problem] = []
     for place, row in enumerate(rows):
-        problems.extend(_find_price_problems(row, _line(rows, place)))
+        problems.extend(_find_price_problems(row, line_among(rows, place)))
     problems.extend(_find_rivals(uow, rows))
     problems.extend(find_price_formula_problems(uow, rows))
     problems.extend(_find_event_terms_without_events(uow, rows))
@@ -132,7 +132,7 @@ def check_prices(
     used = read_used_prices(uow, list(changed))
     tiers = read_tiers(uow, list(changed)) if changed else {}
     for price_id, place in changed.items():
-        row, line = rows[place], _line(rows, place)
+        row, line = rows[place], line_among(rows, place)
         if price_id in used:
             problems.append(used_price_problem("model", line))
         problems.extend(
@@ -181,7 +181,7 @@ def check_price_tiers(
             if fault.place is None:
                 continue
             row_place = written.get(ordered[fault.place][0])
-            line = None if row_place is None else _line(rows, row_place)
+            line = None if row_place is None else line_among(rows, row_place)
             problems.append(Problem(fault.code, fault.message, fault.field, line=line))
     written_tiers = {
         price_id: tuple(sorted((tier for _, tier in found), key=attrgetter("from_quantity")))
@@ -234,7 +234,7 @@ def check_price_cells(
     problems: list[Problem] = []
     cells: dict[int, list[Cell]] = {}
     for place, row in enumerate(rows):
-        line, cell, price = _line(rows, place), cell_of(row), priced[row["price_id"]]
+        line, cell, price = line_among(rows, place), cell_of(row), priced[row["price_id"]]
         row["label"] = cell.label
         problems.extend(
             Problem(fault.code, fault.message, fault.field, line=line)
@@ -263,11 +263,6 @@ def used_price_problem(field: str, line: int | None) -> Problem:
         "valid_to and add a price with a new valid_from"
     )
     return Problem("price_used", message, field, line=line)
-
-
-def _line(rows: Sequence[Record], place: int) -> int | None:
-    """The position from 1 of a row among several; none for a single one."""
-    return place + 1 if len(rows) > 1 else None
 
 
 def _find_price_problems(row: Record, line: int | None) -> list[Problem]:
@@ -327,7 +322,7 @@ def _find_event_terms_without_events(uow: UnitOfWork, rows: list[Record]) -> lis
     fit = read_added_up(uow, [cast("int", rows[place]["charge_id"]) for place in said])
     message = "is for usage that is summed or counted, event by event"
     return [
-        Problem("not_for_this_meter", message, names[0], line=_line(rows, place))
+        Problem("not_for_this_meter", message, names[0], line=line_among(rows, place))
         for place, names in said.items()
         if rows[place]["charge_id"] not in fit
     ]
@@ -352,7 +347,7 @@ def _find_rivals(uow: UnitOfWork, rows: list[Record]) -> list[Problem]:
         place = max(earlier.place, later.place)
         if place >= 0:
             said = describe_overlap(earlier, later)
-            line = _line(rows, place)
+            line = line_among(rows, place)
             problems.append(Problem("overlapping_validity", said, "valid_from", line=line))
     return problems
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 from counterfoil.business.accounts.rules import read_parents
-from counterfoil.core.problems import Problem
+from counterfoil.core.problems import Problem, line_among
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
@@ -99,7 +99,7 @@ def check_invoice_levels(
             "invoice_account_in_use",
             f"subscription {row['subscription']} is to be invoiced here",
             "invoice_at_this_level",
-            line=_line(rows, passed_by[row["account_id"]]),
+            line=line_among(rows, passed_by[row["account_id"]]),
         )
         for row in named
     ]
@@ -126,7 +126,7 @@ def _find_naming_above(
             "invoice_account_in_use",
             f"subscription {row['subscription']} is to be invoiced at an account above this one",
             field,
-            line=_line(rows, tops[row["top"]]),
+            line=line_among(rows, tops[row["top"]]),
         )
         for row in uow.query(_NAME_ABOVE, tops=list(tops))
     ]
@@ -138,8 +138,3 @@ def is_above(upper: int, lower: int, parents: Mapping[int, int | None]) -> bool:
     while current is not None and current != upper:
         current = parents.get(current)
     return current == upper
-
-
-def _line(rows: Sequence[Record], place: int) -> int | None:
-    """The position from 1 of a row among several; none for a single one."""
-    return place + 1 if len(rows) > 1 else None

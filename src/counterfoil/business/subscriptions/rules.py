@@ -10,7 +10,7 @@ from counterfoil.business.subscriptions.invoice_accounts import (
     find_wrong_invoice_accounts,
     is_above,
 )
-from counterfoil.core.problems import Problem
+from counterfoil.core.problems import Problem, line_among
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import RecordCheck, UnitOfWork
 
@@ -50,7 +50,7 @@ def check_moved_accounts(
     )
     message = "has subscriptions, its own or below it, and cannot move to another tree of accounts"
     return problems + [
-        Problem("account_in_use", message, "parent_id", line=_line(rows, moved[holder["top"]]))
+        Problem("account_in_use", message, "parent_id", line=line_among(rows, moved[holder["top"]]))
         for holder in holders
     ]
 
@@ -68,7 +68,7 @@ def check_subscriptions(
         if ends is not None and (ends < starts or (ends == starts and old is None)):
             message = f"{ends} is not after the start date, {starts}"
             problems.append(
-                Problem("ends_before_start", message, "end_date", line=_line(rows, place))
+                Problem("ends_before_start", message, "end_date", line=line_among(rows, place))
             )
     for field, entity in (("site_id", "site"), ("contact_id", "contact")):
         problems += _find_foreign(uow, rows, field, entity)
@@ -86,7 +86,7 @@ def check_contracts(
             "ends_before_start",
             f"{row['end_date']} is not after the start date, {row['start_date']}",
             "end_date",
-            line=_line(rows, place),
+            line=line_among(rows, place),
         )
         for place, row in enumerate(rows)
         if row["end_date"] is not None and row["end_date"] <= row["start_date"]
@@ -100,7 +100,7 @@ def check_subscription_charges(
     del uow, old_rows
     problems: list[Problem] = []
     for place, row in enumerate(rows):
-        line = _line(rows, place)
+        line = line_among(rows, place)
         if cast("int", row["quantity"]) < 0:
             message = f"{row['quantity']} is less than 0"
             problems.append(Problem("negative", message, "quantity", line=line))
@@ -125,7 +125,9 @@ def _find_foreign(uow: UnitOfWork, rows: list[Record], field: str, entity: str) 
             continue
         if not is_above(account, owner, parents):
             message = "belongs neither to the account nor to one above or below it"
-            problems.append(Problem(f"wrong_{entity}", message, field, line=_line(rows, place)))
+            problems.append(
+                Problem(f"wrong_{entity}", message, field, line=line_among(rows, place))
+            )
     return problems
 
 
@@ -137,7 +139,7 @@ def _find_foreign_contracts(uow: UnitOfWork, rows: list[Record]) -> list[Problem
     parents = read_parents(uow, {cast("int", row["account_id"]) for row in rows})
     message = "is a contract neither with the account nor with one above it"
     return [
-        Problem("wrong_contract", message, "contract_id", line=_line(rows, place))
+        Problem("wrong_contract", message, "contract_id", line=line_among(rows, place))
         for place, row in enumerate(rows)
         if row["contract_id"] in owners
         and not is_above(owners[row["contract_id"]], cast("int", row["account_id"]), parents)
@@ -151,11 +153,6 @@ def _read_owners(uow: UnitOfWork, rows: list[Record], field: str, entity: str) -
         return {}
     found = uow.query(f'SELECT id, account_id FROM "{entity}" WHERE id = ANY(:ids)', ids=named)
     return {row["id"]: cast("int", row["account_id"]) for row in found}
-
-
-def _line(rows: list[Record], place: int) -> int | None:
-    """The position from 1 of a row among several; none for a single one."""
-    return place + 1 if len(rows) > 1 else None
 
 
 CHECKS: dict[str, RecordCheck] = {
