@@ -19,7 +19,7 @@ from counterfoil.business.sales.drafting import change_quote, revise_quote
 from counterfoil.business.sales.first_invoices import bill_orders
 from counterfoil.business.sales.links import token_of
 from counterfoil.business.sales.notation import NewQuote
-from counterfoil.business.sales.queries import Quote, find_quotes
+from counterfoil.business.sales.queries import Quote, find_quotes, read_quotes
 from counterfoil.business.sales.sending import (
     Sent,
     ask_approval,
@@ -101,6 +101,22 @@ def test_within_the_limit_nobody_is_asked_and_a_change_voids_an_approval(market:
     with pytest.raises(Refused) as refused:
         shop.send(quote, "sue")
     assert code(refused) == ("discount_too_high", 409)
+
+
+def test_the_next_version_needs_the_same_approval(market: Shop) -> None:
+    shop = market
+    give_limits(shop, sam=10)
+    quote = copied(shop, discount_percent=25, status="approved", made_by="sam")
+    with shop.work("sam") as uow:
+        uow.execute("UPDATE quote_line SET discount_percent = 25 WHERE quote_id = :id", id=quote.id)
+        send_quote(uow, shop.organisation.files, quote.id)
+        made = revise_quote(uow, shop.store, quote.id)
+        (revised,) = read_quotes(uow, [made])
+    assert (revised.row["status"], revised.row["discount_percent"]) == ("draft", 25)
+    with pytest.raises(Refused) as refused:
+        shop.send(revised, "sam")
+    assert code(refused) == ("discount_too_high", 409)
+    assert shop.read(quote).row["status"] == "sent"
 
 
 def test_what_was_sent_never_changes(sent: tuple[Shop, Quote, Sent]) -> None:

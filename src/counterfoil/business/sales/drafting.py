@@ -90,7 +90,7 @@ _UNDECIDED: Record = {
 
 _COPY = (
     *("number", "account_id", "lead_id", "opportunity_id", "title", "currency", "start_date"),
-    *("term_months", "terms"),
+    *("term_months", "terms", "discount_percent"),
 )
 _COPY_LINE = (
     *("position", "site_external_id", "rate_plan_id", "description", "quantities", "prices"),
