@@ -170,6 +170,39 @@ def test_a_repeated_payment_adds_nothing(ledger: Ledger) -> None:
         record_payment(uow, NewPayment(account="B", amount=Decimal(1), key="bank-1"))
 
 
+def test_a_key_of_another_request_is_refused(two: Ledger) -> None:
+    paid = pay(two, 300, allocate=False, key="bank-1")
+    with pytest.raises(Refused, match="'bank-1' was used already, for another amount"):
+        pay(two, 30, key="bank-1")
+    with two.work() as uow:
+        credit = Credit(payment=paid)
+        made = refund_credit(uow, credit, Decimal(10), key="out-1")["id"]
+        assert refund_credit(uow, credit, Decimal(10), key="out-1")["id"] == made
+        write_off_document(uow, "INV-000001", "lost", Decimal(5), key="off-1")
+        others = (
+            lambda: refund_credit(uow, credit, Decimal(11), key="out-1"),
+            lambda: write_off_document(uow, "INV-000002", "lost", Decimal(5), key="off-1"),
+        )
+        for other in others:
+            with pytest.raises(Refused) as refused:
+                other()
+            assert (refused.value.problems[0].code, refused.value.status) == (
+                "request_key_reused",
+                409,
+            )
+    assert owed(two) == 2 * ROOM - 300 + 10 - 5
+
+
+def test_a_document_named_by_number_and_by_id_is_not_paid_twice(two: Ledger) -> None:
+    with two.work() as uow:
+        first = read_documents_due(uow, None)[0]["id"]
+    with pytest.raises(Refused) as refused:
+        pay(two, 499, chosen=[Chosen("INV-000001"), Chosen(first)])
+    assert refused.value.problems[0].code == "named_twice"
+    assert states(two)[0] == ("INV-000001", "open", ROOM)
+    assert owed(two) == 2 * ROOM
+
+
 def test_payments_at_once_pay_every_document_once(two: Ledger) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: pay(two, 90), range(6)))

@@ -75,7 +75,7 @@ def record_payment(
     lock_accounts(uow, [account_id])
     earlier = None if payment.key is None else uow.find("payment", request_key=payment.key)
     if earlier is not None:
-        return _same_account(earlier, account_id)
+        return _same_request(earlier, account_id=account_id, amount=payment.amount)
     made = uow.create("payment", _payment_row(uow, payment, account_id), by_command=True)
     credit = Credit(payment=int(made["id"]))
     if chosen:
@@ -139,7 +139,12 @@ def refund_credit(
     account_id, credit = _locked_credit(uow, credit)
     earlier = None if key is None else uow.find("refund", request_key=key)
     if earlier is not None:
-        return _same_account(earlier, account_id)
+        return _same_request(
+            earlier,
+            payment_id=credit.payment,
+            credit_note_id=credit.credit_note,
+            amount=amount,
+        )
     position = _position(uow, account_id, credit)
     wanted = _demanded(amount, position["remaining"], position["currency"], "is left of it")
     row = {
@@ -174,7 +179,7 @@ def write_off_document(
     lock_accounts(uow, [account_id])
     earlier = None if key is None else uow.find("write_off", request_key=key)
     if earlier is not None:
-        return _same_account(earlier, account_id)
+        return _same_request(earlier, invoice_id=invoice["id"], amount=amount)
     found = read_documents_due(uow, [account_id], ids=[int(invoice["id"])])
     is_open = found[0]["open"] if found else Decimal(0)
     wanted = _demanded(amount, is_open, str(invoice["currency"]), "is open")
@@ -251,10 +256,13 @@ def _payment_row(uow: UnitOfWork, payment: NewPayment, account_id: int) -> Recor
     }
 
 
-def _same_account(earlier: Record, account_id: int) -> Record:
-    if earlier["account_id"] != account_id:
-        message = f"{earlier['request_key']!r} was used for another account"
-        raise Refused(Problem("request_key_reused", message, "request_key"), 409)
+def _same_request(earlier: Record, **asked: object) -> Record:
+    """What was recorded under a request key; refuses (409) one that is used for something else."""
+    for name, value in asked.items():
+        if value is not None and earlier[name] != value:
+            noun = name.removesuffix("_id").replace("_", " ")
+            message = f"{earlier['request_key']!r} was used already, for another {noun}"
+            raise Refused(Problem("request_key_reused", message, "request_key"), 409)
     return earlier
 
 
@@ -302,22 +310,12 @@ def _allocate_chosen(
     uow: UnitOfWork, account_id: int, credit: Credit, chosen: Sequence[Chosen]
 ) -> list[Record]:
     position = _position(uow, account_id, credit)
-    numbers = {str(one.document): one for one in chosen}
-    if len(numbers) != len(chosen):
-        raise Refused(Problem("named_twice", "a document is named twice", "allocations"))
-    documents = read_documents_due(uow, [account_id])
-    by_name = {name: row for row in documents for name in (str(row["id"]), str(row["number"]))}
-    left = position["remaining"]
+    left, currency = position["remaining"], str(position["currency"])
     rows = []
-    for name, one in numbers.items():
-        document = by_name.get(name)
-        if document is None:
-            message = f"the account has no final invoice or debit note {name!r} to be paid"
-            raise Refused(Problem("unknown_invoice", message, "allocations.invoice"), 404)
+    for one, document in _chosen_documents(uow, account_id, chosen):
         at_most = min(left, document["open"])
         amount = at_most if one.amount is None else one.amount
-        currency = str(position["currency"])
-        _demanded(amount, at_most, currency, f"can be allocated to {name}")
+        _demanded(amount, at_most, currency, f"can be allocated to {one.document}")
         left -= amount
         rows.append(
             {
@@ -331,6 +329,26 @@ def _allocate_chosen(
         )
     uow.create_many("allocation", rows, by_command=True)
     return rows
+
+
+def _chosen_documents(
+    uow: UnitOfWork, account_id: int, chosen: Sequence[Chosen]
+) -> list[tuple[Chosen, Record]]:
+    """What was chosen, with the documents; refuses what is unknown, or is named twice by whatever
+    name: its open amount is there once."""
+    documents = read_documents_due(uow, [account_id])
+    by_name = {name: row for row in documents for name in (str(row["id"]), str(row["number"]))}
+    found: dict[object, tuple[Chosen, Record]] = {}
+    for one in chosen:
+        name = str(one.document)
+        document = by_name.get(name)
+        if document is None:
+            message = f"the account has no final invoice or debit note {name!r} to be paid"
+            raise Refused(Problem("unknown_invoice", message, "allocations.invoice"), 404)
+        if document["id"] in found:
+            raise Refused(Problem("named_twice", f"{name} is named twice", "allocations"))
+        found[document["id"]] = (one, document)
+    return list(found.values())
 
 
 def _demanded(amount: Decimal | None, left: Decimal, currency: str, where: str) -> Decimal:
