@@ -25,6 +25,8 @@ from counterfoil.business.automation.rules import subscriber_checks
 from counterfoil.business.billing.entities import ENTITIES as BILLING
 from counterfoil.business.billing.events import EVENT_TYPES as BILLING_EVENTS
 from counterfoil.business.billing.included import check_thresholds
+from counterfoil.business.billing.jobs import HANDLERS as RENEWAL_HANDLERS
+from counterfoil.business.billing.jobs import JOB_KINDS as RENEWAL_JOBS
 from counterfoil.business.billing.rules import CHECKS as BILLING_CHECKS
 from counterfoil.business.documents.jobs import JOB_KINDS as DOCUMENT_JOBS
 from counterfoil.business.documents.jobs import printing_handlers
@@ -44,8 +46,6 @@ from counterfoil.business.sales.entities import ENTITIES as SALES
 from counterfoil.business.sales.events import EVENT_TYPES as SALES_EVENTS
 from counterfoil.business.sales.rules import CHECKS as SALES_CHECKS
 from counterfoil.business.subscriptions.entities import ENTITIES as SUBSCRIPTIONS
-from counterfoil.business.subscriptions.jobs import HANDLERS as SUBSCRIPTION_HANDLERS
-from counterfoil.business.subscriptions.jobs import JOB_KINDS as SUBSCRIPTION_JOBS
 from counterfoil.business.subscriptions.rules import CHECKS as SUBSCRIPTION_CHECKS
 from counterfoil.business.usage.collectors import check_collectors
 from counterfoil.business.usage.entities import ENTITIES as USAGE
@@ -84,7 +84,7 @@ from counterfoil.platform.rules.running import CustomerRules
 
 JOB_KINDS: tuple[JobKind, ...] = (
     *RECEIVABLES_JOBS,
-    *SUBSCRIPTION_JOBS,
+    *RENEWAL_JOBS,
     *ORDER_JOBS,
     *DOCUMENT_JOBS,
     *AUTOMATION_JOBS,
@@ -354,7 +354,7 @@ def job_handlers(organisation: Organisation) -> dict[str, Handler]:
     """Who does each kind of job, by its name."""
     return {
         **billing_handlers(organisation.usage_store, organisation.runner),
-        **SUBSCRIPTION_HANDLERS,
+        **RENEWAL_HANDLERS,
         **order_handlers(
             outside_systems(private=organisation.private_webhooks), organisation.public_url
         ),

@@ -59,7 +59,10 @@ def test_the_kinds_of_jobs_do_what_is_done_by_hand(office: Office) -> None:
     everybody = office.done("run_bills", billing_date="2024-01-01")["result"]
     assert (everybody["invoices"], everybody["skipped_accounts"]) == (1, 0)
     assert office.done("refresh_drafts")["result"] == {"drafts": 0, "finalized": 0}
-    assert office.done("renew_subscriptions", due="2024-02-01")["result"] == {"terms": 0}
+    assert office.done("renew_subscriptions", due="2024-02-01")["result"] == {
+        "terms": 0,
+        "problems": {},
+    }
 
     printed = office.done("print_invoices", invoice_date="2024-01-01")["result"]
     assert printed["documents"] == 2
@@ -77,6 +80,22 @@ def test_the_kinds_of_jobs_do_what_is_done_by_hand(office: Office) -> None:
     assert [line.split(",")[0] for line in content.splitlines()][1:] == ["ACME", "BETA"]
     assert (exported["records"], kept["media_type"], total) == (2, "text/csv", Decimal("499.90"))
     assert run == {"actor": "ann", "source": "job", "request_id": f"jobs/{billed['id']}"}
+
+
+def test_a_renewal_by_a_job_raises_the_prices(office: Office) -> None:
+    with office.database.transaction(now=office.now) as uow:
+        ids = uow.ids_by("subscription", "external_id", ["S-ACME", "S-BETA"])
+        terms = {"term_end": FEB, "term_months": 1, "renewal": "renew"}
+        raised = {**terms, "renewal_uplift_percent": 10}
+        uow.update_many("subscription", [(ids["S-ACME"], raised), (ids["S-BETA"], terms)])
+    done = office.done("renew_subscriptions", due="2024-02-01")
+    assert (done["state"], done["result"]) == ("done", {"terms": 2, "problems": {}})
+    with office.database.transaction(now=office.now) as uow:
+        (price,) = uow.query(
+            "SELECT t.unit_amount, p.valid_from FROM price p JOIN price_tier t ON t.price_id = p.id"
+            " WHERE p.layer = 'subscription'"
+        )
+    assert price == {"unit_amount": Decimal("274.95"), "valid_from": FEB}
 
 
 def test_what_cannot_be_done_is_given_up_with_the_reason(office: Office) -> None:

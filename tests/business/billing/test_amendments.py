@@ -1,6 +1,6 @@
 """What changes of subscriptions come to on invoices."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -24,7 +24,8 @@ from counterfoil.business.subscriptions.queries import (
     select_running,
 )
 from counterfoil.business.subscriptions.renewals import renew_due
-from counterfoil.core.problems import Refused
+from counterfoil.core.problems import Problem, Refused
+from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 NOW = datetime(2024, 6, 11, 12, tzinfo=UTC)
 JUNE, JULY, AUGUST = date(2024, 6, 1), date(2024, 7, 1), date(2024, 8, 1)
@@ -364,13 +365,44 @@ def test_terms_renew_or_end_as_they_say_and_only_once(served: Company) -> None:
         ending = {"term_end": date(2024, 6, 21), "renewal": "end"}
         renewing = {"term_end": date(2024, 2, 29), "term_months": 1, "renewal": "renew"}
         uow.update_many("subscription", [(ids["S-1"], ending), (ids["S-6"], renewing)])
-        assert renew_due(uow, date(2024, 6, 1)) == 4
-        assert renew_due(uow, date(2024, 6, 21)) == 1
-        assert renew_due(uow, date(2024, 6, 21)) == 0
+        assert renew_due(uow, date(2024, 6, 1)).terms == 4
+        assert renew_due(uow, date(2024, 6, 21)).terms == 1
+        assert renew_due(uow, date(2024, 6, 21)).terms == 0
         assert uow.get("subscription", ids["S-6"])["term_end"] == date(2024, 6, 30)
         assert uow.get("subscription", ids["S-1"])["end_date"] == date(2024, 6, 21)
         told = [one["until"] for one in read_amendments(uow, [ids["S-6"]])]
     assert told == [date(2024, 3, 31), date(2024, 4, 30), date(2024, 5, 31), date(2024, 6, 30)]
+
+
+def test_what_cannot_be_renewed_keeps_no_other_from_it(served: Company) -> None:
+    names = ["S-1", "S-6", "S-7", "S-8", "S-9"]
+    for name in names[1:]:
+        served.subscribe(name, "ACME", "small", JUNE)
+    with served.database.transaction(now=NOW) as uow:
+        ids = uow.ids_by("subscription", "external_id", names)
+        terms = {"term_end": JULY, "term_months": 1, "renewal": "renew"}
+        uow.update_many("subscription", [(ids[name], terms) for name in names])
+        account = uow.ids_by("account", "external_id", ["ACME"])["ACME"]
+        uow.create(
+            "site",
+            {"external_id": "LAB", "account_id": account, "name": "Lab", "country": "US"},
+        )
+        moved = Change(subscription=ids["S-9"], kind="transfer", day=date(2024, 7, 5), site="LAB")
+        amend_subscriptions(uow, [moved])
+
+        def picky(uow: UnitOfWork, changes: Sequence[Change]) -> None:
+            amend_subscriptions(uow, changes)
+            if any(one.subscription == ids["S-7"] for one in changes):
+                raise Refused(Problem("no", "not this one"))
+
+        done = renew_due(uow, AUGUST, picky)
+        rows = uow.query("SELECT external_id, term_end FROM subscription ORDER BY id")
+        # What was handed over is renewed as its successor.
+        assert {row["external_id"]: row["term_end"] for row in rows} == {
+            **dict.fromkeys(["S-1", "S-6", "S-8", "S-9-2"], date(2024, 9, 1)),
+            **dict.fromkeys(["S-7", "S-9"], JULY),
+        }
+    assert (done.terms, done.problems) == (8, {"S-7": "not this one"})
 
 
 def test_a_renewal_with_an_uplift_is_told_with_the_price(served: Company) -> None:
@@ -378,13 +410,12 @@ def test_a_renewal_with_an_uplift_is_told_with_the_price(served: Company) -> Non
         ids = uow.ids_by("subscription", "external_id", ["S-1"])
         terms = {"term_end": JULY, "term_months": 1, "renewal": "renew"}
         uow.update_many("subscription", [(ids["S-1"], {**terms, "renewal_uplift_percent": 10})])
-        with pytest.raises(Refused) as refused:
-            renew_due(uow, JULY)
-        assert refused.value.problems[0].code == "not_priced"
+        refused = renew_due(uow, JULY)
+        assert (refused.terms, list(refused.problems)) == (0, ["S-1"])
     with served.database.transaction(now=NOW) as uow:
         assert uow.query("SELECT * FROM amendment") == []
-        assert renew_subscriptions(uow, JULY) == 1
-        assert renew_subscriptions(uow, JULY) == 0
+        assert renew_subscriptions(uow, JULY).terms == 1
+        assert renew_subscriptions(uow, JULY).terms == 0
         asked = PriceQuestion(account="ACME", charge="s", day=JULY, subscription="S-1")
         told = explain_price(uow, asked)
         changed = read_amendments(uow, [ids["S-1"]])
@@ -551,7 +582,7 @@ def test_renewals_at_the_same_time_raise_a_price_once(served: Company) -> None:
 
     def renew(_: int) -> int:
         with served.database.transaction(now=NOW) as uow:
-            return renew_subscriptions(uow, MID)
+            return renew_subscriptions(uow, MID).terms
 
     with ThreadPoolExecutor(4) as hands:
         assert sorted(hands.map(renew, range(4))) == [0, 0, 0, 1]

@@ -58,7 +58,7 @@ def test_the_life_of_a_subscription(run: Run) -> None:
     running = run("subscriptions", "history", "D-1", "--on", "2026-08-05", "--json")
     assert [one["charge"] for one in json.loads(running.stdout)] == ["booth-fee"]
     due = run("subscriptions", "renew", "--due", "2028-01-01", "--json")
-    assert json.loads(due.stdout) == [{"terms": 0}]
+    assert json.loads(due.stdout) == [{"terms": 0, "problems": ""}]
 
 
 def test_a_change_that_is_not_possible_is_told(run: Run) -> None:

@@ -17,7 +17,7 @@ from counterfoil.business.products.price_terms import PriceTerms, raised
 from counterfoil.business.subscriptions.amendments import amend_subscriptions
 from counterfoil.business.subscriptions.changes import Change
 from counterfoil.business.subscriptions.invoicing import profiles_of
-from counterfoil.business.subscriptions.renewals import renew_due
+from counterfoil.business.subscriptions.renewals import Renewals, renew_due
 from counterfoil.core.money.currencies import exponent
 from counterfoil.core.money.rounding import round_half_up
 from counterfoil.core.periods.zones import local_date
@@ -53,9 +53,8 @@ def change_subscriptions(uow: UnitOfWork, changes: Sequence[Change]) -> list[int
     return amend_subscriptions(uow, price_changes(uow, changes))
 
 
-def renew_subscriptions(uow: UnitOfWork, day: date) -> int:
-    """Renew what renews itself, with its uplift, and end what does not, of all terms that end by
-    a day; how many. Doing it again changes nothing."""
+def renew_subscriptions(uow: UnitOfWork, day: date) -> Renewals:
+    """:func:`renew_due`, with uplifts."""
     return renew_due(uow, day, change_subscriptions)
 
 

@@ -1,37 +1,68 @@
 """Terms that have come to their end: the next one begins, or the subscription ends."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from typing import cast
 
 from counterfoil.business.subscriptions.amending import Change
 from counterfoil.business.subscriptions.amendments import amend_subscriptions
 from counterfoil.core.periods.cadence import Cadence, cycle_index, cycle_start
+from counterfoil.core.problems import Refused
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
+# What was handed over goes on, and renews, as its successor.
 _DUE = """
-SELECT id, start_date, term_end, term_months, renewal FROM subscription
+SELECT id, external_id, start_date, term_end, term_months, renewal FROM subscription s
 WHERE term_end <= CAST(:day AS date) AND renewal <> 'evergreen'
-  AND (end_date IS NULL OR end_date > term_end)
+  AND (end_date IS NULL OR end_date > term_end) AND external_id <> ALL(CAST(:passed AS text[]))
+  AND NOT EXISTS (SELECT 1 FROM subscription n WHERE n.follows_id = s.id)
 ORDER BY id FOR NO KEY UPDATE
 """
 
+BUSY = 503
+"""Of refusals that say nothing about a subscription: others are in the way."""
 
 Amend = Callable[[UnitOfWork, Sequence[Change]], object]
 """What changes subscriptions: of some renewals the prices have to be found first."""
 
 
-def renew_due(uow: UnitOfWork, day: date, amend: Amend = amend_subscriptions) -> int:
-    """Renew what renews itself and end what does not, of all terms that end by a day; how many.
+@dataclass(slots=True)
+class Renewals:
+    """How many terms were renewed or ended, and why others were not, by subscription."""
 
-    Doing it again changes nothing. Where several terms have passed, each becomes an amendment.
+    terms: int = 0
+    problems: dict[str, str] = field(default_factory=dict)
+
+
+def renew_due(uow: UnitOfWork, day: date, amend: Amend = amend_subscriptions) -> Renewals:
+    """Renew what renews itself and end what does not, of all terms that end by a day.
+
+    Doing it again changes nothing. Where several terms have passed, each becomes an amendment. A
+    subscription that cannot be renewed keeps no other one from it.
     """
-    renewed = 0
-    while rows := uow.query(_DUE, day=day):
-        amend(uow, [_change(row) for row in rows])
-        renewed += len(rows)
-    return renewed
+    done = Renewals()
+    while rows := uow.query(_DUE, day=day, passed=list(done.problems)):
+        _renew(uow, rows, amend, done)
+    return done
+
+
+def _renew(uow: UnitOfWork, rows: Sequence[Record], amend: Amend, done: Renewals) -> None:
+    """Renew all of these at once, or else half by half, until what is refused stands alone."""
+    try:
+        with uow.savepoint():
+            amend(uow, [_change(row) for row in rows])
+        done.terms += len(rows)
+    except Refused as refused:
+        if refused.status == BUSY:
+            raise
+        if len(rows) == 1:
+            done.problems[str(rows[0]["external_id"])] = str(refused)
+            return
+        half = len(rows) // 2
+        _renew(uow, rows[:half], amend, done)
+        _renew(uow, rows[half:], amend, done)
 
 
 def _change(row: Record) -> Change:

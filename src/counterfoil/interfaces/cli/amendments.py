@@ -207,8 +207,9 @@ def renew(
     """Renew subscriptions for another term, or evergreen; or all whose term has ended."""
     with opened_records() as uow:
         if due is not None:
-            renewed = renew_subscriptions(uow, due.date())
-            print_table("Renewals", ("terms",), [[renewed]], as_json=as_json)
+            done = renew_subscriptions(uow, due.date())
+            told = "; ".join(f"{name}: {why}" for name, why in done.problems.items())
+            print_table("Renewals", ("terms", "problems"), [[done.terms, told]], as_json=as_json)
             return
         chosen = find_subscriptions(uow, subscriptions or [])
         change = Change(

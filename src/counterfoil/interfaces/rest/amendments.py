@@ -261,10 +261,24 @@ def post_change(uow: UnitOfWork, call: Call) -> Answer:
     return json_answer({"amendments": change_subscriptions(uow, [change])}, 201)
 
 
+RENEWED = {
+    "type": "object",
+    "properties": {
+        "renewed": {"type": "integer"},
+        "problems": {
+            "type": "object",
+            "additionalProperties": {"type": "string"},
+            "description": "Why others were not, by the external id of the subscription.",
+        },
+    },
+}
+
+
 def post_renewals(uow: UnitOfWork, call: Call) -> Answer:
-    """Renew what is due; answers how many terms."""
+    """Renew what is due; answers how many terms, and why others were not renewed."""
     body = command_body(call, DUE)
-    return json_answer({"renewed": renew_subscriptions(uow, cast("date", body["day"]))})
+    done = renew_subscriptions(uow, cast("date", body["day"]))
+    return json_answer({"renewed": done.terms, "problems": done.problems})
 
 
 def _poster(kind: str, shape: Entity) -> Callable[[UnitOfWork, Call], Answer]:
@@ -345,7 +359,7 @@ ENDPOINTS = (
         summary="Renew or end all subscriptions whose term ends by a day",
         help="As each says by its renewal. Doing it again changes nothing.",
         bodies=body_schema(DUE),
-        answers={JSON: {"type": "object", "properties": {"renewed": {"type": "integer"}}}},
+        answers={JSON: RENEWED},
         makes=("amendment",),
     ),
     Endpoint(

@@ -212,7 +212,9 @@ class Player:
     @_take.register
     def _(self, step: RenewDue) -> None:
         with self.organisation.database.transaction(now=self.clock()) as uow:
-            renew_subscriptions(uow, step.day)
+            problems = renew_subscriptions(uow, step.day).problems
+        if problems:
+            raise Refused(Problem("not_renewed", "; ".join(problems.values()), "renew_due"))
 
     @_take.register
     def _(self, step: ChangeQuantity) -> None:

@@ -1,6 +1,6 @@
-"""What subscriptions have done by jobs: renewals that are due."""
+"""What subscriptions have done by jobs: renewals that are due, at the prices of the new terms."""
 
-from counterfoil.business.subscriptions.renewals import renew_due
+from counterfoil.business.billing.changing import renew_subscriptions
 from counterfoil.platform.jobs.working import Assignment, Handler
 from counterfoil.platform.metadata import JobKind, Record
 from counterfoil.platform.metadata.fields import date
@@ -16,7 +16,8 @@ JOB_KINDS = (RENEW_SUBSCRIPTIONS,)
 
 def _renew(job: Assignment) -> Record:
     with job.database.transaction(now=job.now) as uow:
-        return {"terms": renew_due(uow, job.payload["due"] or job.today)}
+        done = renew_subscriptions(uow, job.payload["due"] or job.today)
+    return {"terms": done.terms, "problems": done.problems}
 
 
 HANDLERS: dict[str, Handler] = {RENEW_SUBSCRIPTIONS.name: _renew}
