@@ -40,21 +40,22 @@ CREATE TABLE discount_target (
     discount_id BIGINT, product_id BIGINT, rate_plan_id BIGINT, charge_id BIGINT,
     subscription_id BIGINT);
 CREATE TABLE discount_requirement (
-    requirement_id BIGINT, discount_id BIGINT, basis VARCHAR, product_id BIGINT,
-    rate_plan_id BIGINT, charge_id BIGINT, minimum_quantity DECIMAL(38,15),
-    minimum_amount DECIMAL(20,4));
+    requirement_id BIGINT, discount_id BIGINT, product_id BIGINT, rate_plan_id BIGINT,
+    charge_id BIGINT, minimum_quantity DECIMAL(38,15), minimum_amount DECIMAL(20,4));
 CREATE TABLE requirement_running (
-    requirement_id BIGINT, basis_id BIGINT, start_date DATE, end_date DATE);
+    requirement_id BIGINT, subscription_id BIGINT, start_date DATE, end_date DATE);
+CREATE TABLE discount_basis (
+    discount_id BIGINT, basis_id BIGINT, subscription_id BIGINT, holder_id BIGINT);
 CREATE TABLE basis_line (
-    basis VARCHAR, basis_id BIGINT, product_id BIGINT, rate_plan_id BIGINT, charge_id BIGINT,
-    quantity DECIMAL(38,15), amount DECIMAL(20,4));
+    row_no BIGINT, subscription_id BIGINT, product_id BIGINT, rate_plan_id BIGINT,
+    charge_id BIGINT, service_start DATE, currency VARCHAR, quantity DECIMAL(38,15),
+    amount DECIMAL(20,4), discount_id BIGINT, priority BIGINT);
 CREATE TABLE discount_tier (
     discount_id BIGINT, from_amount DECIMAL(20,4), percent DECIMAL(9,6));
 CREATE TABLE discount_cycle (
     discount_id BIGINT, subscription_id BIGINT, charge_id BIGINT, cycle_start DATE);
 CREATE TABLE discount_use (
     discount_id BIGINT, holder_id BIGINT, uses BIGINT, amount DECIMAL(20,4));
-CREATE TABLE discount_billed (discount_id BIGINT, basis_id BIGINT, amount DECIMAL(20,4));
 CREATE TABLE unmet_discount (row_no BIGINT, discount_id BIGINT);
 CREATE TABLE discount_percentage (row_no BIGINT, discount_id BIGINT, percent DECIMAL(9,6));
 CREATE TABLE discount_trace (row_no BIGINT, discount_id BIGINT, formulas VARCHAR);
@@ -87,7 +88,7 @@ def clear(engine: Engine) -> None:
     engine.run(";".join(f"DELETE FROM {name}" for name in TABLES))
     for view in ("net",):
         engine.run(f"DROP VIEW IF EXISTS {view}")
-    for table in ("discount_offer", "requirement_met", "discount_line"):
+    for table in ("discount_offer", "requirement_met", "discount_line", "volume_line"):
         engine.run(f"DROP TABLE IF EXISTS {table}")
 
 

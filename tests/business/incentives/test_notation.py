@@ -149,3 +149,18 @@ def test_what_never_changes_is_refused_in_another_file(shop: Organisation) -> No
     with shop.database.transaction(now=NOW) as uow, pytest.raises(Refused) as refused:
         save_incentives(uow, parse_incentives(text, "i.yaml")[0])
     assert [(one.line, one.field) for one in refused.value.problems] == [(13, "grants[0].amount")]
+
+
+def test_a_discount_counts_over_what_pools_count_over_or_is_refused() -> None:
+    text = """
+discounts:
+  - {id: group, name: Group, tiers: [{from: 9, percent: 5}], basis: subtree}
+  - {id: planet, name: Planet, tiers: [{from: 9, percent: 5}], basis: planet}
+  - {id: plain, name: Plain, percent: 10, basis: root}
+"""
+    _, problems = parse_incentives(text, "i.yaml")
+    assert [(one.line, one.field, one.code) for one in problems] == [
+        (4, "discounts[1].basis", "unknown_value"),
+        (5, "discounts[2].basis", "not_for_this_kind"),
+    ]
+    assert problems[0].allowed == ("subscription", "site", "account", "subtree", "root")

@@ -175,7 +175,7 @@ def load_formulas(
     relations = {
         FORMULA.name: rows,
         FORMULA_NAME.name: names,
-        FORMULA_SCOPE.name: uow.read_arrow(_SCOPES, roots=roots, scopes=scopes),
+        FORMULA_SCOPE.name: load_scopes(uow, roots, scopes),
         FORMULA_FACT.name: _read_facts(uow, references, roots),
         HELD_CHARGE.name: uow.read_arrow(_HELD, roots=roots, charges=list(charge_ids["quantity"])),
         USAGE_READER.name: _usage_readers(placed, names),
@@ -183,6 +183,12 @@ def load_formulas(
     return replace(
         terms, relations=relations, roots=tuple(roots), amount_charges=charge_ids["amount"]
     )
+
+
+def load_scopes(uow: UnitOfWork, roots: Sequence[int], scopes: Sequence[str]) -> pa.Table:
+    """``formula_scope`` of all subscriptions in these trees, of these scopes: whom they pool with,
+    counted as charges and entitlements are pooled."""
+    return uow.read_arrow(_SCOPES, roots=list(roots), scopes=list(scopes))
 
 
 def _read_formulas(uow: UnitOfWork, charges: pa.Table) -> tuple[pa.Table, list[PlacedFormula]]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import date
 
 from counterfoil.business.billing.discount_formulas import make_discount_formulas
+from counterfoil.business.billing.formulas import load_scopes
 from counterfoil.business.incentives.applying import (
     apply_commitments,
     apply_discounts,
@@ -21,10 +22,12 @@ from counterfoil.business.incentives.loading import (
     load_commitments,
     load_discounts,
     load_grants,
+    load_held_subtrees,
     load_subtrees,
 )
 from counterfoil.business.usage.store import UsageStore
 from counterfoil.platform.engine.duck import Engine
+from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 _USES = """
@@ -51,44 +54,33 @@ WHERE d.id = ANY(:discounts) AND d.cycles IS NOT NULL AND r.kind = 'discount'
 """
 
 _SAME_DAY = """
-SELECT a.id AS account_id, a.root_id, rp.product_id, ch.rate_plan_id, sc.charge_id, r.quantity,
-       r.amount, r.service_start, r.currency, sc.subscription_id
+SELECT rp.product_id, ch.rate_plan_id, sc.charge_id, r.quantity, r.amount, r.service_start,
+       r.currency, sc.subscription_id, r.discount_id, d.priority
 FROM invoice i
 JOIN account b ON b.id = i.account_id
 JOIN rated_charge r ON r.invoice_id = i.id
 JOIN subscription_charge sc ON sc.id = r.subscription_charge_id
-JOIN subscription s ON s.id = sc.subscription_id
-JOIN account a ON a.id = s.account_id
 JOIN charge ch ON ch.id = sc.charge_id
 JOIN rate_plan rp ON rp.id = ch.rate_plan_id
+LEFT JOIN discount d ON d.id = r.discount_id
 WHERE i.invoice_date = :day AND b.root_id = ANY(:roots)
-  AND r.kind IN ('one_time', 'recurring', 'usage', 'minimum', 'maximum')
+  AND r.kind IN ('one_time', 'recurring', 'usage', 'minimum', 'maximum', 'discount')
 """
 
 _BASIS_LINE = """
-WITH line AS (
-    SELECT account_id, root_id, product_id, rate_plan_id, charge_id, quantity, amount
-    FROM charged WHERE kind IN ('one_time', 'recurring', 'usage', 'minimum', 'maximum')
-    UNION ALL
-    SELECT account_id, root_id, product_id, rate_plan_id, charge_id, quantity, amount
-    FROM billed_same_day
-)
-SELECT 'account' AS basis, account_id AS basis_id, * EXCLUDE (account_id, root_id) FROM line
-UNION ALL
-SELECT 'root', root_id, * EXCLUDE (account_id, root_id) FROM line
+SELECT NULL::BIGINT AS row_no, * FROM billed_same_day
+UNION ALL BY NAME
+SELECT row_no, subscription_id, product_id, rate_plan_id, charge_id, service_start, currency,
+       quantity, amount
+FROM charged WHERE kind IN ('one_time', 'recurring', 'usage', 'minimum', 'maximum')
 """
 
-_DISCOUNT_BILLED = """
-SELECT d.discount_id, CASE d.basis WHEN 'root' THEN b.root_id ELSE b.account_id END AS basis_id,
-       b.amount
-FROM billed_same_day b JOIN discount d ON d.kind = 'volume'
-WHERE (d.valid_from IS NULL OR b.service_start >= d.valid_from)
-  AND (d.valid_to IS NULL OR b.service_start < d.valid_to)
-  AND (d.currency IS NULL OR d.currency = b.currency)
-  AND (d.discount_id NOT IN (SELECT discount_id FROM discount_target)
-       OR EXISTS (SELECT 1 FROM discount_target t WHERE t.discount_id = d.discount_id
-                  AND (t.product_id = b.product_id OR t.rate_plan_id = b.rate_plan_id
-                       OR t.charge_id = b.charge_id OR t.subscription_id = b.subscription_id)))
+_BASIS = """
+SELECT d.discount_id, s.owner_id AS basis_id, s.subscription_id, NULL::BIGINT AS holder_id
+FROM discount d JOIN basis_scope s ON s.scope = d.basis
+WHERE NOT (d.basis = 'subtree' AND d.audience = 'holders')
+  AND (d.kind = 'volume' OR d.discount_id IN (SELECT discount_id FROM discount_requirement))
+UNION ALL SELECT discount_id, basis_id, subscription_id, holder_id FROM held_subtree
 """
 
 
@@ -163,7 +155,6 @@ def _apply_discounts(
     engine.register("requirement_running", discounts.running)
     _load_discount_history(uow, engine, discounts, billing_date, roots)
     engine.run(f"CREATE TABLE basis_line AS {_BASIS_LINE}")
-    engine.run(f"CREATE TABLE discount_billed AS {_DISCOUNT_BILLED}")
     make_discount_formulas(uow, engine, store)
     apply_discounts(engine)
 
@@ -190,12 +181,18 @@ def _load_discount_history(
         subscriptions=[int(row[0]) for row in subscriptions] if by_cycle else [],
     )
     engine.register("discount_cycle", cycles)
-    kinds = discounts.discount.column("kind").to_pylist()
-    counted = "volume" in kinds or discounts.requirement.num_rows > 0
-    engine.register(
-        "billed_same_day",
-        uow.read_arrow(_SAME_DAY, day=billing_date, roots=list(roots) if counted else []),
-    )
+    counting = discounts.counting
+    held = [one["discount_id"] for one in counting if _is_held_subtree(one)]
+    scopes = sorted({one["basis"] for one in counting if not _is_held_subtree(one)})
+    over = list(roots) if counting else []
+    engine.register("billed_same_day", uow.read_arrow(_SAME_DAY, day=billing_date, roots=over))
+    engine.register("basis_scope", load_scopes(uow, over, scopes))
+    engine.register("held_subtree", load_held_subtrees(uow, held, over))
+    engine.run(f"CREATE TABLE discount_basis AS {_BASIS}")
+
+
+def _is_held_subtree(discount: Record) -> bool:
+    return bool(discount["basis"] == "subtree" and discount["audience"] == "holders")
 
 
 _COUNTED_BEFORE = """

@@ -67,11 +67,12 @@ DISCOUNT = Entity(
         decimal("holder_maximum", 20, 4, minimum=0, help="Most it takes off for one holder."),
         choice(
             "basis",
-            ("account", "root"),
+            ("subscription", "site", "account", "subtree", "root"),
             required=True,
             default="account",
-            help="Over which accounts volume is counted, and what is required must be found: the "
-            "account of the line, or all accounts of its tree.",
+            help="Over what volume is counted, and what is required must be found, as pools are; "
+            "subtree: who holds it and all below, of a discount for everyone from the pool node "
+            "down.",
         ),
     ),
 )

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from counterfoil.business.subscriptions.invoicing import invoiced
 from counterfoil.business.subscriptions.plans_held import plans_held
+from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 
@@ -67,9 +68,9 @@ WHERE t.role = 'target' AND t.discount_id = ANY(:discounts)
 """
 
 _REQUIREMENTS = """
-SELECT t.id AS requirement_id, t.discount_id, d.basis, t.product_id, t.rate_plan_id, t.charge_id,
+SELECT t.id AS requirement_id, t.discount_id, t.product_id, t.rate_plan_id, t.charge_id,
        t.minimum_quantity, t.minimum_amount
-FROM discount_target t JOIN discount d ON d.id = t.discount_id
+FROM discount_target t
 WHERE t.role = 'required' AND t.discount_id = ANY(:discounts)
 """
 
@@ -77,11 +78,9 @@ _IN_TREES = "s.account_id IN (SELECT t.id FROM account t WHERE t.root_id = ANY(:
 
 _RUNNING = f"""
 WITH {plans_held(_IN_TREES)}
-SELECT DISTINCT t.id AS requirement_id,
-       CASE d.basis WHEN 'root' THEN a.root_id ELSE a.id END AS basis_id,
+SELECT DISTINCT t.id AS requirement_id, s.id AS subscription_id,
        h.from_day AS start_date, h.to_day AS end_date
 FROM discount_target t
-JOIN discount d ON d.id = t.discount_id
 JOIN account a ON a.root_id = ANY(:roots)
 JOIN subscription s ON s.account_id = a.id
 JOIN plan_held h ON h.subscription_id = s.id
@@ -89,6 +88,22 @@ JOIN rate_plan rp ON rp.id = h.rate_plan_id
 WHERE t.id = ANY(:requirements)
   AND (t.product_id = rp.product_id OR t.rate_plan_id = rp.id
        OR EXISTS (SELECT 1 FROM charge c WHERE c.id = t.charge_id AND c.rate_plan_id = rp.id))
+"""
+
+# Seen from who holds it, the subtree of a discount is that account and all below.
+_HELD_SUBTREES = """
+WITH RECURSIVE below AS (
+    SELECT DISTINCT a.id AS holder_id, a.id AS account_id
+    FROM discount_holder h JOIN account a ON a.id = h.account_id
+    WHERE h.discount_id = ANY(:discounts) AND a.root_id = ANY(:roots)
+    UNION ALL
+    SELECT b.holder_id, a.id FROM below b JOIN account a ON a.parent_id = b.account_id
+)
+SELECT h.discount_id, b.holder_id AS basis_id, s.id AS subscription_id, b.holder_id
+FROM discount_holder h
+JOIN below b ON b.holder_id = h.account_id
+JOIN subscription s ON s.account_id = b.account_id
+WHERE h.discount_id = ANY(:discounts)
 """
 
 _TIERS = """
@@ -112,6 +127,16 @@ class Discounts:
     def ids(self) -> list[int]:
         """Ids of the discounts."""
         return [int(one) for one in self.discount.column("discount_id").to_pylist()]
+
+    @property
+    def counting(self) -> list[Record]:
+        """Those that count something over their basis: by volume, or with requirements."""
+        asking = set(self.requirement.column("discount_id").to_pylist())
+        return [
+            one
+            for one in self.discount.to_pylist()
+            if one["kind"] == "volume" or one["discount_id"] in asking
+        ]
 
 
 def load_discounts(
@@ -144,6 +169,11 @@ def load_discounts(
         requirement,
         uow.read_arrow(_RUNNING, requirements=required, roots=list(roots)),
     )
+
+
+def load_held_subtrees(uow: UnitOfWork, discounts: Sequence[int], roots: Sequence[int]) -> pa.Table:
+    """``discount_basis`` (core.rating.discounts) of held discounts over subtrees in these trees."""
+    return uow.read_arrow(_HELD_SUBTREES, discounts=list(discounts), roots=list(roots))
 
 
 _INVOICED = f"WITH RECURSIVE {invoiced('p.account_id = ANY(:accounts)')}"
@@ -222,10 +252,11 @@ SELECT DISTINCT p.account_id FROM billing_profile p
 JOIN account a ON a.id = p.account_id
 WHERE a.root_id IN (
     SELECT b.root_id FROM account b WHERE b.id = ANY(:accounts)
-      AND (EXISTS (SELECT 1 FROM discount WHERE basis = 'root' AND audience = 'everyone')
+      AND (EXISTS (SELECT 1 FROM discount
+                   WHERE basis IN ('subtree', 'root') AND audience = 'everyone')
            OR EXISTS (SELECT 1 FROM discount d JOIN discount_holder h ON h.discount_id = d.id
                       JOIN account o ON o.id = h.account_id
-                      WHERE d.basis = 'root' AND o.root_id = b.root_id)
+                      WHERE d.basis IN ('subtree', 'root') AND o.root_id = b.root_id)
            OR EXISTS (SELECT 1 FROM commitment c JOIN account o ON o.id = c.account_id
                       WHERE c.scope <> 'subscription' AND o.root_id = b.root_id)))
 """

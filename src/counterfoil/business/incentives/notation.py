@@ -182,6 +182,9 @@ def _read_discount(reading: _Reading, entry: Entry, path: str) -> IncentiveEntry
         for name in dict.fromkeys(entry["accounts"] or ())
     ]
     parts += _tiers(reading, entry, path)
+    if "basis" in entry.lines and not (entry["tiers"] or entry["requires"]):
+        message = "belongs to tiers and requires: nothing else is counted over it"
+        reading.note(place, [Problem("not_for_this_kind", message, "basis")])
     return IncentiveEntry(
         entity="discount", values=values, references={}, place=place, parts=tuple(parts)
     )

@@ -24,6 +24,14 @@ LEFT JOIN (SELECT applies_to_row, sum(amount) AS amount FROM charged
 WHERE {DISCOUNTABLE}
 """
 
+_SUITS = """(d.currency IS NULL OR d.currency = c.currency)
+  AND (d.valid_from IS NULL OR c.service_start >= d.valid_from)
+  AND (d.valid_to IS NULL OR c.service_start < d.valid_to)
+  AND (d.discount_id NOT IN (SELECT discount_id FROM discount_target)
+       OR EXISTS (SELECT 1 FROM discount_target t WHERE t.discount_id = d.discount_id
+                  AND (t.product_id = c.product_id OR t.rate_plan_id = c.rate_plan_id
+                       OR t.charge_id = c.charge_id OR t.subscription_id = c.subscription_id)))"""
+
 _OFFERED = f"""
 WITH offered AS (
     SELECT c.row_no, d.discount_id, c.billed_account_id AS holder_id
@@ -34,16 +42,12 @@ WITH offered AS (
     FROM charged c JOIN discount_scope s USING (account_id) WHERE {DISCOUNTABLE}
 )
 SELECT o.row_no, o.discount_id, o.holder_id, c.billed_account_id, d.priority,
-       CASE d.basis WHEN 'root' THEN c.root_id ELSE c.account_id END AS basis_id,
-       c.subscription_id, c.charge_id, c.cycle_start, c.service_start, d.cycles
+       b.basis_id, c.subscription_id, c.charge_id, c.cycle_start, c.service_start, d.cycles
 FROM offered o JOIN discount d USING (discount_id) JOIN charged c USING (row_no)
-WHERE (d.currency IS NULL OR d.currency = c.currency)
-  AND (d.valid_from IS NULL OR c.service_start >= d.valid_from)
-  AND (d.valid_to IS NULL OR c.service_start < d.valid_to)
-  AND (d.discount_id NOT IN (SELECT discount_id FROM discount_target)
-       OR EXISTS (SELECT 1 FROM discount_target t WHERE t.discount_id = d.discount_id
-                  AND (t.product_id = c.product_id OR t.rate_plan_id = c.rate_plan_id
-                       OR t.charge_id = c.charge_id OR t.subscription_id = c.subscription_id)))
+LEFT JOIN discount_basis b
+  ON b.discount_id = d.discount_id AND b.subscription_id = c.subscription_id
+ AND (b.holder_id IS NULL OR b.holder_id = o.holder_id)
+WHERE {_SUITS}
   AND NOT EXISTS (SELECT 1 FROM unmet_discount u
                   WHERE u.row_no = o.row_no AND u.discount_id = o.discount_id)
 """
@@ -52,17 +56,23 @@ WHERE (d.currency IS NULL OR d.currency = c.currency)
 # with one, for so much on the same billing date.
 _MET = """
 WITH counted AS (
-    SELECT r.requirement_id, b.basis_id, sum(b.quantity) AS quantity, sum(b.amount) AS amount
+    SELECT r.requirement_id, b.basis_id, sum(l.quantity) AS quantity, sum(l.amount) AS amount
     FROM discount_requirement r
-    JOIN basis_line b ON b.basis = r.basis
-     AND (r.product_id = b.product_id OR r.rate_plan_id = b.rate_plan_id
-          OR r.charge_id = b.charge_id)
+    JOIN discount_basis b USING (discount_id)
+    JOIN basis_line l ON l.subscription_id = b.subscription_id AND l.discount_id IS NULL
+     AND (r.product_id = l.product_id OR r.rate_plan_id = l.rate_plan_id
+          OR r.charge_id = l.charge_id)
     GROUP BY r.requirement_id, b.basis_id
+), running AS (
+    SELECT DISTINCT g.requirement_id, b.basis_id, g.start_date, g.end_date
+    FROM requirement_running g
+    JOIN discount_requirement r USING (requirement_id)
+    JOIN discount_basis b ON b.discount_id = r.discount_id AND b.subscription_id = g.subscription_id
 ), fulfilled AS (
     SELECT o.row_no, o.discount_id, r.requirement_id
     FROM discount_offer o
     JOIN discount_requirement r USING (discount_id)
-    JOIN requirement_running g ON g.requirement_id = r.requirement_id AND g.basis_id = o.basis_id
+    JOIN running g ON g.requirement_id = r.requirement_id AND g.basis_id = o.basis_id
      AND g.start_date <= o.service_start AND (g.end_date IS NULL OR g.end_date > o.service_start)
     WHERE r.minimum_quantity IS NULL AND r.minimum_amount IS NULL
     UNION
@@ -81,7 +91,9 @@ JOIN (SELECT discount_id, count(*) AS requirements FROM discount_requirement
 GROUP BY f.row_no, f.discount_id, q.requirements HAVING count(*) = q.requirements
 """
 
-# The cycles of a charge that had the discount before count, whatever else happened to them.
+# The cycles of a charge that had the discount before count, whatever else happened to them. Where
+# the volume of several invoices decides, their turn at the discount is the same: nobody's volume is
+# what others were left with.
 _LINE = """
 WITH had AS (
     SELECT discount_id, subscription_id, charge_id, count(DISTINCT cycle_start) AS cycles
@@ -96,12 +108,37 @@ WITH had AS (
     WHERE o.discount_id NOT IN (SELECT discount_id FROM discount_requirement)
        OR EXISTS (SELECT 1 FROM requirement_met m
                   WHERE m.discount_id = o.discount_id AND m.row_no = o.row_no)
+), taking AS (
+    SELECT p.* FROM placed p LEFT JOIN had h USING (discount_id, subscription_id, charge_id)
+    WHERE p.cycles IS NULL OR p.again OR coalesce(h.cycles, 0) + p.nth <= p.cycles
+), shared AS (
+    SELECT DISTINCT t.priority, t.discount_id FROM taking t JOIN discount d USING (discount_id)
+    WHERE d.kind = 'volume'
+    GROUP BY t.priority, t.discount_id, t.basis_id HAVING count(DISTINCT t.billed_account_id) > 1
+), staged AS (
+    SELECT t.*, (SELECT count(*) FROM shared s WHERE s.priority < t.priority
+                 OR s.priority = t.priority AND s.discount_id <= t.discount_id) AS stage
+    FROM taking t
+), turn AS (
+    SELECT *, dense_rank() OVER (PARTITION BY billed_account_id, stage
+                                 ORDER BY priority, discount_id) AS turn
+    FROM staged
 )
-SELECT p.row_no, p.discount_id, p.holder_id, p.billed_account_id, p.basis_id,
-       dense_rank() OVER (PARTITION BY p.billed_account_id
-                          ORDER BY p.priority, p.discount_id, p.holder_id) AS round_no
-FROM placed p LEFT JOIN had h USING (discount_id, subscription_id, charge_id)
-WHERE p.cycles IS NULL OR p.again OR coalesce(h.cycles, 0) + p.nth <= p.cycles
+SELECT row_no, discount_id, holder_id, billed_account_id, basis_id,
+       dense_rank() OVER (ORDER BY stage, turn) AS round_no
+FROM turn
+"""
+
+# All lines a volume discount could be for by what it says, whoever holds it; of what was billed
+# before on the same date, less the discounts that come before it.
+_VOLUME_LINE = f"""
+SELECT d.discount_id, b.basis_id, c.row_no, c.amount
+FROM discount d
+JOIN discount_basis b USING (discount_id)
+JOIN basis_line c USING (subscription_id)
+WHERE d.kind = 'volume' AND {_SUITS}
+  AND (c.discount_id IS NULL
+       OR c.priority < d.priority OR c.priority = d.priority AND c.discount_id < d.discount_id)
 """
 
 DISCOUNT_LINES: tuple[Statement, ...] = (
@@ -109,16 +146,22 @@ DISCOUNT_LINES: tuple[Statement, ...] = (
     Statement("discount_offer", _OFFERED),
     Statement("requirement_met", _MET),
     Statement("discount_line", _LINE),
+    Statement("volume_line", _VOLUME_LINE),
 )
 """Need ``charged``; ``discount``; ``discount_scope`` (account_id, discount_id, holder_id: whose
 lines a held discount is for); ``discount_target`` (discount_id, product_id, rate_plan_id,
-charge_id, subscription_id); ``discount_requirement`` with
-``requirement_running`` (requirement_id, basis_id, start_date, end_date) and ``basis_line`` (basis,
-basis_id, product_id, rate_plan_id, charge_id, quantity, amount); ``discount_cycle`` (discount_id,
-subscription_id, charge_id, cycle_start); and what core.rating.formula_discounts makes.
+charge_id, subscription_id); ``discount_basis`` (discount_id, basis_id, subscription_id, holder_id:
+over which subscriptions one that counts anything counts, and for whom alone if not for all);
+``discount_requirement`` with ``requirement_running`` (requirement_id, subscription_id, start_date,
+end_date); ``basis_line``, all that is billed on the billing date (row_no of ``charged``, null of
+earlier invoices; subscription_id, product_id, rate_plan_id, charge_id, service_start, currency,
+quantity, amount; of a discount given on an earlier one its discount_id and priority);
+``discount_cycle`` (discount_id, subscription_id, charge_id, cycle_start); and what
+core.rating.formula_discounts makes.
 
 Make ``discount_line``: which line takes part in which discount of its invoice, and in which round;
-and the view ``net``: what is left of a line."""
+``volume_line``: what counts for the percentage of a volume discount; and the view ``net``: what is
+left of a line."""
 
 _MINOR = power_of_ten("minor_digits", 4)
 _VOLUME = """
@@ -129,10 +172,9 @@ _VOLUME = """
 _WEIGHED = f"""
 volume AS (
     SELECT discount_id, basis_id, sum(amount) AS amount FROM (
-        SELECT l.discount_id, l.basis_id, n.net AS amount
-        FROM discount_line l JOIN discount d USING (discount_id) JOIN net n USING (row_no)
-        WHERE d.kind = 'volume'
-        UNION ALL SELECT discount_id, basis_id, amount FROM discount_billed)
+        SELECT v.discount_id, v.basis_id, n.net AS amount
+        FROM volume_line v JOIN net n USING (row_no)
+        UNION ALL SELECT discount_id, basis_id, amount FROM volume_line WHERE row_no IS NULL)
     GROUP BY discount_id, basis_id
 ), lined AS (
     SELECT l.row_no, l.discount_id, l.holder_id, l.billed_account_id, d.kind, c.minor_digits,
@@ -153,11 +195,12 @@ volume AS (
     WHERE l.round_no = {{round}}
 ), weighed AS (
     SELECT * EXCLUDE (per_unit, days, cycle_days),
-           CASE kind WHEN 'per_unit'
+           CASE WHEN kind = 'per_unit'
                THEN least({half_up(raw("per_unit", 16) + " * days", "cycle_days")},
                           net * 1000000000000::HUGEINT)
-               ELSE net END AS weight
-    FROM lined
+               WHEN min(percent) OVER unit <> max(percent) OVER unit
+               THEN net * {raw("percent", 6)} ELSE net END AS weight
+    FROM lined WINDOW unit AS (PARTITION BY discount_id, holder_id, billed_account_id)
 )
 """
 
@@ -247,7 +290,6 @@ DISCOUNT_TAKEN = f"WITH {_WEIGHED}, {_WANTED}, {_SHARED} SELECT * FROM taken"
 volume, discount_kind, taken and whole_amount DECIMAL(20,4) (what is taken off the line, and off all
 lines of the invoice), net (what the line came to before).
 
-Needs what ``DISCOUNT_LINES`` needs and makes; ``discount_tier``; ``discount_billed`` (discount_id,
-basis_id, amount: volume billed before on the same date); ``discount_use`` (discount_id, holder_id,
-uses, amount) of earlier invoices. What earlier rounds took must stand in ``charged`` as rows of
-the kind discount."""
+Needs what ``DISCOUNT_LINES`` needs and makes; ``discount_tier``; ``discount_use`` (discount_id,
+holder_id, uses, amount) of earlier invoices. What earlier rounds took must stand in
+``charged`` as rows of the kind discount."""

@@ -192,7 +192,7 @@ CREATE TABLE discount (
     CONSTRAINT ck_discount_holder_uses CHECK (holder_uses >= 1),
     CONSTRAINT ck_discount_invoice_maximum CHECK (invoice_maximum >= 0),
     CONSTRAINT ck_discount_holder_maximum CHECK (holder_maximum >= 0),
-    CONSTRAINT ck_discount_basis CHECK (basis IN ('account', 'root'))
+    CONSTRAINT ck_discount_basis CHECK (basis IN ('subscription', 'site', 'account', 'subtree', 'root'))
 );
 
 CREATE TABLE extract (
