@@ -136,3 +136,14 @@ def test_a_number_that_would_fill_the_memory_is_refused(api: httpx.Client) -> No
     problem(
         api.post("/collectors", content=body, headers={"content-type": "application/json"}), 400
     )
+
+
+@pytest.mark.parametrize("depth", [200, 450, 900])
+def test_a_document_nested_too_deeply_is_refused(api: httpx.Client, depth: int) -> None:
+    body = '{"external_id": "DEEP", "commands": ' + "[" * depth + "]" * depth + "}"
+    headers = {"content-type": "application/json"}
+    answer = api.post("/access-roles", content=body, headers=headers)
+    document = problem(answer, answer.status_code)
+    assert document["errors"][0]["code"] in ("too_deep", "malformed_json")
+    assert answer.status_code in (400, 422)
+    assert api.get("/access-roles?external_id=DEEP").json()["records"] == []

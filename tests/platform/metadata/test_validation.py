@@ -213,3 +213,21 @@ def test_whatever_is_given_the_answer_is_typed_values_or_problems(values: dict[s
 
     assert set(clean) | {problem.field for problem in problems} >= set(values)
     assert (again, none) == (clean, []) or problems
+
+
+@pytest.mark.parametrize("flag", ["unique", "indexed"])
+def test_a_text_with_an_index_is_as_short_as_the_index_demands(flag: str):
+    name = Field(name="x_code", max_length=100_000, **{flag: True})
+    coded = Entity(name="x_code", plural="x_codes", fields=(name,))
+    assert check_values(coded, {"x_code": "ä" * 1_300})[1] == []
+    (problem,) = check_values(coded, {"x_code": "ä" * 1_301})[1]
+    assert (problem.code, problem.field) == ("too_long", "x_code")
+    assert problem.message == "has 2,602 bytes; at most 2,600 fit into its index"
+
+
+def test_a_document_is_nested_a_hundred_deep_at_most():
+    note: object = "here"
+    for _ in range(100):
+        note = [note]
+    assert codes({"external_id": "P-1", "notes": note}) == {}
+    assert codes({"external_id": "P-1", "notes": [note]}) == {"notes": "too_deep"}

@@ -258,3 +258,41 @@ def test_what_a_reader_does_not_see_is_in_no_clause(company: Database):
     with pytest.raises(Refused):
         totals(company, "site", ("max", "account.name"), access=EAST_ONLY)
     assert totals(company, "account", ("count", ""), access=EAST_ONLY) == [{"count_": 1}]
+
+
+def test_a_list_of_values_may_be_longer_than_postgresql_takes_parameters(company: Database):
+    found = ask(company, "site", where=Filter("id", "in", list(range(1, 70_001))))
+    assert [site["external_id"] for site in found] == ["E1", "E2", "W1", "H1"]
+
+
+def test_a_query_follows_a_bounded_number_of_references(
+    company: Database, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("counterfoil.platform.records.paths.MOST_JOINED", 2)
+    enough = ("account.name", "account.external_id", "account.parent.name")
+    assert len(ask(company, "site", fields=enough)) == 4
+    assert refusal(company, "site", fields=enough, sort=("account.parent.parent.name",)) == [
+        ("too_many_references", "account.parent.parent.name")
+    ]
+
+
+def test_aggregates_are_bounded(company: Database):
+    many = tuple(Aggregate("count", "", f"n{place}") for place in range(1_700))
+    with company.transaction(now=NOW) as uow, pytest.raises(Refused) as refused:
+        uow.aggregate("site", Grouping(aggregates=many))
+    assert [(one.code, one.field) for one in refused.value.problems] == [
+        ("too_many_fields", "aggregates")
+    ]
+
+
+def test_related_records_that_are_put_into_many_records_count_as_often(
+    company: Database, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("counterfoil.platform.records.including.MOST_INCLUDED", 9)
+    there_and_back = ("parent.accounts", "parent.accounts.parent.accounts")
+    below = Filter("parent_id", "is_null", value=False)
+    # Two accounts, in each their parent and both of them again.
+    assert len(ask(company, "account", there_and_back[0], where=below)) == 2
+    assert refusal(company, "account", there_and_back[1], where=below) == [
+        ("too_many_records", "include")
+    ]

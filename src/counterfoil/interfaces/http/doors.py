@@ -43,6 +43,11 @@ class Door:
     limit_of_strangers: int = 64 * 1024
 
 
+def too_deep() -> Refused:
+    """The refusal (400) of a body that is nested deeper than anything that means something."""
+    return Refused(Problem("too_deep", "the body is nested too deeply"), status=400)
+
+
 class Doors:
     """Leads requests to the doors that their paths belong to, and all others further."""
 
@@ -83,6 +88,8 @@ class Doors:
             return door.handler(self.desk, call)
         except Refused:
             raise
+        except RecursionError:
+            raise too_deep() from None
         except Exception:
             log.exception("%s %s failed", call.method, call.path)
             return door.told(Refused(FAULT, status=HTTPStatus.INTERNAL_SERVER_ERROR))

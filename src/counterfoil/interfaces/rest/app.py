@@ -26,7 +26,7 @@ from counterfoil.bootstrap import Organisation
 from counterfoil.business.usage.gathering import Gatherer
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.http.asgi import read_call, read_upload, remove_upload, response_of
-from counterfoil.interfaces.http.doors import FAULT, Door, Doors
+from counterfoil.interfaces.http.doors import FAULT, Door, Doors, too_deep
 from counterfoil.interfaces.http.gate import CallerGate
 from counterfoil.interfaces.http.notation import json_answer
 from counterfoil.interfaces.http.problem_answers import problem_answer, refusal_answer
@@ -281,6 +281,8 @@ def whole_body(
             answer = await to_thread.run_sync(handler, desk, call, limiter=limiter)
         except Refused as refused:
             answer = refusal_answer(refused, request.url.path)
+        except RecursionError:
+            answer = refusal_answer(too_deep(), request.url.path)
         except ClientDisconnect:
             answer = Answer(HTTPStatus.BAD_REQUEST)
         return response_of(answer)

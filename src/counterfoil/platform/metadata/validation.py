@@ -12,6 +12,11 @@ from counterfoil.platform.metadata.entity import HEADER, Entity, Field, FieldTyp
 
 BIGINT_MAX = 2**63 - 1
 
+LONGEST_INDEXED = 2_600
+"""Bytes of a text that an index holds; PostgreSQL's have room for 2,704."""
+
+DEEPEST_DOCUMENT = 100
+
 # Digits enough for any declared precision; losing one raises instead of rounding.
 _EXACT = Context(prec=80, traps=[Inexact, InvalidOperation, Overflow])
 _PLAIN_DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
@@ -200,6 +205,11 @@ def _text(field: Field, value: object) -> str:
         raise _UnfitError(
             "too_long", f"has {len(clean)} characters; at most {field.max_length} are allowed"
         )
+    if (field.unique or field.indexed) and len(clean) * 4 > LONGEST_INDEXED:
+        size = len(clean.encode())
+        if size > LONGEST_INDEXED:
+            message = f"has {size:,} bytes; at most {LONGEST_INDEXED:,} fit into its index"
+            raise _UnfitError("too_long", message)
     return clean
 
 
@@ -294,16 +304,18 @@ def _document(field: Field, value: object) -> object:
     return _plain(field, value)
 
 
-def _plain(field: Field, value: object) -> object:
+def _plain(field: Field, value: object, depth: int = 0) -> object:
     """A JSON-like value, checked to the leaves; a float becomes the decimal it was written as."""
+    if depth > DEEPEST_DOCUMENT:
+        raise _UnfitError("too_deep", f"is nested deeper than {DEEPEST_DOCUMENT}")
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, str):
         return _clean_text(value)
     if isinstance(value, list):
-        return [_plain(field, item) for item in value]
+        return [_plain(field, item, depth + 1) for item in value]
     if isinstance(value, dict):
-        return {_clean_text(key): _plain(field, item) for key, item in value.items()}
+        return {_clean_text(key): _plain(field, item, depth + 1) for key, item in value.items()}
     number = Decimal(repr(value)) if isinstance(value, float) else value
     if isinstance(number, Decimal) and number.is_finite():
         return number

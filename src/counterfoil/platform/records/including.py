@@ -14,6 +14,9 @@ MOST_PARTS = 20
 MOST_OF_ONE = 100
 """Records referring to one record that are put into it, first ones first."""
 
+MOST_INCLUDED = 50_000
+"""Related records in an answer. One that is put into many records counts as often."""
+
 
 @dataclass(frozen=True, slots=True)
 class Relation:
@@ -35,7 +38,7 @@ class Relation:
         columns = [rows.c[field.name] for field in self.entity.readable]
         wanted = any_(literal(list(owners), ARRAY(BigInteger())))
         if not self.many:
-            return select(*columns).where(rows.c.id == wanted)
+            return select(*columns).where(rows.c.id == wanted).limit(MOST_INCLUDED + 1)
         place = func.row_number().over(partition_by=rows.c[self.field], order_by=rows.c.id)
         found = select(*columns, place.label("place_")).where(rows.c[self.field] == wanted)
         numbered = found.subquery()
@@ -43,16 +46,27 @@ class Relation:
             select(*(column for column in numbered.c if column.name != "place_"))
             .where(numbered.c.place_ <= MOST_OF_ONE)
             .order_by(numbered.c.id)
+            .limit(MOST_INCLUDED + 1)
         )
 
-    def attach(self, records: Sequence[Record], related: Sequence[Record]) -> None:
-        """Put the related records into those they belong to: a list, or one or None."""
+    def attach(
+        self, records: Sequence[Record], related: Sequence[Record], sizes: Sequence[int]
+    ) -> list[int]:
+        """Put the related records into those they belong to: a list, or one or None.
+
+        ``sizes`` tells how many records each related one is, with those put into it; answered is
+        how many each record has got.
+        """
         owned: dict[object, list[Record]] = {}
-        for row in related:
-            owned.setdefault(row[self.field if self.many else "id"], []).append(row)
+        counts: dict[object, int] = {}
+        for row, size in zip(related, sizes, strict=True):
+            owner = row[self.field if self.many else "id"]
+            owned.setdefault(owner, []).append(row)
+            counts[owner] = counts.get(owner, 0) + size
         for record in records:
             found = owned.get(record[self.own_field], [])
             record[self.name] = found if self.many else next(iter(found), None)
+        return [counts.get(record[self.own_field], 0) for record in records]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +94,13 @@ def include_tree(catalogue: Catalogue, entity: Entity, paths: Sequence[str]) -> 
             (_relation(catalogue, entity, one), rest) for one, rest in below.items()
         )
     ]
+
+
+def refuse_too_many(count: int) -> None:
+    """Refuse (422) more related records than fit into an answer."""
+    if count > MOST_INCLUDED:
+        message = f"brings more than {MOST_INCLUDED:,} related records; ask for a shorter page"
+        raise Refused(Problem("too_many_records", message, "include"))
 
 
 def relations(catalogue: Catalogue, entity: Entity) -> list[Relation]:

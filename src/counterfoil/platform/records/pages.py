@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, Table, and_, false, literal, or_, select
+from sqlalchemy import ARRAY, ColumnElement, Select, Table, and_, any_, false, literal, or_, select
 
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata import Entity, Field, FieldType, Record
@@ -199,7 +199,9 @@ def _in(column: ColumnElement[Any], field: Field, value: object) -> ColumnElemen
         return column.bool_op("&&")(_bound(column, field, values))
     if not isinstance(values, (list, tuple, set, frozenset)):
         raise TypeError("in takes a list of values")
-    return column.in_([read_value(field, item) for item in values])
+    # One parameter, however many values: PostgreSQL takes no more than 65,535.
+    read = [read_value(field, item) for item in values]
+    return column == any_(literal(read, ARRAY(column.type)))
 
 
 def _contains(column: ColumnElement[Any], field: Field, value: object) -> ColumnElement[bool]:

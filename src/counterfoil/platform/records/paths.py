@@ -17,6 +17,9 @@ from counterfoil.platform.records.pages import Filter, column_condition
 LONGEST_PATH = 5
 """References that a path may lead through."""
 
+MOST_JOINED = 40
+"""References that all paths of a query may follow: PostgreSQL plans each, in more and more time."""
+
 MOST_CONDITIONS = 500
 DEEPEST_CONDITION = 10
 
@@ -125,6 +128,9 @@ class Paths:
                 raise unknown_path(entity, path)
             reached = (*reached, field.name)
             if reached not in self._joined:
+                if len(self._joined) > MOST_JOINED:
+                    message = f"the query follows more than {MOST_JOINED} references"
+                    raise Refused(Problem("too_many_references", message, path))
                 target = self._rows_of(field.target)
                 self.tables = self.tables.outerjoin(target, target.c.id == rows.c[field.name])
                 self._joined[reached] = (self._catalogue.entities[field.target], target)

@@ -88,8 +88,7 @@ def plan_query(paths: Paths, query: Query) -> QueryPlan:
     """The one statement of a page; refuses (422) with all problems at once."""
     problems: list[Problem] = []
     names = query.fields or tuple(field.name for field in paths.entity.readable)
-    if len(names) > MOST_FIELDS:
-        problems.append(Problem("too_many_fields", f"at most {MOST_FIELDS} at once", "fields"))
+    problems += _too_many(names, "fields")
     columns = [place.column for place in _places(paths, names, problems)]
     keys = _sort_keys(paths, query.sort, problems)
     condition = _checked(paths, query.where, problems)
@@ -118,7 +117,7 @@ def plan_grouping(paths: Paths, grouping: Grouping) -> tuple[Select[Any], tuple[
     ]
     values = [_aggregated(paths, one, problems) for one in grouping.aggregates]
     names = (*grouping.group_by, *(one.name for one in grouping.aggregates))
-    problems += _double_names(names)
+    problems += _too_many(names, "aggregates") or _double_names(names)
     if not grouping.aggregates:
         problems.append(Problem("required", "at least one is needed", "aggregates"))
     condition = _checked(paths, grouping.where, problems)
@@ -228,6 +227,11 @@ def _aggregated(paths: Paths, one: Aggregate, problems: list[Problem]) -> Column
             return func.min(column)
         case "max":
             return func.max(column)
+
+
+def _too_many(names: Sequence[str], field: str) -> list[Problem]:
+    message = f"at most {MOST_FIELDS} at once"
+    return [Problem("too_many_fields", message, field)] if len(names) > MOST_FIELDS else []
 
 
 def _double_names(names: Sequence[str]) -> list[Problem]:

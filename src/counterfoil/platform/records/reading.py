@@ -12,7 +12,7 @@ from counterfoil.platform.metadata import Entity, Record
 from counterfoil.platform.metadata.access import Condition, Operation
 from counterfoil.platform.metadata.validation import BIGINT_MAX
 from counterfoil.platform.records.columns import field_column
-from counterfoil.platform.records.including import Included, include_tree
+from counterfoil.platform.records.including import Included, include_tree, refuse_too_many
 from counterfoil.platform.records.pages import Filter, Page, plan_listing, shown_columns
 from counterfoil.platform.records.paths import Paths
 from counterfoil.platform.records.querying import Grouping, Query, plan_grouping, plan_query
@@ -143,7 +143,9 @@ class Reading(Statements):
                 del record[name]
         return page
 
-    def _include(self, records: Sequence[Record], tree: Sequence[Included]) -> None:
+    def _include(self, records: Sequence[Record], tree: Sequence[Included]) -> Sequence[int]:
+        """Put related records into the records; how many each of them is now."""
+        sizes = [1] * len(records)
         for part in tree:
             relation = part.relation
             owners = {record[relation.own_field] for record in records} - {None}
@@ -151,8 +153,11 @@ class Reading(Statements):
             if owners:
                 statement = relation.statement(self._rows_of(relation.entity.name), owners)
                 rows = [dict(row) for row in self._connection.execute(statement).mappings()]
-            self._include(rows, part.parts)
-            relation.attach(records, rows)
+            refuse_too_many(len(rows))
+            got = relation.attach(records, rows, self._include(rows, part.parts))
+            sizes = [size + more for size, more in zip(sizes, got, strict=True)]
+            refuse_too_many(sum(sizes) - len(records))
+        return sizes
 
     def aggregate(self, entity: str, grouping: Grouping) -> Records:
         """Aggregates of the records that the reader sees, exact, in one statement.

@@ -61,6 +61,8 @@ def _refusal(catalogue: Catalogue, seen: Catalogue, error: object) -> Refused | 
     if isinstance(error, (errors.DeadlockDetected, errors.SerializationFailure)):
         message = "others changed the same records at the same time; try again"
         return Refused(Problem(TRY_AGAIN, message), status=503)
+    if isinstance(error, errors.ProgramLimitExceeded):
+        return Refused(Problem("too_long", "a value is longer than the database can keep"))
     if not isinstance(error, (errors.IntegrityError, errors.DataError)):
         return None
     entity = catalogue.entities.get(error.diag.table_name or "")
