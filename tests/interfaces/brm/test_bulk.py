@@ -121,3 +121,49 @@ def test_a_file_of_a_record(client: BillingPlatform, place: Place) -> None:
     assert answer["createResponse"][0]["ErrorCode"] == "0"
     (read,) = client.session.get(url, timeout=60).json()["retrieveResponse"]
     assert (read["FileName"], base64.b64decode(read["Data"])) == ("id.pdf", b"\x00%PDF")
+
+
+def test_a_result_is_not_for_a_key_that_may_see_less(client: BillingPlatform, place: Place) -> None:
+    own = {"account": ["read"], "invoice": ["read"]}
+    user = sign_in_as(place, "auditor", own)
+    request = asked(user.bulk_query_request("all", "SELECT Name FROM ACCOUNT"))
+    url = f"{user.rest_base_url}/files/BULK_API_REQUEST/{request}/ResponseFile"
+    assert user.session.get(url, timeout=60).status_code == 200
+    session = {"Authorization": f"Bearer {user.session.headers['sessionid']}"}
+    with place.client(**session) as signed_in:
+        asked_for = {"name": "invoices only", "scopes": ["invoice:read"]}
+        key = signed_in.post("/api/v1/api-keys", json=asked_for).json()["key"]
+    with place.client(Authorization=f"Bearer {key}") as narrow:
+        path = f"/rest/2.0/files/BULK_API_REQUEST/{request}/ResponseFile"
+        assert narrow.get(path).status_code == 404
+
+
+def test_a_result_beyond_what_one_answer_holds_fails(
+    client: BillingPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("counterfoil.interfaces.brm.extracts.LARGEST_RESULT", 100)
+    request = asked(client.bulk_query_request("large", "SELECT Id, Name, Status FROM ACCOUNT"))
+    url = f"{client.rest_base_url}/files/BULK_API_REQUEST/{request}/ResponseFile"
+    refused = client.session.get(url, timeout=60)
+    assert "more than 100 bytes" in refused.text
+
+
+def test_a_file_of_any_name_is_downloaded_under_a_harmless_one(
+    client: BillingPlatform, place: Place
+) -> None:
+    (account,) = client.query("SELECT Id FROM ACCOUNT WHERE ExternalKey = 'B1'")["queryResponse"]
+    made = client.create(
+        "CONTACT", {"AccountId": account["Id"], "Name": "Eve", "ExternalKey": "eve"}
+    )["createResponse"]
+    url = f"{client.rest_base_url}/files/CONTACT/{made[0]['Id']}/x_paper"
+    name = 'a"\r\nX-Evil: 1 5€.pdf'
+    client.session.post(url, json={"FileName": name, "Data": "JVBERg=="}, timeout=60)
+    with place.client(Authorization=f"Bearer {place.token}") as admin:
+        contact = admin.get(f"/api/v1/contacts/{made[0]['Id']}").json()
+        answer = admin.get(f"/api/v1/stored-files/{contact['x_paper']}/content")
+    assert answer.status_code == 200
+    assert answer.headers["content-disposition"] == (
+        'attachment; filename="a_X-Evil_1_5_.pdf"; '
+        "filename*=UTF-8''a%22%0D%0AX-Evil%3A%201%205%E2%82%AC.pdf"
+    )
+    assert "x-evil" not in answer.headers

@@ -175,12 +175,11 @@ def bulk_request(request: Request) -> Answer:
     """A query whose result is kept; what became of one stands in its record."""
     if len(request.parts) > 1:
         raise not_possible(request.call, ("GET",))
-    organisation, access = request.desk.organisation, request.caller.access
     rows = rows_of(request.call, ())
     if len(rows) > MOST_REQUESTS:
         message = f"at most {MOST_REQUESTS} bulk requests are taken at once"
         raise Refused(Problem("too_many_records", message, "brmObjects"), status=400)
-    results = [run_request(organisation, access, row) for row in rows]
+    results = [run_request(request.desk.organisation, request.caller, row) for row in rows]
     return written_answer(("createResponse",), results)
 
 
@@ -198,14 +197,10 @@ def file_request(request: Request) -> Answer:
     parts = request.parts[1:]
     if len(parts) != 3:
         raise nothing_here(request.call)
-    organisation, access, record_id = (
-        request.desk.organisation,
-        request.caller.access,
-        id_of(parts[1]),
-    )
+    organisation, caller, record_id = request.desk.organisation, request.caller, id_of(parts[1])
     if request.call.method == "GET":
-        return read_files(organisation, access, parts, record_id)
-    results = write_file(organisation, access, parts, record_id, body_of(request.call))
+        return read_files(organisation, caller, parts, record_id)
+    results = write_file(organisation, caller.access, parts, record_id, body_of(request.call))
     return written_answer(("createResponse",), results)
 
 

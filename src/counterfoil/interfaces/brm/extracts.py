@@ -16,6 +16,8 @@ from counterfoil.interfaces.brm.translating import Translated, listing, translat
 from counterfoil.interfaces.brm.values import written
 from counterfoil.interfaces.brm.words import Dialect, dialect_of, plain_name
 from counterfoil.interfaces.brm.writing import Written
+from counterfoil.interfaces.http.exchange import MEGABYTE
+from counterfoil.platform.access.callers import Caller
 from counterfoil.platform.extracts.entities import LONGEST_STATEMENT
 from counterfoil.platform.extracts.requests import (
     Batch,
@@ -27,6 +29,8 @@ from counterfoil.platform.metadata import Access, Record
 
 MOST_PER_BATCH = 10_000
 MOST_BATCHES = 100
+LARGEST_RESULT = 64 * MEGABYTE
+"""Bytes of all batches: they are fetched in one answer."""
 
 _LINE_ENDS = {"CR": "\r", "LF": "\n", "CRLF": "\r\n"}
 
@@ -115,15 +119,20 @@ def _batch_size(value: object) -> int:
     return int(text)
 
 
-def run_request(organisation: Organisation, access: Access, row: Mapping[str, object]) -> Written:
+def requester(caller: Caller) -> str:
+    """Who asks for a result: a user, or one of his keys, which may see less than he does."""
+    return caller.actor if caller.key_id is None else f"{caller.actor}, API key {caller.key_id}"
+
+
+def run_request(organisation: Organisation, caller: Caller, row: Mapping[str, object]) -> Written:
     """Do what is asked for; told by its id. That the query fails stands in its record."""
     try:
         asked = read_request(row)
     except Refused as refused:
         return Written(problem=refused.problems[0])
-    now, database = organisation.clock(), organisation.database
+    now, database, access = organisation.clock(), organisation.database, caller.access
     with database.transaction(now=now, access=access) as uow:
-        extract = begin_extract(uow, asked.record())
+        extract = begin_extract(uow, asked.record(), requester(caller))
     try:
         batches = list(_batches(organisation, access, asked, now))
     except Refused as refused:
@@ -142,6 +151,7 @@ def _batches(
     with organisation.database.rehearsal(now=now, access=access) as uow:
         dialect = dialect_of(uow.catalogue)
         wanted, skipped = _bounds(asked, dialect, now)
+        room = LARGEST_RESULT
         for start in range(0, MOST_BATCHES * asked.per_batch, asked.per_batch):
             size = min(asked.per_batch, wanted - start)
             if size <= 0:
@@ -153,6 +163,10 @@ def _batches(
             rows = uow.select(statement).rows
             if rows or start == 0:
                 content = _WRITERS[asked.format](asked, made.keys, rows)
+                room -= len(content)
+                if room < 0:
+                    message = f"the result has more than {LARGEST_RESULT:,} bytes; ask for less"
+                    raise Refused(Problem("too_large", message, "RequestBody"))
                 sha256, _ = organisation.files.keep([content])
                 yield Batch(len(rows), sha256)
             if len(rows) < size:

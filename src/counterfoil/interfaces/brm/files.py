@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from counterfoil.bootstrap import Organisation
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.brm.answers import answer
+from counterfoil.interfaces.brm.extracts import requester
 from counterfoil.interfaces.brm.values import written
 from counterfoil.interfaces.brm.words import Word, Wording, dialect_of, plain_name
 from counterfoil.interfaces.brm.writing import Written
 from counterfoil.interfaces.http.exchange import Answer
+from counterfoil.platform.access.callers import Caller
 from counterfoil.platform.extracts.requests import batches_of
 from counterfoil.platform.files.store import record_file
 from counterfoil.platform.metadata import Access, FieldType
@@ -22,15 +24,15 @@ RESULT = "bulkapirequest"
 
 
 def read_files(
-    organisation: Organisation, access: Access, parts: Sequence[str], record_id: int
+    organisation: Organisation, caller: Caller, parts: Sequence[str], record_id: int
 ) -> Answer:
     """The content of a field: one, or all batches of a bulk request's result."""
-    entity, name = parts[0], parts[2]
-    with organisation.database.transaction(now=organisation.clock(), access=access) as uow:
+    entity, name, now = parts[0], parts[2], organisation.clock()
+    with organisation.database.transaction(now=now, access=caller.access) as uow:
         if plain_name(entity) == RESULT:
             found = [
                 (f"{record_id}-{row['position']}", row["sha256"])
-                for row in batches_of(uow, record_id)
+                for row in batches_of(uow, record_id, requester(caller))
             ]
         else:
             wording = dialect_of(uow.catalogue).entity(entity)

@@ -174,7 +174,7 @@ def undelete(uow: UnitOfWork, wording: Wording, rows: Sequence[Row]) -> list[Wri
 
 def ids_of(wording: Wording, rows: Sequence[Row]) -> list[int]:
     """The Ids of the rows; refuses rows without one, and an Id that is there twice."""
-    ids: list[int] = []
+    ids: dict[int, int] = {}
     problems: list[Problem] = []
     for line, row in enumerate(rows, start=1):
         value = next((row[name] for name in row if name.lower() == "id"), None)
@@ -187,10 +187,10 @@ def ids_of(wording: Wording, rows: Sequence[Row]) -> list[int]:
         elif found in ids:
             problems.append(Problem("double_key", f"{found} is there twice", "Id", line=line))
         else:
-            ids.append(found)
+            ids[found] = line
     if problems:
         raise Refused(problems)
-    return ids
+    return list(ids)
 
 
 def _change(

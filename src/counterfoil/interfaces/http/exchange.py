@@ -5,9 +5,11 @@ and ``handling`` know about ASGI.
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import quote
 
 from counterfoil.bootstrap import Organisation
 from counterfoil.business.usage.gathering import Gatherer
@@ -82,6 +84,18 @@ class Desk:
             actor=call.caller.actor, source=source, request_id=call.request_id
         )
         return replace(self, organisation=replace(self.organisation, database=database))
+
+
+def named_file(name: str, shown: str = "attachment") -> dict[str, str]:
+    """The header that names the file of an answer, whatever characters its name has.
+
+    ``shown`` is ``inline`` where a browser may show it.
+    """
+    plain = re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII)
+    header = f'{shown}; filename="{plain}"'
+    if plain != name:
+        header += f"; filename*=UTF-8''{quote(name, safe='', errors='replace')}"
+    return {"content-disposition": header}
 
 
 Handler = Callable[[Desk, Call], Answer]

@@ -17,6 +17,7 @@ from counterfoil.business.documents.queries import document_name, read_document
 from counterfoil.business.receivables.commands import apply_credits, apply_to_bill_run
 from counterfoil.business.receivables.queries import read_settlements
 from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.http.exchange import named_file
 from counterfoil.interfaces.http.notation import json_answer
 from counterfoil.interfaces.rest.bodies import body_schema, command_body, whole_numbers
 from counterfoil.interfaces.rest.exchange import (
@@ -230,8 +231,7 @@ def document_endpoint(
         content = render(invoice, lines)
         body = content.encode() if isinstance(content, str) else content
         name = f"{document_name(invoice)}.{suffix}"
-        headers = {"content-disposition": f'inline; filename="{name}"'}
-        return Answer(200, body, media_type, headers)
+        return Answer(200, body, media_type, named_file(name, "inline"))
 
     return Endpoint(
         method="GET",

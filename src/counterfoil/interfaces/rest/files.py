@@ -1,6 +1,7 @@
 """Files over HTTP: uploaded once, pointed to by records, downloaded as they came."""
 
 from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.http.exchange import named_file
 from counterfoil.interfaces.http.notation import json_answer
 from counterfoil.interfaces.rest.exchange import (
     JSON,
@@ -36,10 +37,9 @@ def get_content(desk: Desk, call: Call) -> Answer:
         now=organisation.clock(), access=call.caller.access
     ) as uow:
         record = uow.get("stored_file", record_id(call))
-    headers = {"content-disposition": f'attachment; filename="{record["name"]}"'}
     content = organisation.files.read(str(record["sha256"]))
     # What a browser would run is not told to be that.
-    return Answer(200, content, ANY, headers)
+    return Answer(200, content, ANY, named_file(str(record["name"])))
 
 
 ENDPOINTS = (

@@ -20,6 +20,7 @@ from counterfoil.business.sales.sending import (
     send_quote,
 )
 from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.http.exchange import named_file
 from counterfoil.interfaces.http.notation import json_answer
 from counterfoil.interfaces.rest.bodies import body_schema, command_body
 from counterfoil.interfaces.rest.exchange import JSON, Answer, Call, Desk, Endpoint, Handler
@@ -177,8 +178,7 @@ def get_overview(uow: UnitOfWork, call: Call) -> Answer:
 def get_document(desk: Desk, uow: UnitOfWork, call: Call) -> Answer:
     """The quote as PDF."""
     name, content = read_document(uow, desk.organisation.files, record_id(call))
-    headers = {"content-disposition": f'inline; filename="{name}"'}
-    return Answer(200, content, "application/pdf", headers)
+    return Answer(200, content, "application/pdf", named_file(name, "inline"))
 
 
 def _answer(uow: UnitOfWork, quote_id: int, status: int = 200) -> Answer:

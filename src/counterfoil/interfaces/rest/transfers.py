@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 
 from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.http.exchange import named_file
 from counterfoil.interfaces.http.notation import json_answer
 from counterfoil.interfaces.http.problem_answers import described_error, problem_answer
 from counterfoil.interfaces.rest.exchange import Answer, Call, Desk
@@ -113,5 +114,5 @@ def get_export(desk: Desk, call: Call) -> Answer:
             left.unlink()
         folder.rmdir()
         raise
-    headers = {"content-disposition": f'attachment; filename="{entity.plural}.{kind}"'}
+    headers = named_file(f"{entity.plural}.{kind}")
     return Answer(200, b"", MEDIA_TYPES[kind], headers, file=path)

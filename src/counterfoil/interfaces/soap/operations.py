@@ -104,20 +104,20 @@ def create(uow: UnitOfWork, asked: Element, flavour: Flavour, told: Element) -> 
 def update(uow: UnitOfWork, asked: Element, flavour: Flavour, told: Element) -> None:
     """Changes of records named by their ids; a ``row_version`` in one has to be the record's."""
     for entity, group in _by_entity(_records(uow, asked)):
-        changes: list[tuple[int, Record]] = []
+        changes: dict[int, Record] = {}
         versions: dict[int, int] = {}
         for line, _, values in group:
             record_id = _id_in(values, line)
-            if any(record_id == known for known, _ in changes):
+            if record_id in changes:
                 raise Refused(Problem("double_key", "is there twice", "id", line=line))
             version = values.pop("row_version", None)
             if isinstance(version, int):
                 versions[record_id] = version
             refuse_made_by_command(entity, values)
-            changes.append((record_id, values))
+            changes[record_id] = values
         with _placed(group):
-            uow.update_many(entity.name, changes, expected_versions=versions)
-        for record_id, _ in changes:
+            uow.update_many(entity.name, list(changes.items()), expected_versions=versions)
+        for record_id in changes:
             put(told, flavour, "id", str(record_id))
 
 

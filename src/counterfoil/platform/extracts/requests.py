@@ -17,9 +17,9 @@ class Batch:
     sha256: str
 
 
-def begin_extract(uow: UnitOfWork, values: Record) -> int:
-    """Note down what the actor has asked for; its id."""
-    row = {**values, "requested_by": uow.actor}
+def begin_extract(uow: UnitOfWork, values: Record, requester: str) -> int:
+    """Note down what was asked for, and by whom: only the same gets the result; its id."""
+    row = {**values, "requested_by": requester}
     return uow.unrestricted().create_many("extract", [row], by_command=True)[0]
 
 
@@ -46,11 +46,11 @@ def fail_extract(uow: UnitOfWork, extract: int, message: str) -> None:
     uow.unrestricted().update("extract", extract, failed, by_command=True)
 
 
-def batches_of(uow: UnitOfWork, extract: int) -> list[Record]:
+def batches_of(uow: UnitOfWork, extract: int, requester: str) -> list[Record]:
     """The batches of an extract, for who asked for it; to others (404) it is not there."""
     trusted = uow.unrestricted()
     found = trusted.find("extract", id=extract)
-    mine = found is not None and found["requested_by"] == uow.actor
+    mine = found is not None and found["requested_by"] == requester
     if found is None or not (mine or uow.access.unrestricted):
         raise Refused(Problem("unknown_record", f"there is no extract {extract}", "id"), status=404)
     if found["status"] != "complete":
