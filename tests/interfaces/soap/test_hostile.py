@@ -75,6 +75,10 @@ CREATE = (
         (enveloped(CREATE.format("&e;"), before=SECRET), "forbidden_xml"),
         (enveloped(CREATE.format("&b;"), before=LAUGHS), "forbidden_xml"),
         (enveloped(CREATE.format("&e;")), "malformed_xml"),
+        (
+            enveloped("<query/>", before='<?xml version="1.0"?>').decode().encode("cp037"),
+            "malformed_message",
+        ),
         (b"<" * 1_000_001, "body_too_large"),
         (b" " * (16 * 1024 * 1024 + 1), "body_too_large"),
     ],

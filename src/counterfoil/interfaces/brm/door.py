@@ -73,7 +73,7 @@ def handle(desk: Desk, call: Call) -> Answer:
     return respond(Request(acting, call, caller, parts))
 
 
-DOOR = Door(paths=PATHS, handler=handle, told=told)
+DOOR = Door(paths=PATHS, handler=handle, told=told, session=sessions.session_of)
 """The dialect as an interface beside REST."""
 
 

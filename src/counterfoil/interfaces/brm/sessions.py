@@ -15,12 +15,17 @@ from counterfoil.platform.access.sessions import end_session
 SOURCE = "brm"
 
 
+def session_of(headers: Mapping[str, str], _beginning: bytes = b"") -> str:
+    """The session's id in the headers; empty where there is none."""
+    return headers.get("sessionid", "").strip()
+
+
 def caller_of(entrance: Entrance, call: Call, now: datetime) -> Caller:
     """Who asks: by the session's id, or by Bearer or Basic.
 
     Clients sign in again when they get 500 with INVALID_SESSION_ID; without any session it is 401.
     """
-    session = call.headers.get("sessionid", "").strip()
+    session = session_of(call.headers)
     if session:
         try:
             return entrance.caller_of_token(session, now=now)

@@ -3,7 +3,7 @@
 import hashlib
 import re
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from starlette.background import BackgroundTask
@@ -45,18 +45,25 @@ async def send_answer(answer: Answer, send: Send) -> None:
     await send({"type": "http.response.body", "body": answer.body})
 
 
-async def read_call(request: Request, limit: int) -> Call:
-    """The request with its whole body; refuses (413) more than ``limit`` bytes."""
-    refuse_announced_size(request, limit)
-    chunks: list[bytes] = []
-    size = 0
+async def read_call(
+    request: Request, limit: int, admit: Callable[[bytes], Awaitable[int]] | None = None
+) -> Call:
+    """The request with its whole body; refuses (413) more than ``limit`` bytes.
+
+    ``admit`` is asked before that, with the beginning of the body: how many bytes may come then.
+    """
+    if admit is None:
+        refuse_announced_size(request, limit)
+    body = bytearray()
     async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
+        body += chunk
+        if len(body) > limit and admit is not None:
+            limit, admit = await admit(bytes(body[:limit])), None
+            refuse_announced_size(request, limit)
+        if len(body) > limit:
             raise too_large(limit)
-        chunks.append(chunk)
-    body = b"".join(chunks)
-    return call_of(request, body, hashlib.sha256(body).hexdigest(), None)
+    whole = bytes(body)
+    return call_of(request, whole, hashlib.sha256(whole).hexdigest(), None)
 
 
 async def read_upload(request: Request, folder: Path, largest: int | None = None) -> Call:

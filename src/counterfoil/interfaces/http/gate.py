@@ -14,10 +14,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from counterfoil.core.problems import Refused
 from counterfoil.interfaces.http.asgi import send_answer
 from counterfoil.interfaces.http.problem_answers import problem_answer
-from counterfoil.platform.access.callers import ADMIN, NOBODY, Caller, Entrance, unauthorized
+from counterfoil.platform.access.callers import (
+    ADMIN,
+    NOBODY,
+    Caller,
+    Entrance,
+    bearer,
+    unauthorized,
+)
 
 THREADS = 4
-"""Credentials looked at at the same time; a password takes 64 MB and a core for a while."""
+"""Tokens and keys looked up at the same time, and as many passwords: a password takes 64 MB and a
+core for a while, and nobody with a token shall wait for it."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -36,7 +44,7 @@ class CallerGate:
         self.entrance = entrance
         self.clock = clock
         self.open_paths = open_paths
-        self.limiter = CapacityLimiter(THREADS)
+        self.tokens, self.passwords = CapacityLimiter(THREADS), CapacityLimiter(THREADS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -68,7 +76,8 @@ class CallerGate:
         if self.entrance.is_admin(headers):
             return ADMIN
         look = partial(self.entrance.caller, headers, now=self.clock())
-        return await to_thread.run_sync(look, limiter=self.limiter)
+        limiter = self.tokens if bearer(headers["authorization"]) else self.passwords
+        return await to_thread.run_sync(look, limiter=limiter)
 
 
 def request_id(scope: Scope) -> str:

@@ -26,7 +26,14 @@ from counterfoil.bootstrap import Organisation
 from counterfoil.business.usage.gathering import Gatherer
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.http.asgi import read_call, read_upload, remove_upload, response_of
-from counterfoil.interfaces.http.doors import FAULT, Door, Doors, too_deep
+from counterfoil.interfaces.http.doors import (
+    FAULT,
+    LIMIT_OF_STRANGERS,
+    THREADS_OF_STRANGERS,
+    Door,
+    Doors,
+    too_deep,
+)
 from counterfoil.interfaces.http.gate import CallerGate
 from counterfoil.interfaces.http.notation import json_answer
 from counterfoil.interfaces.http.problem_answers import problem_answer, refusal_answer
@@ -149,6 +156,12 @@ def build_app(
     if buckets is not None:
         desk = replace(desk, pace=buckets.demand)
     limiter, patient = CapacityLimiter(THREADS), CapacityLimiter(PATIENT_THREADS)
+    strangers = CapacityLimiter(THREADS_OF_STRANGERS)
+
+    def limiter_of(endpoint: Endpoint) -> CapacityLimiter:
+        if endpoint.audience == "anyone":
+            return strangers
+        return patient if endpoint.patient else limiter
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -158,7 +171,7 @@ def build_app(
     endpoints = (*ENDPOINTS, openapi_endpoint())
     routes: list[BaseRoute] = [
         Route("/healthz", healthz, methods=["GET"]),
-        *(endpoint_route(one, desk, patient if one.patient else limiter) for one in endpoints),
+        *(endpoint_route(one, desk, limiter_of(one)) for one in endpoints),
         *entity_routes(desk, limiter),
     ]
     return FastAPI(
@@ -266,7 +279,9 @@ def endpoint_route(endpoint: Endpoint, desk: Desk, limiter: CapacityLimiter) -> 
     if endpoint.streamed:
         handler = streamed_body(permitted(endpoint), desk, limiter, endpoint.largest)
     else:
-        handler = whole_body(permitted(endpoint), desk, limiter, endpoint.limit)
+        is_open = endpoint.audience == "anyone"
+        limit = LIMIT_OF_STRANGERS if is_open else endpoint.limit
+        handler = whole_body(permitted(endpoint), desk, limiter, limit)
     return Route(API + endpoint.path, handler, methods=[endpoint.method])
 
 

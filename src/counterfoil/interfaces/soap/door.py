@@ -1,6 +1,7 @@
 """``/soap``: messages to operations, and the two WSDLs."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -15,6 +16,7 @@ from counterfoil.interfaces.soap.envelope import (
     XML,
     Message,
     answer,
+    early_session,
     fault,
     put,
     read_message,
@@ -51,7 +53,12 @@ def told(refused: Refused, flavour: Flavour = GENERIC) -> Answer:
     return replace(made, headers={**made.headers, **retry_header(refused)})
 
 
-DOOR = Door(paths=PATHS, handler=handle, told=told, limit=LONGEST, limit_of_strangers=LONGEST)
+def session_of(_headers: Mapping[str, str], beginning: bytes) -> str:
+    """The session in the header of a message of which this is the beginning."""
+    return early_session(beginning)
+
+
+DOOR = Door(paths=PATHS, handler=handle, told=told, session=session_of, limit=LONGEST)
 """SOAP as an interface beside REST; the session may stand in the message itself."""
 
 

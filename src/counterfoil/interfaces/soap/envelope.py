@@ -7,6 +7,7 @@ and no encoding in which one could hide.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lxml import etree
 
@@ -21,6 +22,17 @@ DEEPEST = 16
 MOST_PROBLEMS = 1000
 
 _ENCODING = re.compile(rb"""^\s*<\?xml[^>]*?encoding\s*=\s*["']([\w.:-]+)["']""")
+_EBCDIC = b"\x4c\x6f\xa7\x94"
+"""How ``<?xml`` begins in an encoding that is told by no name and hides every other byte."""
+
+_WARY: Any = {
+    "resolve_entities": False,
+    "no_network": True,
+    "load_dtd": False,
+    "huge_tree": False,
+    "remove_comments": True,
+    "remove_pis": True,
+}
 _READABLE = frozenset({b"utf-8", b"us-ascii", b"iso-8859-1"})
 _UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -67,21 +79,13 @@ def _parse(body: bytes) -> Element:
         raise _malformed("a SOAP envelope is expected, nothing was sent")
     declared = _ENCODING.match(body.removeprefix(b"\xef\xbb\xbf")[:400])
     encoding = declared[1].lower() if declared else b"utf-8"
-    if encoding not in _READABLE or b"\x00" in body[:1000]:
+    if encoding not in _READABLE or b"\x00" in body[:1000] or body.startswith(_EBCDIC):
         raise _malformed("the document has to be encoded as UTF-8")
     if b"<!DOCTYPE" in body or b"<!ENTITY" in body:
         message = "a document type declaration is not allowed in a SOAP message"
         raise Refused(Problem("forbidden_xml", message), status=400)
-    parser = etree.XMLParser(
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        huge_tree=False,
-        remove_comments=True,
-        remove_pis=True,
-    )
     try:
-        root = etree.fromstring(body, parser)
+        root: Element = etree.fromstring(body, etree.XMLParser(**_WARY))
     except (etree.XMLSyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
         message = f"malformed XML: {str(error)[:200]}"
@@ -114,6 +118,24 @@ def _session(header: Element | None) -> str:
             for child in block:
                 if etree.QName(child).localname.lower() == "sessionid":
                     return (child.text or "").strip()
+    return ""
+
+
+def early_session(beginning: bytes) -> str:
+    """The session in the header of a message of which only the beginning is there yet."""
+    if b"<!" in beginning.partition(b"Body")[0]:
+        return ""
+    parser = etree.XMLPullParser(events=("end", "start"), **_WARY)
+    try:
+        parser.feed(beginning)
+        for event, element in parser.read_events():
+            name = etree.QName(element).localname
+            if event == "end" and name == "Header":
+                return _session(element)
+            if event == "start" and name == "Body":
+                return ""
+    except etree.XMLSyntaxError:
+        pass
     return ""
 
 

@@ -120,12 +120,12 @@ class Entrance:
 
         Takes the administrator's token, a session's token or an API key as Bearer, and Basic.
         """
-        scheme, _, given = headers.get("authorization", "").strip().partition(" ")
-        # Headers arrive as Latin-1, whatever they mean.
-        text = given.strip().encode("latin-1", "replace").decode("utf-8", "surrogateescape")
-        if scheme.lower() == "bearer" and text:
-            return self.caller_of_token(text, now=now)
-        if scheme.lower() == "basic":
+        given = headers.get("authorization", "")
+        token = bearer(given)
+        if token:
+            return self.caller_of_token(token, now=now)
+        scheme, text = _authorization(given)
+        if scheme == "basic":
             username, password = _basic(text)
             return self._checked(username, password, None, now=now, second_factor=False)
         raise unauthorized()
@@ -259,6 +259,19 @@ def unauthorized(message: str = "") -> Refused:
     """The refusal (401) of someone who is not known."""
     told = message or "sign in: send 'Authorization: Bearer <token>', or Basic"
     return Refused(Problem("unauthorized", told), status=401)
+
+
+def bearer(authorization: str) -> str:
+    """The token of an ``Authorization`` header; empty where there is none."""
+    scheme, text = _authorization(authorization)
+    return text if scheme == "bearer" else ""
+
+
+def _authorization(header: str) -> tuple[str, str]:
+    scheme, _, given = header.strip().partition(" ")
+    # Headers arrive as Latin-1, whatever they mean.
+    text = given.strip().encode("latin-1", "replace").decode("utf-8", "surrogateescape")
+    return scheme.lower(), text
 
 
 def _basic(text: str) -> tuple[str, str]:
