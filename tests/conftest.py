@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import argon2
 import hypothesis
 import pytest
 
@@ -18,6 +19,7 @@ from counterfoil.bootstrap import (
     database_server,
     scratch_organisation,
 )
+from counterfoil.platform.access import passwords
 from counterfoil.platform.engine.choice import open_runner
 from counterfoil.platform.engine.runner import Runner
 from counterfoil.platform.engine.spark import SparkTasks, spark_missing
@@ -36,6 +38,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 MEMORY = Path("/dev/shm")
 ENOUGH_MEMORY = 4 * 1024**3
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _passwords_of_tests() -> Iterator[None]:
+    """Passwords cost a guesser next to nothing here, and hundreds of sign-ins as little."""
+    hasher = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_HASHER", hasher)
+        patch.setattr(passwords, "_NOBODY", hasher.hash(""))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -10,20 +10,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from counterfoil.business.billing.rating import INPUTS, RESULTS, find_needs, rate_items
 from counterfoil.business.usage.store import BUCKETS
 from counterfoil.core.rating.statements import Needs
-from counterfoil.platform.engine.duck import Engine, open_engine
+from counterfoil.platform.engine.duck import Engine, open_engine, small_engine
 from counterfoil.platform.engine.runner import Runner
 
 
 @dataclass(frozen=True, slots=True)
 class BucketWork:
-    """One bucket: its relations (Arrow IPC streams, by name) and a SELECT of its usage events."""
+    """One bucket: its relations (Arrow IPC streams, by name) and a SELECT of its usage events;
+    whether there is so little of all that planning takes longer than computing."""
 
     relations: dict[str, bytes]
     usage: str | None
+    small: bool = False
 
 
 BucketResult = dict[str, bytes]
@@ -32,7 +35,7 @@ BucketResult = dict[str, bytes]
 
 def rate_bucket(work: BucketWork) -> BucketResult:
     """The kernel: rates one bucket, wherever it is run."""
-    with open_engine(threads=1) as engine:
+    with small_engine() if work.small else open_engine(threads=1) as engine:
         for name, stream in work.relations.items():
             engine.register(name, from_stream(stream))
         rate_items(engine, work.usage, find_needs(engine))
@@ -69,26 +72,32 @@ def bucket_works(
     Of a relation a bucket gets what belongs to its items or their accounts, by the columns it has;
     what belongs to neither (prices) goes to all.
     """
+    whole = {name: engine.arrow(f"SELECT * FROM {name}") for name in INPUTS}
     shared: dict[str, bytes] = {}
     owned: dict[str, str] = {}
-    for name in INPUTS:
-        columns = {str(row[0]) for row in engine.rows(f"DESCRIBE {name}")}
+    for name, table in whole.items():
+        columns = table.column_names
         owner = next((column for column in ("item_id", "account_id") if column in columns), None)
         if owner is None:
-            shared[name] = to_stream(engine.arrow(f"SELECT * FROM {name}"))
+            shared[name] = to_stream(table)
         else:
             owned[name] = owner
+    items = whole["charge_item"]
+    roots = items.column("root_id")
+    bucket_of = pc.subtract(roots, pc.multiply(pc.divide(roots, BUCKETS), BUCKETS))
     works = {}
     for bucket in buckets:
-        of_bucket = f"FROM charge_item WHERE root_id % {BUCKETS} = {bucket}"
+        own = items.filter(pc.equal(bucket_of, bucket))
         relations = {
-            name: to_stream(
-                engine.arrow(f"SELECT * FROM {name} WHERE {owner} IN (SELECT {owner} {of_bucket})")
-            )
+            name: to_stream(_of(whole[name], owner, own.column(owner)))
             for name, owner in owned.items()
         }
-        works[bucket] = BucketWork(shared | relations, usage_of([bucket]))
+        works[bucket] = BucketWork(shared | relations, usage_of([bucket]), engine.small)
     return works
+
+
+def _of(table: pa.Table, owner: str, owners: pa.ChunkedArray) -> pa.Table:
+    return table.filter(pc.is_in(table.column(owner), owners, skip_nulls=True))
 
 
 def to_stream(table: pa.Table) -> bytes:

@@ -48,6 +48,8 @@ class Engine:
     ) -> None:
         self._connection = connection
         self._give_back = give_back
+        self.small = give_back is not None
+        """Whether it was opened for few rows."""
 
     def register(self, name: str, data: pa.Table | pa.RecordBatchReader) -> None:
         """Make ``data`` readable as the relation ``name`` (a reader can be read once)."""
