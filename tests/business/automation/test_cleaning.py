@@ -81,7 +81,9 @@ def test_what_jobs_have_exported_goes_with_them_but_for_what_is_used(
     organisation: Organisation,
 ) -> None:
     database = organisation.database
-    contract = "change_set: C\nfields: {account: {x_list: {kind: file}}}\n"
+    # The name of an entity may be a word of SQL.
+    files = "{account: {x_list: {kind: file}}, order: {x_scan: {kind: file}}}"
+    contract = f"change_set: C\nfields: {files}\n"
     apply_change_set(database, contract, now=NOW, source="cli")
     with database.transaction(now=NOW) as uow:
         account = uow.create("account", {"external_id": "ACME", "name": "Acme"})["id"]

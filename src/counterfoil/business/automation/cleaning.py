@@ -73,6 +73,6 @@ def clean_up(
 def _unreferenced(uow: UnitOfWork) -> str:
     """That no field of any record points to the stored file ``f``."""
     return "".join(
-        f" AND NOT EXISTS (SELECT 1 FROM {one.entity.name} r WHERE r.{one.field.name} = f.id)"
+        f' AND NOT EXISTS (SELECT 1 FROM "{one.entity.name}" r WHERE r."{one.field.name}" = f.id)'
         for one in referrers(uow.catalogue, STORED_FILE)
     )
