@@ -167,8 +167,7 @@ class Desk:
             " (SELECT jsonb_agg(t ORDER BY id) FROM provisioning_task t) AS tasks,"
             " (SELECT count(*) FROM subscription) AS subscriptions,"
             " (SELECT count(*) FROM amendment) AS amendments,"
-            " (SELECT count(*) FROM price) AS prices,"
-            " (SELECT max(next_number) FROM number_series) AS numbers"
+            " (SELECT count(*) FROM price) AS prices"
         )
 
 

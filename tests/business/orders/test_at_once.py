@@ -50,9 +50,37 @@ def at_once(desk: Desk, act: Callable[[UnitOfWork, int], object]) -> list[str]:
 def test_an_order_that_many_place_at_once_is_placed_once(desk: Desk):
     order = NewOrder(external_id="A-1", account="ACME", lines=[room("ACME-1"), room("ACME-2")])
     assert at_once(desk, lambda uow, _: place_orders(uow, [order])) == [""] * HANDS
-    assert desk.rows('SELECT number, (SELECT count(*) FROM order_line) AS n FROM "order"') == [
-        {"number": "ORD-000001", "n": 2}
+    rows = desk.rows(
+        'SELECT (SELECT count(*) FROM "order") AS orders,'
+        " (SELECT count(*) FROM order_line) AS lines"
+    )
+    assert rows == [{"orders": 1, "lines": 2}]
+
+
+def test_who_places_an_order_waits_for_nobody_who_places_another(desk: Desk):
+    with desk.work() as first, desk.work() as second:
+        second.execute("SET LOCAL lock_timeout = '5s'")
+        placed = [
+            place_orders(uow, [NewOrder(external_id=name, account="ACME", lines=[room(site)])])
+            for uow, name, site in ((first, "A-1", "ACME-1"), (second, "A-2", "ACME-2"))
+        ]
+    assert [one.created for (one,) in placed] == [True, True]
+    assert desk.rows('SELECT count(DISTINCT number) AS n FROM "order"') == [{"n": 2}]
+
+
+def test_many_orders_in_one_call_take_few_locks(desk: Desk):
+    orders = [
+        NewOrder(external_id=f"B-{n}", account="NOBODY", lines=[room("ACME-1")])
+        for n in range(2000)
     ]
+    with desk.work() as uow:
+        with pytest.raises(Refused):
+            place_orders(uow, orders)
+        (held,) = uow.query(
+            "SELECT count(*) AS n FROM pg_locks"
+            " WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
+        )
+    assert held["n"] <= 256
 
 
 def test_an_order_that_many_release_at_once_is_provisioned_once(desk: Desk):

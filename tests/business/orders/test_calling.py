@@ -84,7 +84,7 @@ def test_a_system_that_answers_has_done_its_task(switch: Switch):
     assert switch.desk.lines() == [(1, "activated", TODAY, TODAY)]
     (received,) = switch.receiver.received
     data = said(received)
-    assert data["order"]["number"] == "ORD-000001"
+    assert data["order"]["external_id"] == "A-1"
     assert data["line"]["subscription"] == "A-1-1"
     assert (data["site"]["external_id"], data["site"]["country"]) == ("ACME-1", "US")
     assert "call_back" not in data

@@ -222,7 +222,8 @@ def test_lines_change_what_is_there(desk: Desk):
         ("S7", "change_price", TODAY),
         ("S7", "change_quantity", APR),
     ]
-    assert rows[0]["reason"] == "order ORD-000002, line 1"
+    (order,) = desk.rows("SELECT number FROM \"order\" WHERE external_id = 'A-2'")
+    assert rows[0]["reason"] == f"order {order['number']}, line 1"
     ends = desk.rows(
         "SELECT external_id AS name, term_end, end_date FROM subscription"
         " WHERE external_id IN ('S4', 'S4b', 'S5') ORDER BY 1"
@@ -293,8 +294,10 @@ def test_lines_are_shown_by_site_region_and_country(desk: Desk):
     desk.released(*lines, NewLine(rate_plan="trunk"))
     desk.done(lines=[1])
     with desk.work() as uow:
-        shown = show_order(uow, find_orders(uow, ["ORD-000001"])[0])
-    assert (shown.order["number"], shown.order["lines"]) == ("ORD-000001", 41)
+        (found,) = find_orders(uow, ["A-1"])
+        shown = show_order(uow, found)
+        assert find_orders(uow, [shown.order["number"]]) == [found]
+    assert shown.order["lines"] == 41
     countries = {one.country: (one.lines, one.by_status) for one in shown.groups["country"]}
     assert countries == {
         "DE": (10, {"provisioning": 10}),

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from tests.business.sales.conftest import NOW, START, Shop, copied, line
 
+from counterfoil.business.orders.notation import NewLine, NewOrder
+from counterfoil.business.orders.placing import place_orders
 from counterfoil.business.sales.accepting import (
     Acceptance,
     accept_by_hand,
@@ -15,7 +17,7 @@ from counterfoil.business.sales.accepting import (
     read_link,
 )
 from counterfoil.business.sales.conversion import convert_quotes
-from counterfoil.business.sales.drafting import change_quote, revise_quote
+from counterfoil.business.sales.drafting import change_quote, make_quotes, revise_quote
 from counterfoil.business.sales.first_invoices import bill_orders
 from counterfoil.business.sales.links import token_of
 from counterfoil.business.sales.notation import NewQuote
@@ -314,6 +316,27 @@ def test_forty_lines_over_twelve_sites_become_an_order_and_an_invoice(shop: Shop
     wanted = Decimal("33.33") * (3 + 4 * Decimal("0.95") + 3 * share)
     texts = 25 * (4 + 3 * Decimal("0.95") + 3 * share)
     assert abs(runs[0].totals["USD"] - wanted - texts) < Decimal("0.02")
+
+
+def test_who_drafts_a_quote_waits_for_nobody_who_drafts_or_places(shop: Shop) -> None:
+    asked = NewQuote(account="ACME", start_date=START, lines=[line("support")])
+    with shop.work() as first, shop.work() as second:
+        second.execute("SET LOCAL lock_timeout = '5s'")
+        ids = [make_quotes(uow, shop.store, [asked])[0] for uow in (first, second)]
+        numbers = [
+            read_quotes(uow, [one])[0].row["number"]
+            for uow, one in zip((first, second), ids, strict=True)
+        ]
+        order = NewOrder(external_id="A", account="ACME", lines=[NewLine(rate_plan="support")])
+        place_orders(second, [order])
+    assert numbers == [f"Q-{one:06}" for one in ids]
+
+
+@pytest.mark.parametrize("number", ["Q-000007", "A/1"])
+def test_a_number_that_could_mean_another_quote_is_refused(market: Shop, number: str) -> None:
+    with pytest.raises(Refused) as refused:
+        market.quote(line("support"), number=number)
+    assert [(one.field, one.code) for one in refused.value.problems] == [("number", "wrong_value")]
 
 
 def test_a_quote_in_another_currency_than_the_account_is_not_converted(shop: Shop) -> None:

@@ -34,7 +34,7 @@ def test_an_order_goes_its_path(run: Run) -> None:
     assert [one["created"] for one in placed] == [True, False]
     assert printed(run, "list", "--status", "submitted")[0]["lines"] == 3
     assert printed(run, "approve", "A-1", "--comment", "fine")[0]["status"] == "approved"
-    released = printed(run, "release", "ORD-000001")[0]
+    released = printed(run, "release", placed[0]["number"])[0]
     assert released["lines"] == {"activated": 1, "provisioning": 2}
     assert [row["name"] for row in printed(run, "tasks")] == ["Survey", "Survey"]
     done = printed(run, "done", "A-1", "--line", "1", "--on", "2026-09-03", "--note", "ok")[0]

@@ -19,6 +19,7 @@ from counterfoil.business.orders.names import (
     read_names,
 )
 from counterfoil.business.orders.notation import NewLine, NewOrder
+from counterfoil.business.orders.rules import number_of
 from counterfoil.business.orders.words import find_line_problems
 from counterfoil.business.subscriptions.invoicing import profiles_of_accounts
 from counterfoil.core.periods.zones import local_date
@@ -27,14 +28,15 @@ from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.exact_json import plain
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
-SERIES = "order"
 MOST_LINES = 10_000
 """Lines in one call."""
 
-# Of two that place the same order at the same time the second sees what the first has placed.
+# Of two that place the same order at the same time the second sees what the first has placed. The
+# names share some locks, as a server has only so many.
 _ONE_BY_ONE = """
-SELECT pg_advisory_xact_lock(hashtextextended('order ' || k.name, 0))
-FROM (SELECT DISTINCT unnest(CAST(:names AS text[])) AS name ORDER BY 1) k
+SELECT pg_advisory_xact_lock(hashtext('order'), k.place)
+FROM (SELECT DISTINCT hashtext(name) & 255 AS place FROM unnest(CAST(:names AS text[])) AS name
+      ORDER BY 1) k
 """
 
 _STANDING = """
@@ -146,11 +148,9 @@ def _place(uow: UnitOfWork, orders: Sequence[NewOrder]) -> list[Placed]:
     accounts = [named.ids["account"][order.account] for order in orders]
     profiles = profiles_of_accounts(uow, accounts)
     limits = read_limits(uow)
-    first = uow.next_numbers(SERIES, len(orders))
     rows = [
         _order_row(uow, order, named, profiles.get(account, {}), limits)
-        | {"number": f"ORD-{first + place:06}"}
-        for place, (order, account) in enumerate(zip(orders, accounts, strict=True))
+        for order, account in zip(orders, accounts, strict=True)
     ]
     ids = _create(uow, "order", rows, [(order, None) for order in orders])
     asked = [
@@ -167,7 +167,7 @@ def _place(uow: UnitOfWork, orders: Sequence[NewOrder]) -> list[Placed]:
     _rehearse(uow, dict(zip(line_ids, asked, strict=True)))
     tell_submitted(uow, ids)
     return [
-        Placed(made, order.external_id, str(row["number"]), str(row["status"]), created=True)
+        Placed(made, order.external_id, number_of(made), str(row["status"]), created=True)
         for made, order, row in zip(ids, orders, rows, strict=True)
     ]
 

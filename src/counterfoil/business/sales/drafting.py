@@ -8,13 +8,13 @@ from typing import cast
 
 from counterfoil.business.sales.notation import NewQuote, NewQuoteLine
 from counterfoil.business.sales.pricing import price_quotes
+from counterfoil.business.sales.rules import NUMBERS
 from counterfoil.business.subscriptions.invoicing import who_is_billed
 from counterfoil.business.usage.store import UsageStore
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
-SERIES = "quote"
 VALID_DAYS = 30
 """How long a quote can be accepted that does not say."""
 
@@ -37,14 +37,12 @@ def make_quotes(uow: UnitOfWork, store: UsageStore, quotes: Sequence[NewQuote]) 
     problems = [found for quote in quotes for found in _find_problems(quote, known)]
     if problems:
         raise Refused(problems)
-    unnumbered = sum(quote.number is None for quote in quotes)
-    following = iter(range(uow.next_numbers(SERIES, unnumbered) if unnumbered else 1, 10**9))
     ids = uow.create_many(
         "quote",
         [
             {
                 **_head(uow, quote, known),
-                "number": quote.number or f"Q-{next(following):06}",
+                "number": quote.number,
                 "version": 1,
                 "made_by": uow.actor,
             }
@@ -252,6 +250,9 @@ def _find_problems(quote: NewQuote, known: _Known) -> Iterator[Problem]:
     ):
         if value is not None and value not in there:
             yield Problem(f"unknown_{name}", f"there is no {name} {value!r}", name)
+    if quote.number is not None and ("/" in quote.number or NUMBERS.fullmatch(quote.number)):
+        message = "must have no slash and not look like Q-000001, which is given where none is"
+        yield Problem("wrong_value", message, "number")
     if not quote.lines:
         yield Problem("required", "a quote needs a line", "lines")
     yield from _find_extremes(quote)

@@ -124,7 +124,7 @@ QUOTE = Entity(
     created_by_command=True,
     unique=(("number", "version"),),
     fields=(
-        text("number", required=True, immutable=True, max_length=40),
+        text("number", required=True, computed=True, immutable=True, max_length=40),
         integer("version", required=True, immutable=True, minimum=1),
         choice("status", QUOTE_STATUSES, required=True, default="draft", indexed=True),
         reference("account", immutable=True, indexed=True, help="To whom; or else the lead."),

@@ -1,5 +1,6 @@
-"""What leads, their sites and opportunities must obey, whoever writes them."""
+"""What leads, their sites and opportunities must obey, whoever writes them; numbers of quotes."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -95,7 +96,21 @@ def _place_problems(row: Record, _old: Record | None = None) -> list[Problem]:
     return problems
 
 
+NUMBERS = re.compile(r"Q-[0-9]+", re.ASCII)
+"""What the program calls quotes that are given no number."""
+
+
+def number_quotes(
+    _uow: UnitOfWork, rows: list[Record], _old_rows: list[Record | None]
+) -> list[Problem]:
+    """Fill in the numbers that are not given: nobody waits for them, and they may have gaps."""
+    for row in rows:
+        row["number"] = row["number"] or f"Q-{row['id']:06}"
+    return []
+
+
 CHECKS: dict[str, RecordCheck] = {
+    "quote": number_quotes,
     "lead": _each(find_lead_problems),
     "lead_site": _each(_place_problems),
     "opportunity": _each(find_opportunity_problems),
