@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from fractions import Fraction
 from typing import Any
 
@@ -420,7 +420,8 @@ def day_of(number: int | None) -> date | None:
 
 
 def decimal(value: Fraction | None) -> Decimal | None:
-    return None if value is None else Decimal(value.numerator) / Decimal(value.denominator)
+    with localcontext(prec=60):
+        return None if value is None else Decimal(value.numerator) / Decimal(value.denominator)
 
 
 TYPES = {

@@ -49,13 +49,16 @@ def few_subscriptions(engine: Engine, *relations: str) -> list[int] | None:
 
 
 def keep_usage(engine: Engine, select: str | None, needs: Needs) -> str | None:
-    """The same events from a table, so that several statements do not read the files again; what
+    """The same events from a table, where several statements would read the files again; what
     rating does not look at is null."""
     if select is None:
         return None
     unread: set[str] = set()
     if not engine.rows("SELECT 1 FROM formula LIMIT 1"):
         named = needs.by_event or needs.anew or needs.attributes
+        if not named and not needs.pieces:
+            # What is only added up is read once.
+            return select
         unread |= set() if named else {"source", "event_id"}
         unread |= set() if needs.attributes else {"attributes"}
     columns = ", ".join(

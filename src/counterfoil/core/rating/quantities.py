@@ -50,11 +50,10 @@ def usage_epoch(*, anew: bool = False, cells: bool = False) -> Statement:
     )
 
 
-_AT_LEAST = "greatest(u.quantity, e.event_minimum)"
-EVENT_QUANTITY = (
-    f"{_AT_LEAST} + e.event_increment"
-    f" - coalesce(nullif({_AT_LEAST} % e.event_increment, 0), e.event_increment)"
-)
+# Of the last place below the quantity the full increments, and one more: so the remainder, by far
+# the dearest part, is needed once, and no branch for a quantity that is full already.
+_JUST_BELOW = f"(greatest(u.quantity, e.event_minimum) - {SMALLEST_QUANTITY}::{QUANTITY})"
+EVENT_QUANTITY = f"{_JUST_BELOW} - {_JUST_BELOW} % e.event_increment + e.event_increment"
 """Meter units an event of positive quantity counts for: at least the minimum, rounded up to the
 increment. An event of quantity zero counts for nothing."""
 
