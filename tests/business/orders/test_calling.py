@@ -1,6 +1,7 @@
 """Outside systems provision lines: called, called again when they fail, and calling back once."""
 
 import json
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
@@ -10,6 +11,7 @@ from tests.business.orders.conftest import TODAY, Desk, room
 
 from counterfoil.bootstrap import open_worker
 from counterfoil.business.automation.signing import signature_headers
+from counterfoil.business.orders import activation
 from counterfoil.business.orders.calling import (
     CallBack,
     CallOutcome,
@@ -20,8 +22,11 @@ from counterfoil.business.orders.calling import (
 from counterfoil.business.orders.commands import find_orders
 from counterfoil.business.orders.jobs import order_handlers
 from counterfoil.business.orders.tasks import complete_tasks, find_open_tasks, retry_orders
-from counterfoil.core.problems import Refused
+from counterfoil.business.subscriptions.commands import Activation
+from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.jobs.working import Run, Worker
+from counterfoil.platform.records.refusals import TRY_AGAIN
+from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 
 class Switch:
@@ -74,6 +79,25 @@ def said(received: Received) -> dict[str, dict[str, str]]:
 @pytest.fixture
 def switch(desk: Desk, receiver: Receiver) -> Switch:
     return Switch(desk, receiver)
+
+
+def test_a_system_is_not_called_again_because_others_were_in_the_way(
+    switch: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deadlocks = [Refused(Problem(TRY_AGAIN, "others changed the same records"), 503)]
+    activate = activation.activate_subscriptions
+
+    def sometimes(uow: UnitOfWork, activations: Sequence[Activation]) -> list[int]:
+        if deadlocks:
+            raise deadlocks.pop()
+        return activate(uow, activations)
+
+    switch.step(calls_back=False)
+    switch.desk.released(room("ACME-1"))
+    monkeypatch.setattr(activation, "activate_subscriptions", sometimes)
+    assert [run.state for run in switch.run()] == ["done"]
+    assert (deadlocks, len(switch.receiver.received)) == ([], 1)
+    assert switch.desk.lines() == [(1, "activated", TODAY, TODAY)]
 
 
 def test_a_system_that_answers_has_done_its_task(switch: Switch):

@@ -26,8 +26,10 @@ def order_handlers(outside: OutsideSystems, public_url: str) -> dict[str, Handle
         # No transaction is open meanwhile: the other side may take its time, or call back at once.
         outcome = outside(call, job.now)
         last = job.attempt >= CALL_OUTSIDE.most_failures
-        with job.database.transaction(now=job.now) as uow:
-            given_up = record_call(uow, task, call, outcome, last=last)
+        # When others are in the way only this is done again: the call was made.
+        given_up = job.database.attempt(
+            lambda uow: record_call(uow, task, call, outcome, last=last), now=job.now
+        )
         if outcome.error:
             problem = Problem("call_failed", outcome.error, f"provisioning-tasks/{task}")
             raise Refused(problem, 422 if given_up else 409)
