@@ -17,6 +17,7 @@ from counterfoil.business.receivables.commands import (
     NewPayment,
     allocate_credit,
     apply_credits,
+    apply_to_bill_run,
     record_payment,
     refund_credit,
     unallocate_credit,
@@ -91,6 +92,18 @@ def test_what_is_overpaid_pays_the_next_invoice(two: Ledger) -> None:
     with two.work() as uow:
         assert apply_credits(uow) == 1
         assert apply_credits(uow) == 0
+    assert states(two)[2] == ("INV-000003", "partly_paid", Decimal("149.85"))
+
+
+def test_credit_pays_what_a_run_billed_that_was_killed_once_the_day_is_billed_again(
+    two: Ledger,
+) -> None:
+    pay(two, 600)
+    two.bill(MAR)
+    again = two.bill(MAR)
+    with two.work() as uow:
+        assert apply_to_bill_run(uow, again.bill_run_id) == 1
+        assert apply_to_bill_run(uow, again.bill_run_id) == 0
     assert states(two)[2] == ("INV-000003", "partly_paid", Decimal("149.85"))
 
 

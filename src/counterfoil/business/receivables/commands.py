@@ -224,11 +224,17 @@ def apply_credits(uow: UnitOfWork, accounts: Sequence[int] | None = None) -> int
     return len(corrected) + len(_allocate_oldest(uow, found, Credit(), untouched=True))
 
 
-_OF_RUN = "SELECT DISTINCT account_id FROM invoice WHERE bill_run_id = :run AND state = 'final'"
+# A run that was killed before this left its documents to the one that is made again for its day.
+_OF_RUN = """
+SELECT DISTINCT i.account_id FROM invoice i JOIN bill_run r ON r.id = i.bill_run_id
+JOIN bill_run given ON given.billing_date = r.billing_date
+WHERE given.id = :run AND i.state = 'final'
+"""
 
 
 def apply_to_bill_run(uow: UnitOfWork, bill_run_id: int) -> int:
-    """:func:`apply_credits` for the accounts that a bill run made final documents for."""
+    """:func:`apply_credits` for the accounts that a bill run, or one of the same day, made final
+    documents for."""
     rows = uow.query(_OF_RUN, run=bill_run_id)
     return apply_credits(uow, [int(row["account_id"]) for row in rows])
 
