@@ -18,6 +18,7 @@ from counterfoil.platform.metadata.access import (
     Condition,
     EntityAccess,
 )
+from counterfoil.platform.model.applying import apply_change_set
 from counterfoil.platform.records.database import Database
 from counterfoil.platform.records.pages import Filter
 from counterfoil.platform.transfer.exporting import Export, as_text, export_records, harmless
@@ -190,3 +191,23 @@ def _clean(tmp_path: Path) -> Iterator[None]:
     yield
     for path in tmp_path.iterdir():
         path.unlink()
+
+
+@pytest.mark.parametrize("kind", ["csv", "xlsx"])
+def test_documents_and_huge_texts_come_back_as_they_went(
+    database: Database, tmp_path: Path, kind: str
+):
+    longest = 1_000_000 if kind == "csv" else 32_000
+    change = "change_set: Notes\nfields: {account: {x_note: {kind: text, max_length: 1000000}}}\n"
+    apply_change_set(database, change, now=NOW, source="cli")
+    note = ('= ;"\r\n' * longest)[:longest]
+    with database.transaction(now=NOW) as uow:
+        uow.create("account", {"external_id": "LONG", "name": "L", "x_note": note})
+        for name, commands in (("two", ["run_bills", "rerate"]), ("none", []), ("all", ["*"])):
+            uow.create("access_role", {"external_id": name, "commands": commands})
+    for entity, count in (("account", 1), ("access_role", 3)):
+        path = tmp_path / f"{entity}.{kind}"
+        assert export(database, entity, path) == count
+        again = Import(entity=entity, clear_empty=True)
+        done = import_records(database, path, again, now=NOW)
+        assert (done.unchanged, done.refused, done.problems) == (count, 0, [])

@@ -10,7 +10,8 @@ from counterfoil.core.problems import Refused
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.metadata.access import EVERY_ROW, OPERATIONS, Access, EntityAccess
 from counterfoil.platform.records.database import Database
-from counterfoil.platform.transfer.importing import Import, Imported, import_records
+from counterfoil.platform.transfer.importing import Import, Imported, _chunks, import_records
+from counterfoil.platform.transfer.tables import open_table
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 
@@ -199,7 +200,6 @@ def test_another_unique_field_may_tell_records_apart(database: Database, tmp_pat
         (b"PK\x03\x04broken", "malformed_file"),
         (b"\x14\x8d\n", "malformed_file"),
         (b"\xff\xfea", "malformed_file"),
-        (b"external_id,name\nA," + b"x" * 200_000, "malformed_file"),
         (b"external_id,nothing\n", "unknown_column"),
     ],
 )
@@ -249,3 +249,40 @@ def test_only_what_is_granted_is_imported(database: Database, tmp_path: Path):
         take(database, file, "invoice")
     assert refused.value.status == 405
     assert records(database) == {}
+
+
+def test_what_was_saved_before_a_file_breaks_off_is_told(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("counterfoil.platform.transfer.importing.ROWS_PER_CHUNK", 2)
+    path = tmp_path / "accounts.csv"
+    rows = "".join(f"A-{n},Name\n" for n in range(5))
+    path.write_text(f'external_id,name\n{rows}A-6,"open\n')
+    done = import_records(database, path, Import(entity="account"), now=NOW)
+    assert (done.read, done.created, done.refused) == (4, 4, 1)
+    assert [(one.code, one.line, one.file) for one in done.problems] == [
+        ("malformed_file", 7, "accounts.csv")
+    ]
+
+
+def test_a_chunk_of_long_cells_has_few_rows(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("counterfoil.platform.transfer.importing.CHARACTERS_PER_CHUNK", 20)
+    path = tmp_path / "accounts.csv"
+    path.write_text("external_id,name\n" + "".join(f"A-{n},{'x' * 30}\n" for n in range(3)))
+    with open_table(path) as table:
+        assert [len(chunk) for chunk in _chunks(table.rows)] == [1, 1, 1]
+
+
+def test_a_workbook_with_more_beside_its_sheets_than_memory_holds_is_refused(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("counterfoil.platform.transfer.tables.MOST_BESIDE_SHEETS", 1_000)
+    path = tmp_path / "accounts.xlsx"
+    book = openpyxl.Workbook()
+    book.active.append(["external_id", "name"])
+    book.save(path)
+    with pytest.raises(Refused) as refused:
+        import_records(database, path, Import(entity="account"), now=NOW)
+    assert (refused.value.problems[0].code, refused.value.status) == ("file_too_large", 413)

@@ -104,25 +104,33 @@ def text_from(value: object) -> str | None:
         return value.isoformat().replace("+00:00", "Z")
     if isinstance(value, date):
         return value.isoformat()
-    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+    if isinstance(value, list):
         return ",".join(value)
-    if isinstance(value, dict | list):
-        return encode_json(plain(value))
     return str(value)
+
+
+def _json_from(value: object) -> str | None:
+    return None if value is None else encode_json(plain(value))
 
 
 def put_record(parent: Element, flavour: Flavour, entity: Entity, record: Record) -> None:
     """A record with every field it has."""
     one = etree.SubElement(parent, flavour.tag("record"))
-    names = [field.name for field in entity.readable if field.name in record]
+    texts = {
+        field.name: _json_from(record[field.name])
+        if field.type is FieldType.DOCUMENT
+        else text_from(record[field.name])
+        for field in entity.readable
+        if field.name in record
+    }
     if flavour.typed:
         one.set(TYPE, entity.name)
-        for name in names:
-            put(one, flavour, name, text_from(record[name]))
+        for name, text in texts.items():
+            put(one, flavour, name, text)
         return
     put(one, flavour, "entity", entity.name)
-    put(one, flavour, "id", text_from(record["id"]))
-    for name in names[1:]:
+    put(one, flavour, "id", texts.pop("id"))
+    for name, text in texts.items():
         pair = etree.SubElement(one, flavour.tag("field"))
         put(pair, flavour, "name", name)
-        put(pair, flavour, "value", text_from(record[name]))
+        put(pair, flavour, "value", text)

@@ -15,10 +15,10 @@ from openpyxl.cell import WriteOnlyCell
 from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.platform.metadata import Catalogue, Entity, Record
+from counterfoil.platform.metadata import Catalogue, Entity, FieldType, Record
 from counterfoil.platform.records.exact_json import encode_json, plain_decimal
 from counterfoil.platform.records.pages import LONGEST_PAGE
-from counterfoil.platform.records.paths import Where
+from counterfoil.platform.records.paths import Where, reference_named
 from counterfoil.platform.records.querying import Query
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 from counterfoil.platform.transfer.tables import FORMULA
@@ -56,6 +56,7 @@ def export_records(
         raise Refused(
             Problem("unknown_format", f"{kind!r} is no format", "format", tuple(_WRITERS))
         )
+    documents = {name for name in names if _is_document(uow.catalogue, entity, name)}
     written = 0
     with _WRITERS[kind](path) as write:
         write(names)
@@ -65,7 +66,7 @@ def export_records(
                 message = f"a sheet has no room for more than {MOST_SHEET_ROWS:,} records: use CSV"
                 raise Refused(Problem("too_many_records", message, "format"))
             for record in page:
-                write([record[name] for name in names])
+                write([_as_json(record[n]) if n in documents else record[n] for n in names])
             if count is not None:
                 count(written)
     return written
@@ -87,6 +88,22 @@ def exported_fields(catalogue: Catalogue, entity: Entity) -> tuple[str, ...]:
         named = f"{field.name.removesuffix('_id')}.external_id"
         names.append(field.name if key is None or key.secret else named)
     return tuple(names)
+
+
+def _is_document(catalogue: Catalogue, entity: Entity, path: str) -> bool:
+    *way, last = path.split(".")
+    for name in way:
+        reference = reference_named(entity, name)
+        if reference is None or reference.target not in catalogue.entities:
+            return False
+        entity = catalogue.entities[reference.target]
+    field = entity.field(last)
+    return field is not None and field.type is FieldType.DOCUMENT
+
+
+def _as_json(value: object) -> str | None:
+    """A document as an import reads it; a list of texts would look like several choices."""
+    return None if value is None else encode_json(value)
 
 
 def _pages(uow: UnitOfWork, wanted: Export, names: Sequence[str]) -> Iterator[list[Record]]:
@@ -118,7 +135,7 @@ def _csv_writer(file: IO[str]) -> Writer:
 
     def write(values: Sequence[object]) -> None:
         rows.writerow(
-            harmless(as_text(value)) if isinstance(value, str | list | dict) else as_text(value)
+            harmless(as_text(value)) if isinstance(value, str | list) else as_text(value)
             for value in values
         )
 
@@ -149,10 +166,8 @@ def as_text(value: object) -> str:
             return re.sub(r"\+00:00$", "Z", value.astimezone(UTC).isoformat())
         case date():
             return value.isoformat()
-        case list() if all(isinstance(one, str) for one in value):
+        case list():
             return ",".join(value)
-        case dict() | list():
-            return encode_json(value)
         case _:
             return str(value)
 

@@ -28,6 +28,8 @@ from counterfoil.platform.transfer.mapping import (
 from counterfoil.platform.transfer.tables import Progress, Row, open_table
 
 ROWS_PER_CHUNK = 2_000
+CHARACTERS_PER_CHUNK = 16 << 20
+"""Of the texts of all cells; one row more than that is a chunk of its own."""
 ATTEMPTS = 5
 """How often a chunk is tried that others are in the way of."""
 MOST_PROBLEMS = 1_000
@@ -109,10 +111,11 @@ def import_records(
         with begun() as uow:
             rows = _Rows(uow, wanted, table.columns, Imported(name, wanted.dry_run))
         if not (wanted.all_or_nothing or wanted.dry_run):
-            for chunk in _chunks(table.rows):
-                given = rows.read(chunk)
-                _retried(begun, rows, partial(rows.save, given))
-            _retried(begun, rows, rows.finish)
+            with rows.told_when_stopped():
+                for chunk in _chunks(table.rows):
+                    given = rows.read(chunk)
+                    _retried(begun, rows, partial(rows.save, given))
+                _retried(begun, rows, rows.finish)
             return rows.done
         with suppress(_NotKeptError), begun() as uow:
             for chunk in _chunks(table.rows):
@@ -142,7 +145,15 @@ def _retried(
 
 
 def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
-    while chunk := list(islice(rows, ROWS_PER_CHUNK)):
+    chunk: list[Row] = []
+    size = 0
+    for row in rows:
+        chunk.append(row)
+        size += sum(len(cell) for cell in row.cells if isinstance(cell, str))
+        if len(chunk) == ROWS_PER_CHUNK or size > CHARACTERS_PER_CHUNK:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
         yield chunk
 
 
@@ -218,6 +229,18 @@ class _Rows:
         except Refused:
             self.done, self._waiting = done, waiting
             raise
+
+    @contextmanager
+    def told_when_stopped(self) -> Iterator[None]:
+        """A refusal after which rows of earlier chunks stay is told beside what became of them."""
+        try:
+            yield
+        except Refused as refused:
+            done = self.done
+            if not done.created + done.updated + done.unchanged:
+                raise
+            done.refused += 1
+            done.problems += [replace(one, file=done.file) for one in refused.problems]
 
     def keep_nothing(self) -> None:
         """Nothing was kept: of a dry run the counts say what would have been."""

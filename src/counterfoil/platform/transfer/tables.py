@@ -25,7 +25,13 @@ FORMATS = (".csv", ".txt", ".tsv", ".xlsx")
 LARGEST_UNPACKED = 4 << 30
 MOST_PACKED = 200
 """How many times larger an XLSX file may become when it is unpacked."""
+MOST_BESIDE_SHEETS = 128 << 20
+"""Bytes of what an XLSX file holds beside its sheets, unpacked: that is read into memory."""
 MOST_COLUMNS = 1_000
+LONGEST_CELL = 32 << 20
+"""Characters of a cell of a CSV file; an export writes texts of a million, and any document."""
+
+csv.field_size_limit(LONGEST_CELL)
 
 Progress = Callable[[int, int], None]
 """Called with how much of the file was read, and its size."""
@@ -248,10 +254,13 @@ def _sheet_rows(lines: Iterator[tuple[Any, ...]], count: int) -> Iterator[Row]:
 def _refuse_bomb(path: Path, name: str) -> None:
     try:
         with zipfile.ZipFile(path) as packed:
-            unpacked = sum(part.file_size for part in packed.infolist())
+            parts = packed.infolist()
     except BadZipFile as fault:
         message = f"is no XLSX file that can be read: {fault}"
         raise Refused(Problem("malformed_file", message, file=name)) from fault
-    if unpacked > min(LARGEST_UNPACKED, MOST_PACKED * path.stat().st_size + (1 << 20)):
+    unpacked = sum(part.file_size for part in parts)
+    beside = sum(one.file_size for one in parts if not one.filename.startswith("xl/worksheets/"))
+    largest = min(LARGEST_UNPACKED, MOST_PACKED * path.stat().st_size + (1 << 20))
+    if unpacked > largest or beside > MOST_BESIDE_SHEETS:
         message = f"would become {unpacked:,} bytes when unpacked; save it as CSV"
         raise Refused(Problem("file_too_large", message, file=name), status=413)
