@@ -170,6 +170,8 @@ def test_a_second_factor_is_asked_for_once_confirmed(
     with database.transaction(now=NOW) as uow:
         assert refusal(confirm_totp, uow, "ada", "000000").problems[0].code == "wrong_code"
         confirm_totp(uow, "ada", codes.at(NOW))
+        # It would not be asked for until the new one is confirmed.
+        assert refusal(enrol_totp, uow, "ada").problems[0].code == "second_factor_exists"
     without = refusal(entrance.sign_in, "ada", PASSWORD, now=NOW)
     replayed = refusal(entrance.sign_in, "ada", PASSWORD, codes.at(NOW), now=NOW)
     assert str(without) == str(replayed)

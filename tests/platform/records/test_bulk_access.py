@@ -112,3 +112,29 @@ def test_who_refers_is_named_only_to_who_sees_everything(customers: Database, tw
     assert caught.value.problems[0].message == (
         "this customer is still referred to by other records"
     )
+
+
+def test_what_cannot_be_put_back_tells_nothing_of_hidden_fields(customers: Database):
+    with customers.transaction(now=NOW) as uow:
+        rows = [{"external_id": f"BACK-{n}", "name": "Hush"} for n in (1, 2)]
+        two = uow.create_many("customer", rows)
+        uow.delete_many("customer", two)
+        uow.create_many("customer", rows)
+    blind = access(*OPERATIONS, unreadable=frozenset({"external_id", "name"}))
+    with customers.transaction(now=NOW, access=blind) as uow, pytest.raises(Refused) as caught:
+        uow.undelete_many("customer", two)
+    assert caught.value.status == 409
+    told = str(caught.value.problems)
+    assert "BACK-1" not in told
+    assert "external_id" not in told
+
+
+def test_a_query_that_takes_too_long_is_refused(customers: Database):
+    with (
+        pytest.raises(Refused) as caught,
+        customers.transaction(now=NOW, seconds=1) as uow,
+    ):
+        uow.query("SELECT pg_sleep(5)")
+    assert [one.code for one in caught.value.problems] == ["query_too_slow"]
+    with customers.transaction(now=NOW) as uow:
+        assert uow.query("SHOW statement_timeout") == [{"statement_timeout": "0"}]

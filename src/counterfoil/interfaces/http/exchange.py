@@ -20,6 +20,9 @@ PROBLEM_JSON = "application/problem+json"
 
 MEGABYTE = 1 << 20
 
+SECONDS_OF_A_QUERY = 30
+"""How long a statement may take that looks for records by conditions of the caller's."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:

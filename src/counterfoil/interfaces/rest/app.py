@@ -34,6 +34,7 @@ from counterfoil.interfaces.http.doors import (
     Doors,
     too_deep,
 )
+from counterfoil.interfaces.http.exchange import SECONDS_OF_A_QUERY
 from counterfoil.interfaces.http.gate import CallerGate
 from counterfoil.interfaces.http.notation import json_answer
 from counterfoil.interfaces.http.problem_answers import problem_answer, refusal_answer
@@ -204,10 +205,11 @@ def entity_routes(desk: Desk, limiter: CapacityLimiter) -> list[Route]:
     }
     create = in_transaction(partial(records.create_records, commands=commands))
     update = in_transaction(partial(records.update_record, commands=commands))
+    looking_for = partial(reading, seconds=SECONDS_OF_A_QUERY)
     delete = in_transaction(partial(records.delete_record, commands=commands))
-    read, listing = reading(records.read_record), reading(records.list_records)
+    read, listing = reading(records.read_record), looking_for(records.list_records)
     generic: tuple[tuple[str, dict[str, Handler]], ...] = (
-        ("/{collection}/query", {"POST": reading(queries.query_records)}),
+        ("/{collection}/query", {"POST": looking_for(queries.query_records)}),
         ("/{collection}/export", {"GET": transfers.get_export}),
         ("/{collection}/bulk", {"POST": in_transaction(bulk.write_bulk)}),
         ("/{collection}", {"GET": listing, "HEAD": listing, "POST": create}),

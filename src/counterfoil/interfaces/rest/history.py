@@ -4,6 +4,7 @@ from dataclasses import fields, replace
 from datetime import datetime
 
 from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.http.exchange import SECONDS_OF_A_QUERY
 from counterfoil.interfaces.http.notation import json_answer
 from counterfoil.interfaces.rest.exchange import JSON, Answer, Call, Endpoint, Parameter
 from counterfoil.interfaces.rest.idempotency import reading
@@ -135,7 +136,7 @@ ENDPOINTS = (
         method="GET",
         path="/history",
         audience="signed_in",
-        handler=reading(list_history),
+        handler=reading(list_history, SECONDS_OF_A_QUERY),
         summary="Who changed what, the newest first",
         parameters=(
             Parameter(name="entity", help="For example invoice."),
@@ -148,7 +149,7 @@ ENDPOINTS = (
         method="GET",
         path="/{collection}/{id}/history",
         audience="signed_in",
-        handler=reading(record_history),
+        handler=reading(record_history, SECONDS_OF_A_QUERY),
         summary="Who changed a record, the newest change first",
         parameters=FILTERS,
         answers=PAGE,

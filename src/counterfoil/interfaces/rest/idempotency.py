@@ -71,13 +71,16 @@ def repeatable(action: Handler) -> Handler:
     return handle
 
 
-def reading(action: RowAction) -> Handler:
-    """The handler of an endpoint that only reads, in one transaction."""
+def reading(action: RowAction, seconds: int | None = None) -> Handler:
+    """The handler of an endpoint that only reads, in one transaction.
+
+    With ``seconds`` a statement that takes longer is refused: callers say what it looks for.
+    """
 
     def handle(desk: Desk, call: Call) -> Answer:
         organisation = desk.organisation
         with organisation.database.transaction(
-            now=organisation.clock(), access=call.caller.access
+            now=organisation.clock(), access=call.caller.access, seconds=seconds
         ) as uow:
             return action(uow, call)
 

@@ -9,7 +9,7 @@ from lxml import etree
 
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.http.doors import Door
-from counterfoil.interfaces.http.exchange import Answer, Call, Desk
+from counterfoil.interfaces.http.exchange import SECONDS_OF_A_QUERY, Answer, Call, Desk
 from counterfoil.interfaces.http.problem_answers import retry_header
 from counterfoil.interfaces.soap.envelope import (
     LONGEST,
@@ -81,7 +81,10 @@ def answered(desk: Desk, call: Call, message: Message) -> Answer:
             if caller.session_id is not None:
                 end_session(uow, caller.session_id)
         return answer(filled)
-    with acting.organisation.database.transaction(now=now, access=caller.access) as uow:
+    seconds = SECONDS_OF_A_QUERY if message.operation == "query" else None
+    with acting.organisation.database.transaction(
+        now=now, access=caller.access, seconds=seconds
+    ) as uow:
         operation(uow, message.body, message.flavour, filled)
     return answer(filled)
 

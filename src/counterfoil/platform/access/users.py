@@ -92,9 +92,15 @@ def give_roles(uow: UnitOfWork, username: str, roles: Sequence[str]) -> None:
 def enrol_totp(uow: UnitOfWork, username: str) -> tuple[str, str]:
     """A new second factor: its secret and the URL for an app, shown this once.
 
-    It counts as soon as :func:`confirm_totp` has seen a code of it.
+    It counts as soon as :func:`confirm_totp` has seen a code of it. Refused (409) who has one that
+    counts: it would end before the new one is known to work.
     """
     user = find_user(uow, username)
+    if uow.query(
+        "SELECT 1 FROM access_user WHERE id = :user AND totp_step IS NOT NULL", user=user["id"]
+    ):
+        message = "there is a second factor; give it up first"
+        raise Refused(Problem("second_factor_exists", message), status=409)
     secret = new_secret()
     change = {"totp_secret": secret, "totp_step": None}
     uow.update("access_user", user["id"], change, by_command=True)

@@ -7,9 +7,11 @@ from datetime import datetime
 from typing import TypeVar
 
 import psycopg
+from psycopg import errors
 from psycopg.pq import TransactionStatus
 from psycopg.types.json import set_json_loads
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from counterfoil.core.problems import Refused
@@ -17,6 +19,7 @@ from counterfoil.platform.metadata import FULL_ACCESS, Access, Catalogue
 from counterfoil.platform.records.exact_json import decode_json, encode_json
 from counterfoil.platform.records.living_catalogue import LivingCatalogue
 from counterfoil.platform.records.refusals import TRY_AGAIN
+from counterfoil.platform.records.selecting import too_slow
 from counterfoil.platform.records.unit_of_work import RecordCheck, RuleRunner, UnitOfWork
 
 ATTEMPTS = 5
@@ -73,15 +76,18 @@ class Database:
         source: str | None = None,
         actor: str | None = None,
         access: Access = FULL_ACCESS,
+        seconds: int | None = None,
     ) -> Iterator[UnitOfWork]:
         """A unit of work that is committed at the end, or rolled back by an exception.
 
         ``access`` is what the actor may do; the command line, jobs and commands may do all.
         ``source`` and ``actor`` are those of :meth:`acting` unless they are given.
+        A statement that takes longer than ``seconds`` is refused (400).
         ``now`` must be aware: it stands in everything the unit of work writes. When the caller
         has ignored an error of the database, nothing can be committed: RuntimeError.
         """
-        with self._begun(now, source, actor, access, rehearsal=False) as unit_of_work:
+        begun = self._begun(now, source, actor, access, rehearsal=False, seconds=seconds)
+        with begun as unit_of_work:
             yield unit_of_work
 
     def attempt(
@@ -133,6 +139,7 @@ class Database:
         access: Access,
         *,
         rehearsal: bool,
+        seconds: int | None = None,
     ) -> Iterator[UnitOfWork]:
         if now.utcoffset() is None:
             raise ValueError("now must be an aware instant")
@@ -140,20 +147,21 @@ class Database:
             if rehearsal:
                 connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             snapshot = self._living.at(connection)
-            yield UnitOfWork(
-                connection,
-                snapshot.catalogue,
-                snapshot.tables,
-                self._checks,
-                now=now,
-                source=source or self._source,
-                actor=actor or self._actor,
-                request_id=self._request_id,
-                rehearsal=rehearsal,
-                rules=self._rules,
-                access=access,
-                depth=self._depth,
-            )
+            with _bounded(connection, seconds):
+                yield UnitOfWork(
+                    connection,
+                    snapshot.catalogue,
+                    snapshot.tables,
+                    self._checks,
+                    now=now,
+                    source=source or self._source,
+                    actor=actor or self._actor,
+                    request_id=self._request_id,
+                    rehearsal=rehearsal,
+                    rules=self._rules,
+                    access=access,
+                    depth=self._depth,
+                )
             if rehearsal:
                 transaction.rollback()
                 return
@@ -170,6 +178,19 @@ class Database:
     def close(self) -> None:
         """Close all connections that are not in use."""
         self._engine.dispose()
+
+
+@contextmanager
+def _bounded(connection: Connection, seconds: int | None) -> Iterator[None]:
+    """Refuse statements that take longer; no bound where there are no seconds."""
+    if seconds is not None:
+        connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{seconds}s'")
+    try:
+        yield
+    except DBAPIError as error:
+        if seconds is None or not isinstance(error.orig, errors.QueryCanceled):
+            raise
+        raise too_slow(seconds) from None
 
 
 def build_engine(url: str) -> Engine:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from sqlalchemy import ColumnElement, Connection, MetaData, func, select
 
@@ -91,4 +92,9 @@ class Guard:
         if not problems or self.access.unrestricted:
             return problems
         given = [row for row in rows if row is not None]
-        return told_problems(problems, self.whole.entity(entity), self.seen.entity(entity), given)
+        return told_problems(problems, self.whole.entity(entity), self.sight(entity), given)
+
+    def sight(self, entity: str) -> Entity:
+        """The entity as the actor sees it, of which there may be nothing to see: then no field."""
+        declared = self.whole.entity(entity)
+        return self.seen.entities.get(entity) or replace(declared, fields=(), unique=(), indexes=())

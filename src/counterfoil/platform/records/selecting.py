@@ -161,9 +161,9 @@ def _length(value: object) -> int:
     return 8 if value is None or isinstance(value, int | date) else len(str(value))
 
 
-def too_slow() -> Refused:
+def too_slow(seconds: int = SECONDS) -> Refused:
     """The refusal of a statement that takes too long."""
-    message = f"the query takes longer than {SECONDS} seconds; ask for less at once"
+    message = f"the query takes longer than {seconds} seconds; ask for less at once"
     return Refused(Problem("query_too_slow", message), status=400)
 
 

@@ -485,11 +485,12 @@ class UnitOfWork(Reading, History):
     def _restore(self, entity: Entity, changes: Records) -> None:
         rows, problems = restored_rows(entity, changes, now=self.now)
         if problems:
-            raise Refused(problems)
+            raise Refused(self._guard.told(problems, entity.name, rows))
         if not rows:
             return
         self._run_check(entity.name, rows, [None] * len(rows), ruled=False)
-        self._copy(entity, entity, rows, range(1, len(rows) + 1), "undelete")
+        seen = self._guard.sight(entity.name)
+        self._copy(entity, seen, rows, range(1, len(rows) + 1), "undelete")
         moments = list({change["at"] for change in changes})
         owners = [row["id"] for row in rows]
         for referrer in referrers(self._whole, entity.name):
