@@ -24,10 +24,10 @@ from counterfoil.business.automation.provisioning import outside_systems
 from counterfoil.business.automation.rules import subscriber_checks
 from counterfoil.business.billing.entities import ENTITIES as BILLING
 from counterfoil.business.billing.events import EVENT_TYPES as BILLING_EVENTS
-from counterfoil.business.billing.included import check_thresholds
 from counterfoil.business.billing.jobs import HANDLERS as RENEWAL_HANDLERS
 from counterfoil.business.billing.jobs import JOB_KINDS as RENEWAL_JOBS
 from counterfoil.business.billing.rules import CHECKS as BILLING_CHECKS
+from counterfoil.business.billing.thresholds import check_thresholds
 from counterfoil.business.documents.jobs import JOB_KINDS as DOCUMENT_JOBS
 from counterfoil.business.documents.jobs import printing_handlers
 from counterfoil.business.incentives.entities import ENTITIES as INCENTIVES
@@ -177,6 +177,7 @@ COMMANDS = (
     "see_prepaid_balances",
     "see_quotes",
     "see_receivables",
+    "see_spending",
     "see_subscriptions_in_force",
     "send_quotes",
     "send_usage",

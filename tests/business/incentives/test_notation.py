@@ -164,3 +164,23 @@ discounts:
         (5, "discounts[2].basis", "not_for_this_kind"),
     ]
     assert problems[0].allowed == ("subscription", "site", "account", "subtree", "root")
+
+
+def test_what_is_wrong_with_a_threshold_of_spending_is_told_by_line() -> None:
+    text = """
+spending_thresholds:
+  - {id: a, name: A, account: ACME, amount: 0, currency: USD}
+  - {id: b, name: B, account: ACME, amount: 5, currency: XXQ}
+  - {id: c, name: C, account: ACME, amount: 5, currency: USD, alignment: anniversary}
+  - {id: d, name: D, account: ACME, amount: 5, currency: USD, period: quarter, every: 41}
+  - {id: e, name: E, amount: 5, currency: USD}
+  - {id: f, name: F, account: ACME, amount: 5, currency: USD, start: 2024-02-01, end: 2024-02-01}
+"""
+    assert [(line, code) for line, _, code in refusals(text)] == [
+        (3, "too_small"),
+        (4, "unknown_currency"),
+        (5, "missing"),
+        (6, "too_large"),
+        (7, "missing"),
+        (8, "ends_before_start"),
+    ]

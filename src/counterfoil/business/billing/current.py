@@ -23,6 +23,7 @@ from counterfoil.core.periods.zones import local_date
 from counterfoil.core.problems import Problem
 from counterfoil.core.rating.quantities import EventSource
 from counterfoil.core.rating.relations import QUANTITY
+from counterfoil.core.rating.statements import Needs
 from counterfoil.platform.engine.duck import Engine, NotComputable, small_engine
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.database import Database
@@ -202,23 +203,51 @@ def current_charges(
     return _shown(account_external_id, billed, now, rows, named, problems)
 
 
+def parts_of_now(present: Present, today: date) -> tuple[str, ...]:
+    """Conditions on items for what is charged apart: where there are discounts or commitments,
+    what runs is an invoice of its own, as it will be. Otherwise it would count for what is due."""
+    if not (present.discounts or present.commitments):
+        return ("true",)
+    due = _DUE_TODAY.format(today=today.isoformat())
+    return (f"late OR {due}", f"NOT (late OR {due})")
+
+
+def charge_so_far(
+    uow: UnitOfWork,
+    engine: Engine,
+    store: UsageStore,
+    accounts: Sequence[int],
+    today: date,
+    present: Present,
+    part: str,
+) -> Needs:
+    """Make ``charged`` of a part (see ``parts_of_now``) of what these billed accounts have come to
+    and are not billed for yet, with what ``present`` incentives make of it."""
+    seen = min(usage_seen(uow, accounts).values(), default=0)
+    accounts = whole_trees(uow, accounts, present)
+    items = make_items(
+        uow, engine, store, accounts, today, usage_seen=seen, running=True, items=part
+    )
+    price_items(uow, engine, items)
+    needs = make_charged(uow, engine, store, items)
+    # A draft keeps nobody from seeing what comes together meanwhile.
+    engine.run("CREATE TABLE open_draft AS SELECT 0::BIGINT AS account_id WHERE false")
+    ends = today
+    if part.startswith("NOT"):
+        engine.run("DELETE FROM charged WHERE kind = 'reversal'")
+        ends = engine.row("SELECT min(cycle_end) FROM due_item")[0] or today
+    apply_incentives(uow, engine, accounts, ends, present, store, lock=False)
+    return needs
+
+
 def _compute(
     uow: UnitOfWork, store: UsageStore, account: int, today: date
 ) -> tuple[list[Record], tuple[Problem, ...]]:
-    """Charges (columns of ``_CHARGES``, and what was used of them) and problems.
-
-    Where there are discounts or commitments, what runs is an invoice of its own, as it will be:
-    otherwise it would count for the one that is due.
-    """
+    """Charges (columns of ``_CHARGES``, and what was used of them) and problems."""
     present = find_present(uow)
-    if not (present.discounts or present.commitments):
-        parts: tuple[str, ...] = ("true",)
-    else:
-        parts = ("late OR {due}", "NOT (late OR {due})")
     rows: list[Record] = []
     problems: dict[Problem, None] = {}
-    for part in parts:
-        condition = part.format(due=_DUE_TODAY.format(today=today.isoformat()))
+    for condition in parts_of_now(present, today):
         with small_engine() as engine:
             try:
                 found = _compute_part(uow, engine, store, account, today, present, condition)
@@ -239,20 +268,7 @@ def _compute_part(
     present: Present,
     condition: str,
 ) -> tuple[list[Record], list[Problem]]:
-    accounts = whole_trees(uow, [account], present)
-    seen = usage_seen(uow, [account])[account]
-    items = make_items(
-        uow, engine, store, accounts, today, usage_seen=seen, running=True, items=condition
-    )
-    price_items(uow, engine, items)
-    needs = make_charged(uow, engine, store, items)
-    # A draft keeps nobody from seeing what comes together meanwhile.
-    engine.run("CREATE TABLE open_draft AS SELECT 0::BIGINT AS account_id WHERE false")
-    ends = today
-    if condition.startswith("NOT"):
-        engine.run("DELETE FROM charged WHERE kind = 'reversal'")
-        ends = engine.row("SELECT min(cycle_end) FROM due_item")[0] or today
-    apply_incentives(uow, engine, accounts, ends, present, store, lock=False)
+    needs = charge_so_far(uow, engine, store, [account], today, present, condition)
     charges = _records(engine, _CHARGES.format(today=today.isoformat(), account=account))
     filtered = EventSource(attributes=bool(needs.attributes))
     used = {row["item_id"]: row for row in _records(engine, _used(filtered))}

@@ -14,7 +14,11 @@ THRESHOLD_REACHED = EventType(
     "entitlement.threshold_reached", "So much of what an entitlement includes in a cycle is used."
 )
 
-EVENT_TYPES = (INVOICE_FINALIZED, BILL_RUN_FINISHED, THRESHOLD_REACHED)
+SPENDING_REACHED = EventType(
+    "spending.threshold_reached", "So much has been spent in a period that somebody asked to hear."
+)
+
+EVENT_TYPES = (INVOICE_FINALIZED, BILL_RUN_FINISHED, THRESHOLD_REACHED, SPENDING_REACHED)
 
 _FINALIZED = """
 SELECT CAST(i.id AS text) AS key, 'invoices/' || i.id AS subject,

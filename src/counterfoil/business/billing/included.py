@@ -122,7 +122,7 @@ def included_quantities(
     return [_shown(row, names[row["entitlement_id"], row["owner_id"]]) for row in rows]
 
 
-def check_thresholds(
+def check_included(
     database: Database, store: UsageStore, subscriptions: Sequence[int], now: datetime
 ) -> None:
     """Tell of the thresholds that usage of these subscriptions (ids) has reached; each is told

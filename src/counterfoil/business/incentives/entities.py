@@ -305,6 +305,47 @@ ENTITLEMENT_THRESHOLD = Entity(
     ),
 )
 
+SPENDING_THRESHOLD = Entity(
+    name="spending_threshold",
+    plural="spending_thresholds",
+    help="An amount of charges in a period at which an event is emitted as usage arrives.",
+    fields=(
+        EXTERNAL_ID,
+        text("name", required=True),
+        reference("account", required=True, immutable=True, indexed=True),
+        choice(
+            "scope",
+            ("account", "subtree"),
+            required=True,
+            default="subtree",
+            immutable=True,
+            help="Whose charges are added up: the account's alone, or those below it as well.",
+        ),
+        decimal("amount", 20, 4, required=True, minimum=0, help="Per period."),
+        text("currency", required=True, max_length=3, immutable=True),
+        choice(
+            "period_unit", ("day", "week", "month", "year"), required=True, default="month",
+            immutable=True,
+        ),
+        integer(
+            "period_count", required=True, default=1, minimum=1, maximum=120, immutable=True
+        ),
+        choice(
+            "alignment",
+            ("calendar", "anniversary"),
+            required=True,
+            default="calendar",
+            immutable=True,
+            help="calendar: periods begin on the billing profile's cycle day; anniversary: on the "
+            "start date.",
+        ),
+        date("start_date", help="First day that counts; required of an anniversary."),
+        date("end_date", help="First day without the threshold."),
+        date("told_period", computed=True, help="First day of the period last told of."),
+        decimal("told_amount", 20, 4, computed=True, help="The amount that was told then."),
+    ),
+)  # fmt: skip
+
 ENTITIES = (
     DISCOUNT,
     DISCOUNT_TARGET,
@@ -316,4 +357,5 @@ ENTITIES = (
     ENTITLEMENT,
     ENTITLEMENT_TARGET,
     ENTITLEMENT_THRESHOLD,
+    SPENDING_THRESHOLD,
 )

@@ -18,6 +18,7 @@ from counterfoil.business.incentives.entities import (
     ENTITLEMENT,
     ENTITLEMENT_THRESHOLD,
     PREPAID_GRANT,
+    SPENDING_THRESHOLD,
 )
 from counterfoil.business.incentives.entries import (
     IncentiveEntry,
@@ -30,6 +31,7 @@ from counterfoil.business.incentives.terms import (
     find_discount_problems,
     find_entitlement_problems,
     find_grant_problems,
+    find_spending_problems,
     find_target_problems,
     find_tier_problems,
 )
@@ -99,6 +101,13 @@ _ENTITLEMENT: Rules = {
     "rate_plans": _TEXTS,
     "charges": _TEXTS,
     "thresholds": _TEXTS,
+}
+_SPENDING: Rules = {
+    **rules_of(SPENDING_THRESHOLD, "external_id", "name", "scope", "amount", "currency"),
+    **rules_of(SPENDING_THRESHOLD, "alignment", "start_date", "end_date"),
+    "account": Rule(required=True, max_length=255),
+    "period": Rule(choices=tuple(PERIODS), default="month"),
+    "every": Rule(kind=Kind.INTEGER, minimum=1, maximum=120, default=1),
 }
 _PERCENT = rules_of(ENTITLEMENT_THRESHOLD, "percent")["percent"]
 _TARGETS = {"products": "product", "rate_plans": "rate_plan", "charges": "charge"}
@@ -228,23 +237,38 @@ def _read_commitment(reading: _Reading, entry: Entry, path: str) -> IncentiveEnt
     kind = _one_of(reading, entry, place, ("minimum", "maximum"))
     if kind is None:
         return None
-    unit, count = PERIODS[entry["period"]]
     one = entry["subscription"] is not None or entry["account"] is None
     values = {
         **_values(COMMITMENT, entry),
         "kind": kind,
         "amount": entry[kind],
         "scope": entry["scope"] or ("subscription" if one else "subtree"),
-        "period_unit": unit,
-        "period_count": count * entry["every"],
+        **_period(reading, entry, place),
     }
     references = _references(entry, "account", "rate_plan", "product")
     absent = dict.fromkeys(("account_id", "rate_plan_id", "product_id"))
     reading.note(place, find_commitment_problems({**values, **absent, **references}))
-    if values["period_count"] > 120:
+    return IncentiveEntry(entity="commitment", values=values, references=references, place=place)
+
+
+def _period(reading: _Reading, entry: Entry, place: Place) -> Record:
+    """How long the periods of a commitment or threshold are."""
+    unit, count = PERIODS[entry["period"]]
+    count *= entry["every"]
+    if count > 120:
         message = f"{entry['every']} {entry['period']}s are more than 120"
         reading.note(place, [Problem("too_large", message, "period_count")])
-    return IncentiveEntry(entity="commitment", values=values, references=references, place=place)
+    return {"period_unit": unit, "period_count": count}
+
+
+def _read_spending(reading: _Reading, entry: Entry, path: str) -> IncentiveEntry | None:
+    place = reading.place(entry, path)
+    values = {**_values(SPENDING_THRESHOLD, entry), **_period(reading, entry, place)}
+    reading.note(place, find_spending_problems(values))
+    references = _references(entry, "account")
+    return IncentiveEntry(
+        entity="spending_threshold", values=values, references=references, place=place
+    )
 
 
 def _read_grant(reading: _Reading, entry: Entry, path: str) -> IncentiveEntry | None:
@@ -294,6 +318,7 @@ _SECTIONS: Mapping[str, tuple[Rules, _Read]] = {
     "commitments": (_COMMITMENT, _read_commitment),
     "grants": (_GRANT, _read_grant),
     "entitlements": (_ENTITLEMENT, _read_entitlement),
+    "spending_thresholds": (_SPENDING, _read_spending),
 }
 
 

@@ -25,11 +25,16 @@ SELECT 'entitlement', e.external_id, e.name, e.pooled_over, e.quantity, NULL, NU
        coalesce(e.subscription_external_id, a.external_id, p.external_id), e.valid_from, e.valid_to
 FROM entitlement e
 LEFT JOIN account a ON a.id = e.account_id LEFT JOIN rate_plan p ON p.id = e.rate_plan_id
+UNION ALL
+SELECT 'spending_threshold', t.external_id, t.name, t.scope, t.amount, t.currency, NULL,
+       a.external_id, t.start_date, t.end_date
+FROM spending_threshold t JOIN account a ON a.id = t.account_id
 ORDER BY 1, 2
 """
 
 
 def list_incentives(uow: UnitOfWork) -> list[Record]:
-    """All discounts, commitments, grants and entitlements: entity, external_id, name, kind, value
-    (percent, amount or quantity), currency, code, owner (external ids), starts, ends."""
+    """All discounts, commitments, grants, entitlements and thresholds: entity, external_id, name,
+    kind, value (percent, amount or quantity), currency, code, owner (external ids), starts and
+    ends."""
     return uow.query(_LISTED)

@@ -10,6 +10,7 @@ from counterfoil.business.incentives.terms import (
     find_drawing_problems,
     find_entitlement_problems,
     find_grant_problems,
+    find_spending_problems,
     find_target_problems,
 )
 from counterfoil.business.products.custom_fields import find_readers
@@ -78,4 +79,5 @@ CHECKS: dict[str, RecordCheck] = {
     "prepaid_grant": _each(find_grant_problems),
     "entitlement": _each(find_entitlement_problems),
     "entitlement_target": check_entitlement_targets,
+    "spending_threshold": _each(find_spending_problems),
 }

@@ -95,6 +95,17 @@ def find_grant_problems(row: Record) -> list[Problem]:
     return problems + _period_problems(row, "start_date", "expiry_date")
 
 
+def find_spending_problems(row: Record) -> list[Problem]:
+    """Contradictions among the fields of a threshold of spending."""
+    problems = _currency_problems(row)
+    if row["amount"] is not None and row["amount"] <= 0:
+        problems.append(Problem("too_small", "must be above 0", "amount"))
+    if row["alignment"] == "anniversary" and row["start_date"] is None:
+        message = "is missing: the periods of an anniversary begin on it"
+        problems.append(Problem("missing", message, "start_date"))
+    return problems + _period_problems(row, "start_date", "end_date")
+
+
 def find_tier_problems(tiers: Sequence[Record]) -> list[tuple[int, Problem]]:
     """What is wrong with the tiers of a volume discount, each with the position of its tier."""
     problems: list[tuple[int, Problem]] = []

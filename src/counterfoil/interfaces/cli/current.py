@@ -1,4 +1,5 @@
-"""``counterfoil usage current`` and ``included``: what an account has come to and may still use."""
+"""``counterfoil usage current``, ``included`` and ``spending``: what an account has come to, may
+still use, and has spent."""
 
 from dataclasses import asdict
 from decimal import Decimal
@@ -8,6 +9,7 @@ import typer
 
 from counterfoil.business.billing.current import CurrentCharge, CurrentCharges, current_charges
 from counterfoil.business.billing.included import included_quantities
+from counterfoil.business.billing.spending import spending
 from counterfoil.interfaces.cli.organisation import AsJson, opened_organisation
 from counterfoil.interfaces.cli.output import print_json, print_table, trimmed
 
@@ -48,6 +50,38 @@ def included_command(
         for one in found
     ]
     print_table(f"Included for {account}", INCLUDED_COLUMNS, rows, as_json=False)
+
+
+SPENDING_COLUMNS = (
+    *("threshold", "account", "scope", "from", "to", "spent", "amount", "currency", "share"),
+    *("reached", "complete"),
+)
+
+
+def spending_command(
+    account: Annotated[str, typer.Argument(help="External id of the account.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show what counts for the account's thresholds of spending in their running periods.
+
+    Example: counterfoil usage spending ACME
+    """
+    with opened_organisation() as organisation:
+        found = spending(
+            organisation.database, organisation.usage_store, account, now=organisation.clock()
+        )
+    if as_json:
+        print_json([asdict(one) for one in found])
+        return
+    rows = [
+        (
+            *(one.threshold, one.account, one.scope, one.period_start, one.period_end),
+            *(one.spent, one.amount, one.currency, _bar(one.spent, one.amount)),
+            *(one.reached, one.complete),
+        )
+        for one in found
+    ]
+    print_table(f"Spending of {account}", SPENDING_COLUMNS, rows, as_json=False)
 
 
 def current_command(

@@ -27,7 +27,7 @@ from counterfoil.business.usage.presets import BUILT_IN
 from counterfoil.business.usage.queries import list_batches, list_rejected
 from counterfoil.business.usage.watching import watch_usage_by_all
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.interfaces.cli.current import current_command, included_command
+from counterfoil.interfaces.cli.current import current_command, included_command, spending_command
 from counterfoil.interfaces.cli.organisation import AsJson, opened_organisation, opened_records
 from counterfoil.interfaces.cli.output import print_json, print_properties, print_table
 
@@ -38,6 +38,7 @@ app.add_typer(collectors, name="collectors")
 app.add_typer(rejected, name="rejected")
 app.command("current")(current_command)
 app.command("included")(included_command)
+app.command("spending")(spending_command)
 
 Ids = Annotated[list[int] | None, typer.Argument(help="Ids of rejected records.")]
 Reason = Annotated[str | None, typer.Option(help="Only records rejected for this reason.")]

@@ -11,6 +11,7 @@ from counterfoil.business.billing.explanation import explain_line
 from counterfoil.business.billing.finalizing import finalize_invoices
 from counterfoil.business.billing.included import included_quantities
 from counterfoil.business.billing.queries import preview_invoice
+from counterfoil.business.billing.spending import spending
 from counterfoil.business.documents.export import invoice_csv, invoice_json
 from counterfoil.business.documents.pdf import render_pdf
 from counterfoil.business.documents.queries import document_name, read_document
@@ -207,6 +208,18 @@ def get_included(desk: Desk, call: Call) -> Answer:
     return json_answer(found)
 
 
+def get_spending(desk: Desk, call: Call) -> Answer:
+    """What counts for the thresholds of an account in their running periods; stores nothing."""
+    organisation = desk.organisation
+    found = spending(
+        organisation.database,
+        organisation.usage_store,
+        call.variables["external_id"],
+        now=organisation.clock(),
+    )
+    return json_answer(found)
+
+
 def get_explanation(desk: Desk, call: Call) -> Answer:
     """The counterfoil of one invoice line."""
     organisation = desk.organisation
@@ -308,6 +321,16 @@ ENDPOINTS = (
         handler=get_included,
         summary="What an account may still use without charge",
         help="Per entitlement and running cycle: granted, used, left, and whether to go on.",
+        answers={JSON: {"type": "array", "items": {"type": "object"}}},
+    ),
+    Endpoint(
+        method="GET",
+        path="/accounts/{external_id}/spending",
+        command="see_spending",
+        subject="account",
+        handler=get_spending,
+        summary="What counts for the thresholds of spending of an account",
+        help="Per threshold its running period, what was spent in it, and whether it is reached.",
         answers={JSON: {"type": "array", "items": {"type": "object"}}},
     ),
     Endpoint(

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from counterfoil.bootstrap import Organisation
+from counterfoil.bootstrap import USAGE_WATCHERS, Organisation
 from counterfoil.business.billing.changing import change_subscriptions, renew_subscriptions
 from counterfoil.business.billing.commands import run_bills
 from counterfoil.business.billing.credit_notes import (
@@ -23,6 +23,7 @@ from counterfoil.business.billing.manual_documents import Request
 from counterfoil.business.billing.queries import preview_invoice
 from counterfoil.business.billing.reissuing import reissue_rated_again
 from counterfoil.business.billing.rerating import rerate_bills
+from counterfoil.business.billing.spending import spending
 from counterfoil.business.billing.window import Window
 from counterfoil.business.receivables.commands import (
     NewPayment,
@@ -43,6 +44,7 @@ from counterfoil.business.subscriptions.invoicing import billed_account
 from counterfoil.business.usage.commands import import_file
 from counterfoil.business.usage.corrections import Correction, correct_usage
 from counterfoil.business.usage.store import UsageStore
+from counterfoil.business.usage.watching import watch_usage_by_all
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.scenarios.accounts import load_incentives, load_price_book, set_scene
 from counterfoil.interfaces.scenarios.comparison import (
@@ -77,6 +79,7 @@ from counterfoil.interfaces.scenarios.scenario import (
     RenewDue,
     Rerate,
     Scenario,
+    Spending,
     Step,
     Subscribe,
     Usage,
@@ -101,7 +104,7 @@ SOURCE = "scenario"
 class StepOutcome:
     """What a bill run or preview of the timeline produced, and how it differs from expectation."""
 
-    step: Bill | Rerate | Preview | Credit | Pay
+    step: Bill | Rerate | Preview | Credit | Pay | Spending
     produced: Produced
     differences: tuple[Difference, ...]
 
@@ -367,6 +370,25 @@ class Player:
         message = f"{step.account} owes another amount"
         wrong = Difference(step.line, message, show_value(step.owes), show_value(owes))
         return StepOutcome(step, Produced((), ()), (wrong,))
+
+    @_take.register
+    def _(self, step: Spending) -> StepOutcome:
+        database, store = self.organisation.database, self.organisation.usage_store
+        watch_usage_by_all(database, store, USAGE_WATCHERS, now=self.clock())
+        found = spending(database, store, step.account, now=self.clock())
+        one = next((one for one in found if one.threshold == step.threshold), None)
+        with database.transaction(now=self.clock()) as uow:
+            row = uow.find("spending_threshold", external_id=step.threshold) or {}
+        told = one is not None and row["told_period"] == one.period_start
+        wrong = [
+            Difference(step.line, f"{step.threshold}: {what}", str(expected), str(got))
+            for what, expected, got in (
+                ("spent", step.spent, one.spent if one else None),
+                ("told", step.told, told),
+            )
+            if expected is not None and expected != got
+        ]
+        return StepOutcome(step, Produced((), ()), tuple(wrong))
 
     @_take.register
     def _(self, step: Preview) -> StepOutcome:

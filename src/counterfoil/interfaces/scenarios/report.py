@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from counterfoil.core.problems import Problem
 from counterfoil.interfaces.scenarios.play import Outcome, StepOutcome
-from counterfoil.interfaces.scenarios.scenario import Credit, Pay, Preview, Rerate
+from counterfoil.interfaces.scenarios.scenario import Credit, Pay, Preview, Rerate, Spending
 
 COLUMNS = (
     "charge",
@@ -98,7 +98,8 @@ def _heading(step: StepOutcome) -> str:
 
 
 def _action(step: StepOutcome) -> str:
-    for kind, word in ((Preview, "preview"), (Credit, "credit"), (Pay, "pay")):
+    words = ((Preview, "preview"), (Credit, "credit"), (Pay, "pay"), (Spending, "spending"))
+    for kind, word in words:
         if isinstance(step.step, kind):
             return word
     return "rerate" if isinstance(step.step, Rerate) else "bill run"

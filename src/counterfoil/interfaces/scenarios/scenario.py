@@ -258,6 +258,17 @@ class Pay(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Spending(Step):
+    """What counts for a threshold of an account, after the watchers have looked at usage: how much
+    is ``spent`` in the running period, and whether that it is reached was ``told``."""
+
+    account: str
+    threshold: str
+    spent: Decimal | None
+    told: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Preview(Step):
     """The next invoice of one account, computed and thrown away."""
 

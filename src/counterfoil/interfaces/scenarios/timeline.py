@@ -43,6 +43,7 @@ from counterfoil.interfaces.scenarios.scenario import (
     Preview,
     RenewDue,
     Rerate,
+    Spending,
     Step,
     Subscribe,
     Usage,
@@ -154,6 +155,13 @@ STEPS: Mapping[str, Rules] = {
         "bounced": Rule(kind=Kind.BOOLEAN, default=False),
         "owes": Rule(kind=Kind.DECIMAL),
     },
+    "spending": {
+        **ON,
+        "account": Rule(required=True),
+        "threshold": Rule(required=True),
+        "spent": Rule(kind=Kind.DECIMAL),
+        "told": Rule(kind=Kind.BOOLEAN),
+    },
     "preview": {**ON_DAY, "account": Rule(required=True), "expect": Rule(kind=Kind.NODE)},
     **{name: {**ON, **rules} for name, rules in ORDER_STEPS.items()},
 }
@@ -246,6 +254,7 @@ class TimelineReader:
             "rerate": self._rerate,
             "credit": self._credit,
             "pay": self._pay,
+            "spending": self._spending,
             "preview": self._preview,
             **dict.fromkeys(ORDER_STEPS, self._of_orders),
         }
@@ -490,6 +499,11 @@ class TimelineReader:
             bounced=entry["bounced"],
             owes=entry["owes"],
         )
+
+    def _spending(self, entry: Entry, place: str) -> Step | None:
+        self._known("account", entry["account"], self.zones, entry, place)
+        fields = ("on", "account", "threshold", "spent", "told")
+        return Spending(line=entry.line, **{field: entry[field] for field in fields})
 
     def _preview(self, entry: Entry, place: str) -> Step | None:
         self._known("account", entry["account"], self.zones, entry, place)
