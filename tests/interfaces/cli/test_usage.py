@@ -200,3 +200,10 @@ def test_what_is_included_is_shown_for_an_account(run):
     refused = run("usage", "included", "NOBODY")
     assert refused.exit_code == 2
     assert "there is no account 'NOBODY'" in refused.stderr
+
+
+def test_what_was_spent_is_shown_for_an_account(run):
+    assert printed(run("usage", "spending", "ACME", "--json")) == []
+    refused = run("usage", "spending", "NOBODY")
+    assert refused.exit_code == 2
+    assert "there is no account 'NOBODY'" in refused.stderr

@@ -84,3 +84,17 @@ def test_usage_shows_as_soon_as_it_was_answered(
 
 def test_an_unknown_account_is_not_found(api: httpx.Client, subscribed: None) -> None:
     assert api.get("/accounts/NOBODY/current-charges").status_code == 404
+
+
+def test_what_was_spent_of_a_budget_is_answered(api: httpx.Client, subscribed: None) -> None:
+    budget = {"external_id": "b", "name": "Budget", "amount": "100.00", "currency": "EUR"}
+    account = api.get("/accounts", params={"external_id": "ACME"}).json()["records"][0]
+    budget["account_id"] = account["id"]
+    made = api.post("/spending-thresholds", json=budget)
+    assert made.status_code == 201, made.text
+    (found,) = api.get("/accounts/ACME/spending").json()
+    assert (found["threshold"], found["reached"], found["complete"]) == ("b", True, True)
+    assert Decimal(found["spent"]) >= Decimal("120.10")
+    wrong = api.post("/spending-thresholds", json={**budget, "external_id": "c", "amount": "0"})
+    assert wrong.status_code == 422
+    assert api.get("/accounts/NOBODY/spending").status_code == 404

@@ -372,7 +372,7 @@ class Player:
         return StepOutcome(step, Produced((), ()), (wrong,))
 
     @_take.register
-    def _(self, step: Spending) -> StepOutcome:
+    def _(self, step: Spending) -> StepOutcome | None:
         database, store = self.organisation.database, self.organisation.usage_store
         watch_usage_by_all(database, store, USAGE_WATCHERS, now=self.clock())
         found = spending(database, store, step.account, now=self.clock())
@@ -388,7 +388,7 @@ class Player:
             )
             if expected is not None and expected != got
         ]
-        return StepOutcome(step, Produced((), ()), tuple(wrong))
+        return StepOutcome(step, Produced((), ()), tuple(wrong)) if wrong else None
 
     @_take.register
     def _(self, step: Preview) -> StepOutcome:
