@@ -1,6 +1,6 @@
 """What changes of subscriptions come to on invoices."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -24,8 +24,7 @@ from counterfoil.business.subscriptions.queries import (
     select_running,
 )
 from counterfoil.business.subscriptions.renewals import renew_due
-from counterfoil.core.problems import Problem, Refused
-from counterfoil.platform.records.unit_of_work import UnitOfWork
+from counterfoil.core.problems import Refused
 
 NOW = datetime(2024, 6, 11, 12, tzinfo=UTC)
 JUNE, JULY, AUGUST = date(2024, 6, 1), date(2024, 7, 1), date(2024, 8, 1)
@@ -372,37 +371,6 @@ def test_terms_renew_or_end_as_they_say_and_only_once(served: Company) -> None:
         assert uow.get("subscription", ids["S-1"])["end_date"] == date(2024, 6, 21)
         told = [one["until"] for one in read_amendments(uow, [ids["S-6"]])]
     assert told == [date(2024, 3, 31), date(2024, 4, 30), date(2024, 5, 31), date(2024, 6, 30)]
-
-
-def test_what_cannot_be_renewed_keeps_no_other_from_it(served: Company) -> None:
-    names = ["S-1", "S-6", "S-7", "S-8", "S-9"]
-    for name in names[1:]:
-        served.subscribe(name, "ACME", "small", JUNE)
-    with served.database.transaction(now=NOW) as uow:
-        ids = uow.ids_by("subscription", "external_id", names)
-        terms = {"term_end": JULY, "term_months": 1, "renewal": "renew"}
-        uow.update_many("subscription", [(ids[name], terms) for name in names])
-        account = uow.ids_by("account", "external_id", ["ACME"])["ACME"]
-        uow.create(
-            "site",
-            {"external_id": "LAB", "account_id": account, "name": "Lab", "country": "US"},
-        )
-        moved = Change(subscription=ids["S-9"], kind="transfer", day=date(2024, 7, 5), site="LAB")
-        amend_subscriptions(uow, [moved])
-
-        def picky(uow: UnitOfWork, changes: Sequence[Change]) -> None:
-            amend_subscriptions(uow, changes)
-            if any(one.subscription == ids["S-7"] for one in changes):
-                raise Refused(Problem("no", "not this one"))
-
-        done = renew_due(uow, AUGUST, picky)
-        rows = uow.query("SELECT external_id, term_end FROM subscription ORDER BY id")
-        # What was handed over is renewed as its successor.
-        assert {row["external_id"]: row["term_end"] for row in rows} == {
-            **dict.fromkeys(["S-1", "S-6", "S-8", "S-9-2"], date(2024, 9, 1)),
-            **dict.fromkeys(["S-7", "S-9"], JULY),
-        }
-    assert (done.terms, done.problems) == (8, {"S-7": "not this one"})
 
 
 def test_a_renewal_with_an_uplift_is_told_with_the_price(served: Company) -> None:

@@ -96,6 +96,8 @@ def test_what_activation_would_refuse_is_refused_when_it_is_ordered(desk: Desk):
     assert refused(desk, room(), NewLine(kind="resume", subscription="S")) == [
         (2, "lines.effective_date", "not_suspended")
     ]
+    renewal = NewLine(kind="renew", subscription="S", prices={"room": Decimal(5)})
+    assert refused(desk, renewal) == [(1, "lines.rate_plan", "required")]
     change = NewLine(kind="change_quantity", subscription="S", charge="line", quantity=Decimal(2))
     assert refused(desk, change) == [(1, "lines.charge", "unknown_charge")]
 

@@ -64,6 +64,12 @@ def find_line_problems(line: NewLine) -> Iterator[Problem]:
             yield Problem("required", f"is required for {line.kind}", name)
     if line.kind == "transfer" and line.account is None and line.site is None:
         yield Problem("required", "name an account or a site", "account", ("account", "site"))
+    if line.kind == "renew" and line.rate_plan is None and (line.prices or line.quantities):
+        message = (
+            "is required: quantities and prices of a renewal are those of another plan; "
+            "change_quantity and change_price are for the one there is"
+        )
+        yield Problem("required", message, "rate_plan")
     yield from _find_day_problems(line)
 
 

@@ -395,6 +395,9 @@ def _renew(state: State, change: Change, plans: Plans, effects: Effects) -> None
     if change.until is not None and change.until <= effects.day:
         message = f"{change.until} is not after the beginning of the new term, {effects.day}"
         raise refusal("ends_before_start", message, "until")
+    if change.quantities and change.rate_plan is None:
+        message = "is missing: quantities of a renewal are those of another plan"
+        raise refusal("missing", message, "rate_plan")
     day, boundary = effects.day, effects.billed_from
     if state.end is not None:
         _new_end(state, effects, change.until)
@@ -431,6 +434,9 @@ def _cancel(state: State, change: Change, plans: Plans, effects: Effects) -> Non
     if state.end is not None and end > state.end:
         message = f"subscription {state.external_id} ends on {state.end} already"
         raise refusal("ended_already", message, "end_date")
+    if change.amount is not None and change.rate_plan is None:
+        message = "is missing: name the plan with the one-time charge that the fee is"
+        raise refusal("missing", message, "rate_plan")
     effects.fields["end_date"] = end
     if change.proration == "by_day":
         effects.billed_from = effects.day

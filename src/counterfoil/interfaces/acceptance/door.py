@@ -17,6 +17,7 @@ from counterfoil.interfaces.acceptance.pages import (
 from counterfoil.interfaces.http.doors import Door
 from counterfoil.interfaces.http.exchange import Answer, Call, Desk
 from counterfoil.interfaces.http.rate_limit import Buckets, RateLimit
+from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 PATHS = re.compile(r"/accept/(?P<token>[^/]{1,200})(?P<document>/quote\.pdf)?", re.ASCII)
 HTML = "text/html; charset=utf-8"
@@ -92,12 +93,15 @@ def accepted(desk: Desk, call: Call, token: str) -> Answer:
     database = organisation.database.acting(
         actor="acceptance", source="link", request_id=call.request_id
     )
-    with database.transaction(now=organisation.clock()) as uow:
+
+    def accept(uow: UnitOfWork) -> Quote:
         read_link(uow, token)
         if fields.get("confirm") != "yes":
             message = "confirm that you accept the quote"
             raise Refused(Problem("not_confirmed", message, "confirm"))
-        quote = accept_by_link(uow, token, by)
+        return accept_by_link(uow, token, by)
+
+    quote = database.attempt(accept, now=organisation.clock())
     return _html(accepted_page(quote, _seller(quote), call.path))
 
 

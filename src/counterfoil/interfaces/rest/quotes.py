@@ -155,8 +155,10 @@ def post_conversions(desk: Desk, call: Call) -> Answer:
         raise Refused(Problem("wrong_type", "has to be a list of numbers of quotes", "quotes"))
     organisation = desk.organisation
     purchase_order = cast("str | None", body["purchase_order"])
-    with organisation.database.transaction(now=organisation.clock()) as uow:
-        made = convert_quotes(uow, find_quotes(uow, names), purchase_order=purchase_order)
+    made = organisation.database.attempt(
+        lambda uow: convert_quotes(uow, find_quotes(uow, names), purchase_order=purchase_order),
+        now=organisation.clock(),
+    )
     answer: dict[str, object] = {"converted": made}
     if body["bill"]:
         answer["bill_runs"] = bill_orders(
