@@ -12,6 +12,7 @@ from typing import Any
 import argon2
 import hypothesis
 import pytest
+from tests.furnishing import Furnishings
 
 from counterfoil.bootstrap import (
     Organisation,
@@ -73,6 +74,14 @@ def server(data_folder: Path) -> Iterator[Settings]:
     )
     with database_server(settings):
         yield settings
+
+
+@pytest.fixture(scope="session")
+def furnishings(server: Settings) -> Iterator[Furnishings]:
+    """Organisations that are furnished once and copied for each test that asks."""
+    made = Furnishings(server)
+    yield made
+    made.close()
 
 
 @pytest.fixture

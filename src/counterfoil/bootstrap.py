@@ -1,5 +1,6 @@
 """The one place that knows every room: settings, catalogue, rules, and an opened organisation."""
 
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -307,16 +308,22 @@ def open_organisation(
 
 @contextmanager
 def scratch_organisation(
-    settings: Settings, clock: Callable[[], datetime] = utc_now
+    settings: Settings,
+    clock: Callable[[], datetime] = utc_now,
+    *,
+    like: Organisation | None = None,
 ) -> Iterator[Organisation]:
-    """An empty organisation of its own on the same server; nothing of it stays at the end."""
+    """An empty organisation of its own on the same server, or a copy of one that nobody uses just
+    now; nothing of it stays at the end."""
     with (
         tempfile.TemporaryDirectory(prefix="counterfoil-scratch-") as folder,
         database_server(settings) as server_url,
-        scratch_database(server_url) as url,
+        scratch_database(server_url, like.database.url if like else None) as url,
         open_runner(settings.runner) as runner,
         _opened(url, settings, Path(folder), clock, runner) as organisation,
     ):
+        if like is not None:
+            shutil.copytree(like.home, folder, dirs_exist_ok=True)
         yield organisation
 
 

@@ -1,11 +1,12 @@
 """A small organisation with rooms by the month and minutes by the second."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pyarrow as pa
 import pytest
+from tests.furnishing import Furnishings
 
 from counterfoil.bootstrap import Organisation
 from counterfoil.business.billing.commands import BillRunSummary, run_bills
@@ -142,11 +143,14 @@ def _collector(uow: object) -> int:
     )["id"]
 
 
+def priced(organisation: Organisation) -> None:
+    Company(organisation).load_prices()
+
+
 @pytest.fixture
-def company(organisation: Organisation) -> Company:
-    found = Company(organisation)
-    found.load_prices()
-    return found
+def company(furnishings: Furnishings) -> Iterator[Company]:
+    with furnishings.copy(priced) as organisation:
+        yield Company(organisation)
 
 
 Opened = Callable[[str], int]

@@ -1,6 +1,6 @@
 """What changes of subscriptions come to on invoices."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from tests.business.billing.conftest import Company
+from tests.furnishing import Furnishings
 
 from counterfoil.bootstrap import Organisation
 from counterfoil.business.billing.changing import change_subscriptions, renew_subscriptions
@@ -69,15 +70,19 @@ rate_plans:
 Amend = Callable[..., int | None]
 
 
-@pytest.fixture
-def served(organisation: Organisation) -> Company:
+def furnish(organisation: Organisation) -> None:
     """ACME with a small room since June, billed for June; the day is 11 June."""
     company = Company(organisation)
     company.load_prices(BOOK)
     company.open_account("ACME")
     company.subscribe("S-1", "ACME", "small", JUNE, identifiers=("4711",))
     assert company.bill(JUNE).totals == {"USD": Decimal("30.00")}
-    return company
+
+
+@pytest.fixture
+def served(furnishings: Furnishings) -> Iterator[Company]:
+    with furnishings.copy(furnish) as organisation:
+        yield Company(organisation)
 
 
 @pytest.fixture

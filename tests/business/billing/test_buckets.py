@@ -6,7 +6,9 @@ from decimal import Decimal
 
 import pytest
 from tests.business.billing.conftest import Company
+from tests.furnishing import Furnishings
 
+from counterfoil.bootstrap import Organisation
 from counterfoil.business.billing import commands
 from counterfoil.platform.engine.choice import open_runner
 from counterfoil.platform.engine.runner import InThisProcess, Runner
@@ -21,9 +23,10 @@ class BesideEachOther(InThisProcess):
     splits = True
 
 
-@pytest.fixture
-def furnished(company: Company) -> Company:
+def furnish(organisation: Organisation) -> None:
     """Accounts in all buckets, with rooms, minutes, and one of them without a price."""
+    company = Company(organisation)
+    company.load_prices()
     for number in range(ACCOUNTS):
         currency = "EUR" if number == 7 else "USD"
         company.open_account(f"A{number:02}", currency=currency, time_zone="America/New_York")
@@ -35,7 +38,12 @@ def furnished(company: Company) -> Company:
         ]
         if used:
             company.use(minutes, *used)
-    return company
+
+
+@pytest.fixture
+def furnished(furnishings: Furnishings) -> Iterator[Company]:
+    with furnishings.copy(furnish) as organisation:
+        yield Company(organisation)
 
 
 def bill_in_drafts(company: Company, runner: Runner) -> tuple[Decimal, list[tuple[object, ...]]]:

@@ -9,7 +9,9 @@ from itertools import pairwise
 
 import pytest
 from tests.business.billing.conftest import NOW, Company
+from tests.furnishing import Furnishings
 
+from counterfoil.bootstrap import Organisation
 from counterfoil.business.billing.balances import read_balances, read_movements
 from counterfoil.business.billing.credit_notes import (
     DebitPart,
@@ -48,13 +50,19 @@ def incentives(company: Company, text: str) -> None:
         save_incentives(uow, file)
 
 
-@pytest.fixture
-def billed(company: Company) -> Company:
+def furnish(organisation: Organisation) -> None:
     """ACME with one room in January, billed in INV-000001: 249.95."""
+    company = Company(organisation)
+    company.load_prices()
     company.open_account("ACME")
     company.subscribe("S", "ACME", "rooms", JAN)
     company.bill(JAN)
-    return company
+
+
+@pytest.fixture
+def billed(furnishings: Furnishings) -> Iterator[Company]:
+    with furnishings.copy(furnish) as organisation:
+        yield Company(organisation)
 
 
 def refusal(company: Company, **asked: object) -> tuple[int, str]:

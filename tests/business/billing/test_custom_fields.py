@@ -3,11 +3,13 @@
 import csv
 import io
 import json
+from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
 
 import pytest
 from tests.business.billing.conftest import NOW, Company
+from tests.furnishing import Furnishings
 
 from counterfoil.bootstrap import Organisation
 from counterfoil.business.billing.queries import preview_invoice
@@ -67,8 +69,7 @@ rate_plans:
 """
 
 
-@pytest.fixture
-def rooms(organisation: Organisation) -> Company:
+def furnish(organisation: Organisation) -> None:
     """EMEA and AMER with a room each; only EMEA's are in a project."""
     found = Company(organisation)
     apply_change_set(found.database, MODEL, now=NOW, source="cli")
@@ -91,7 +92,12 @@ def rooms(organisation: Organisation) -> Company:
         change(found, "subscription", subscription, x_factor="1.125", x_ends="2025-12-31")
         if name == "EMEA":
             change(found, "subscription", subscription, x_project="Apollo")
-    return found
+
+
+@pytest.fixture
+def rooms(furnishings: Furnishings) -> Iterator[Company]:
+    with furnishings.copy(furnish) as organisation:
+        yield Company(organisation)
 
 
 def change(company: Company, entity: str, record_id: int, **values: object) -> None:

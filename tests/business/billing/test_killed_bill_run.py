@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from tests.business.billing.bill_run_child import BATCH_ACCOUNTS
 from tests.business.billing.conftest import NOW, Company
+from tests.furnishing import Furnishings
 
-from counterfoil.bootstrap import Settings, scratch_organisation
+from counterfoil.bootstrap import Organisation
 from counterfoil.business.billing import commands
 from counterfoil.business.subscriptions.commands import Activation, activate_subscriptions
 
@@ -23,8 +24,9 @@ ACCOUNTS = 100
 CHILD = Path(__file__).with_name("bill_run_child.py")
 
 
-def furnish(company: Company) -> None:
+def furnish(organisation: Organisation) -> None:
     """Accounts with rooms and minutes; every tenth has no price in its currency."""
+    company = Company(organisation)
     company.load_prices()
     names = [f"A{number:03}" for number in range(ACCOUNTS)]
     with company.database.transaction(now=NOW) as uow:
@@ -80,22 +82,19 @@ def run_child(company: Company, moment: str, workers: int = 1) -> int:
 
 
 @pytest.fixture(scope="module")
-def unkilled(server: Settings) -> Iterator[list[tuple[object, ...]]]:
+def unkilled(furnishings: Furnishings) -> Iterator[list[tuple[object, ...]]]:
     """What a bill run in one piece makes of the same company."""
-    with scratch_organisation(server) as organisation:
+    with furnishings.copy(furnish) as organisation:
         company = Company(organisation)
-        furnish(company)
         run = company.bill(FEB)
         assert (run.invoices, len(run.problems)) == (ACCOUNTS * 9 // 10, ACCOUNTS // 10)
         yield billed(company)
 
 
 @pytest.fixture
-def company(server: Settings) -> Iterator[Company]:
-    with scratch_organisation(server) as organisation:
-        made = Company(organisation)
-        furnish(made)
-        yield made
+def company(furnishings: Furnishings) -> Iterator[Company]:
+    with furnishings.copy(furnish) as organisation:
+        yield Company(organisation)
 
 
 @pytest.mark.parametrize(

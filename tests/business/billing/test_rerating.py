@@ -1,11 +1,14 @@
 """Re-rating: what was billed is rated again, and the difference stands on a document of its own."""
 
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
 from tests.business.billing.conftest import NOW, Company
+from tests.furnishing import Furnishings
 
+from counterfoil.bootstrap import Organisation
 from counterfoil.business.billing.commands import discard_drafts
 from counterfoil.business.billing.explanation import explain_line
 from counterfoil.business.billing.rerating import ReratingSummary, rerate_bills
@@ -63,23 +66,33 @@ def lines(company: Company) -> list[tuple[object, ...]]:
     return [(*line[:4], line[5]) for line in company.lines()]
 
 
-@pytest.fixture
-def billed(company: Company) -> Company:
+def furnish(organisation: Organisation) -> None:
     """ACME with two rooms and 13 minutes in January; billed until the end of February.
 
     13 minutes, 2 included: 10 at 0.22 and 1 at 0.20.
     """
+    company = Company(organisation)
+    company.load_prices()
     company.open_account("ACME")
-    company.rooms = company.subscribe("R", "ACME", "rooms", JAN, quantities={"room": Decimal(2)})
-    company.minutes = company.subscribe("M", "ACME", "minutes", JAN)
-    company.use(company.minutes, ("a", at(3), "780"))
+    company.subscribe("R", "ACME", "rooms", JAN, quantities={"room": Decimal(2)})
+    minutes = company.subscribe("M", "ACME", "minutes", JAN)
+    company.use(minutes, ("a", at(3), "780"))
     company.bill(FEB)
     assert [line[-1] for line in lines(company)] == [
         Decimal("499.90"),
         Decimal("499.90"),
         Decimal("2.40"),
     ]
-    return company
+
+
+@pytest.fixture
+def billed(furnishings: Furnishings) -> Iterator[Company]:
+    with furnishings.copy(furnish) as organisation:
+        company = Company(organisation)
+        with company.database.transaction(now=NOW) as uow:
+            ids = uow.ids_by("subscription", "external_id", ["R", "M"])
+        company.rooms, company.minutes = ids["R"], ids["M"]
+        yield company
 
 
 def test_what_has_not_changed_is_not_adjusted(billed: Company) -> None:

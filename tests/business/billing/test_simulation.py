@@ -1,12 +1,15 @@
 """What a draft of prices would have changed: rated twice, compared, and nothing stored."""
 
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pyarrow as pa
 import pytest
 from tests.business.billing.conftest import NOW, PRICE_BOOK, Company
+from tests.furnishing import Furnishings
 
+from counterfoil.bootstrap import Organisation
 from counterfoil.business.billing.simulation import Amounts, Row, Simulation, simulate
 from counterfoil.business.billing.window import Window
 from counterfoil.business.products.commands import lay_price_book_over
@@ -50,13 +53,14 @@ def price_of(charge: str, amount: str, **more: str) -> str:
     )
 
 
-@pytest.fixture
-def billed(company: Company) -> Company:
+def furnish(organisation: Organisation) -> None:
     """ACME with 2 rooms and 13 minutes a month, OTHER with one room; January and February billed.
 
     The rooms cost 249.95 each. 13 minutes, 2 included: 10 x 0.22 is not reached: 8 at 0.22 up to
     the tenth after the included, so 10 x 0.22 + 1 x 0.20 = 2.40.
     """
+    company = Company(organisation)
+    company.load_prices()
     company.open_account("ACME")
     company.open_account("OTHER")
     company.subscribe("R", "ACME", "rooms", JAN, quantities={"room": Decimal(2)})
@@ -65,7 +69,12 @@ def billed(company: Company) -> Company:
     company.use(minutes, ("a", at(3), "780"), ("b", at(3, 2), "780"))
     company.bill(FEB)
     company.bill(MAR)
-    return company
+
+
+@pytest.fixture
+def billed(furnishings: Furnishings) -> Iterator[Company]:
+    with furnishings.copy(furnish) as organisation:
+        yield Company(organisation)
 
 
 def test_the_same_prices_change_nothing(billed: Company) -> None:

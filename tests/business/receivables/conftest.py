@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 from tests.business.billing.conftest import Company
+from tests.furnishing import Furnishings
 
 from counterfoil.bootstrap import Organisation
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -24,8 +25,7 @@ class Ledger(Company):
             yield uow
 
 
-@pytest.fixture
-def ledger(organisation: Organisation) -> Ledger:
+def furnish(organisation: Organisation) -> None:
     """ACME with one room: INV-000001 of 1 January and INV-000002 of 1 February, 249.95 each, both
     due within 30 days."""
     ledger = Ledger(organisation)
@@ -33,4 +33,9 @@ def ledger(organisation: Organisation) -> Ledger:
     ledger.open_account("ACME")
     ledger.subscribe("S", "ACME", "rooms", JAN)
     ledger.bill(JAN)
-    return ledger
+
+
+@pytest.fixture
+def ledger(furnishings: Furnishings) -> Iterator[Ledger]:
+    with furnishings.copy(furnish) as organisation:
+        yield Ledger(organisation)

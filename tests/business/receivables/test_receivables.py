@@ -1,13 +1,16 @@
 """Payments, allocations, refunds, write-offs: what is open, what is left, what is owed."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from tests.business.receivables.conftest import FEB, MAR, ROOM, Ledger
+from tests.business.receivables.conftest import FEB, MAR, ROOM, Ledger, furnish
+from tests.furnishing import Furnishings
 
+from counterfoil.bootstrap import Organisation
 from counterfoil.business.billing.credit_notes import credit_invoice, void_invoice
 from counterfoil.business.billing.crediting import CreditPart
 from counterfoil.business.billing.manual_documents import Request
@@ -37,11 +40,16 @@ from counterfoil.core.problems import Refused
 ASKED = Request(reason="line was down")
 
 
+def with_two(organisation: Organisation) -> None:
+    furnish(organisation)
+    Ledger(organisation).bill(FEB)
+
+
 @pytest.fixture
-def two(ledger: Ledger) -> Ledger:
+def two(furnishings: Furnishings) -> Iterator[Ledger]:
     """Two open invoices of ACME."""
-    ledger.bill(FEB)
-    return ledger
+    with furnishings.copy(with_two) as organisation:
+        yield Ledger(organisation)
 
 
 def pay(ledger: Ledger, amount: object, **more: Any) -> int:

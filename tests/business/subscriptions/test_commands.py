@@ -1,10 +1,13 @@
 """Subscriptions begin, change and end."""
 
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
+from tests.furnishing import Furnishings
 
+from counterfoil.bootstrap import Organisation
 from counterfoil.business.accounts.commands import create_account
 from counterfoil.business.products.commands import save_price_book
 from counterfoil.business.products.price_book import parse_price_book
@@ -43,10 +46,9 @@ def day(text: str) -> date:
     return date.fromisoformat(text)
 
 
-@pytest.fixture
-def sold(database: Database) -> Database:
+def furnish(organisation: Organisation) -> None:
     """A plan, and the accounts top / division and other, each with a site of its name."""
-    with database.transaction(now=NOW) as uow:
+    with organisation.database.transaction(now=NOW) as uow:
         book, problems = parse_price_book(BOOK, "book.yaml")
         assert problems == []
         save_price_book(uow, book)
@@ -63,7 +65,12 @@ def sold(database: Database) -> Database:
             uow.create("contact", contact)
             contract = {"external_id": f"{name} contract", "account_id": made["id"], "name": name}
             uow.create("contract", {**contract, "start_date": day("2026-01-01")})
-    return database
+
+
+@pytest.fixture
+def sold(furnishings: Furnishings) -> Iterator[Database]:
+    with furnishings.copy(furnish) as organisation:
+        yield organisation.database
 
 
 def activation(name: str = "S-1", **changes: object) -> Activation:

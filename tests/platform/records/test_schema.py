@@ -8,7 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine
 
-from counterfoil.bootstrap import CATALOGUE, Organisation, Settings
+from counterfoil.bootstrap import CATALOGUE, Organisation, Settings, scratch_organisation
 from counterfoil.core.problems import Refused
 from counterfoil.platform.metadata import Entity, Field, FieldType, build_catalogue
 from counterfoil.platform.records.database import build_engine
@@ -106,6 +106,22 @@ def test_a_scratch_database_is_dropped_and_leftovers_of_the_killed_too(
     with build_engine(server_url).connect() as connection:
         names = connection.exec_driver_sql("SELECT datname FROM pg_database").scalars().all()
     assert url.rpartition("/")[2].partition("?")[0] not in names
+
+
+def test_a_scratch_organisation_may_be_a_copy_of_another(server: Settings):
+    with scratch_organisation(server) as model:
+        with model.database.transaction(now=NOW) as uow:
+            account = uow.create("account", {"external_id": "ACME", "name": "Acme"})["id"]
+        (model.home / "note.txt").write_text("kept")
+        model.database.close()
+        with scratch_organisation(server, like=model) as copy:
+            with copy.database.transaction(now=NOW) as uow:
+                uow.update("account", account, {"name": "Changed"})
+                uow.create("account", {"external_id": "OTHER", "name": "Other"})
+            (copy.home / "note.txt").write_text("changed")
+        with model.database.transaction(now=NOW) as uow:
+            assert [row["name"] for row in uow.list("account").records] == ["Acme"]
+        assert (model.home / "note.txt").read_text() == "kept"
 
 
 def test_names_follow_from_the_declaration_and_fit_into_63_bytes():

@@ -77,10 +77,11 @@ def sibling_url(server_url: str, name: str) -> str:
 
 
 @contextmanager
-def scratch_database(server_url: str) -> Iterator[str]:
+def scratch_database(server_url: str, like: str | None = None) -> Iterator[str]:
     """The URL of a migrated database of one's own, dropped at the end.
 
-    It is a copy of a template that is migrated once per version of the schema. A lock that
+    It is a copy of a template that is migrated once per version of the schema, or of the database
+    of the URL ``like`` on the same server, to which nobody may be connected. A lock that
     lives as long as its owner's connection tells scratch databases in use from those left by a
     killed process; the latter are dropped here as well.
     """
@@ -91,7 +92,10 @@ def scratch_database(server_url: str) -> Iterator[str]:
                 _drop(connection, leftover)
                 _unlock_name(connection, leftover)
         _lock_name(connection, name)
-        _copy_template(connection, server_url, name)
+        if like is None:
+            _copy_template(connection, server_url, name)
+        else:
+            _create(connection, name, str(make_url(like).database))
         try:
             yield sibling_url(server_url, name)
         finally:
