@@ -12,7 +12,7 @@ from counterfoil.business.billing.spark_sql import SCRIPT, export_rating
 from counterfoil.core.problems import Refused
 
 FILTERED = """
-meters: [{id: toll, name: Toll, unit: minute, filter: {access: [toll]}}]
+meters: [{id: toll, name: Toll, unit: minute, filter: {"caller's": [toll]}}]
 rate_plans:
   - id: filtered
     product: conferencing
@@ -66,5 +66,5 @@ def test_the_folder_has_what_the_script_reads(due: Company, tmp_path: Path) -> N
 def test_what_spark_sql_cannot_say_is_refused(due: Company, tmp_path: Path) -> None:
     due.load_prices(FILTERED)
     due.subscribe("F", "A0", "filtered", JAN)
-    with pytest.raises(Refused, match="attributes or hours of usage events are not"):
+    with pytest.raises(Refused, match="attributes named caller's are not"):
         export(due, tmp_path / "spark")

@@ -7,6 +7,7 @@ from tests.conftest import SparkPlace
 
 from counterfoil.core.money.exact_sql import decimal15, half_up, minor_units, raw
 from counterfoil.platform.engine.duck import open_engine
+from counterfoil.platform.engine.spark_lists import is_path_of_spark
 from counterfoil.platform.engine.spark_sql import SETTINGS, in_spark_sql, spark_statements
 
 COLUMNS = {
@@ -16,6 +17,7 @@ COLUMNS = {
     "name": "VARCHAR",
     "time": "TIMESTAMP",
     "digits": "INTEGER",
+    "sizes": "BIGINT[]",
 }
 SHAPE = {"usage": COLUMNS}
 
@@ -41,13 +43,33 @@ def told(select: str) -> str:
             "NULLIF(ARRAY_SORT(COLLECT_LIST(usage.name) FILTER(WHERE usage.size > 0)), ARRAY())",
         ),
         (
-            "list_sort(list(struct_pack(size := size)))",
+            "list_sort(list(struct_pack(size := size, name := name)))",
             (
                 "NULLIF( TRANSFORM( ARRAY_SORT( TRANSFORM( COLLECT_LIST(STRUCT(usage.size AS "
-                "size)), one -> STRUCT(one.size IS NULL AS last, one AS kept) ) ), two -> "
-                "two.kept ), ARRAY() )"
+                "size, usage.name AS name)), one -> STRUCT(one.size IS NULL AS last, "
+                "one.name IS NULL AS later, one AS kept) ) ), two -> two.kept ), ARRAY() )"
             ),
         ),
+        (
+            "list(name ORDER BY size DESC) FILTER (size > 0)",
+            (
+                "NULLIF( REVERSE( TRANSFORM( ARRAY_SORT( COLLECT_LIST(STRUCT(usage.size AS key, "
+                "usage.name AS kept)) FILTER(WHERE usage.size > 0) ), one -> one.kept ) ), "
+                "ARRAY() )"
+            ),
+        ),
+        ("len(sizes)", "SIZE(usage.sizes)"),
+        ("length(name)", "LENGTH(usage.name)"),
+        ("sizes[1]", "usage.sizes[0]"),
+        ("sizes[digits]", "TRY_ELEMENT_AT(usage.sizes, CAST(usage.digits AS INT))"),
+        ("list_position(sizes, size)", "NULLIF(ARRAY_POSITION(usage.sizes, usage.size), 0)"),
+        (
+            "list_select(sizes, sizes)",
+            ("TRANSFORM(usage.sizes, place -> TRY_ELEMENT_AT(usage.sizes, CAST(place AS INT)))"),
+        ),
+        ("CAST(unnest(sizes) AS INTEGER)", "EXPLODE(CAST(usage.sizes AS ARRAY<INT>))"),
+        ("isodow(time)", "( WEEKDAY(usage.time) + 1 )"),
+        ("greatest(size)", "usage.size"),
         ("list(name)", "NULLIF(COLLECT_LIST(usage.name), ARRAY())"),
         ("row_number() OVER ()", "ROW_NUMBER() OVER (ORDER BY 1)"),
         ("sum(size) OVER w - size", "SUM(usage.size) OVER (PARTITION BY usage.name) - usage.size"),
@@ -58,7 +80,7 @@ def told(select: str) -> str:
                 "ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
             ),
         ),
-        ("epoch_us(time)", "UNIX_MICROS(CAST(usage.time AS TIMESTAMP))"),
+        ("epoch_us(time)", "CAST(UNIX_MICROS(CAST(usage.time AS TIMESTAMP)) AS BIGINT)"),
         (
             "CAST(timezone(name, time AT TIME ZONE 'UTC') AS DATE)",
             "CAST(FROM_UTC_TIMESTAMP(CAST(usage.time AS TIMESTAMP), usage.name) AS DATE)",
@@ -68,6 +90,35 @@ def told(select: str) -> str:
 )
 def test_what_spark_is_told(duckdb: str, spark: str) -> None:
     assert told(duckdb) == f"SELECT {spark} AS x FROM usage AS usage"
+
+
+def test_two_lists_side_by_side_are_one_of_pairs() -> None:
+    sql = "SELECT DISTINCT size, unnest(sizes) AS a, unnest(range(len(sizes))) AS b FROM usage"
+    words = " ".join(in_spark_sql(sql, SHAPE).split())
+    assert words.startswith(
+        "SELECT DISTINCT unnested.size AS size, unnested.pair.one AS a, unnested.pair.two AS b "
+        "FROM ( SELECT usage.size AS size, EXPLODE( ZIP_WITH( usage.sizes, IF("
+    )
+    assert words.endswith(
+        "(one, two) -> STRUCT(one AS one, two AS two) ) ) AS pair FROM usage AS usage ) AS unnested"
+    )
+
+
+def test_what_is_looked_for_in_json() -> None:
+    paths = """['$."data"."a b"', '/data/b~1c/0']::VARCHAR[]"""
+    assert told(f"json_extract_string(name, {paths})") == (
+        "SELECT ARRAY( GET_JSON_OBJECT(usage.name, '$[\\'data\\'][\\'a b\\']'), "
+        "COALESCE( GET_JSON_OBJECT(usage.name, '$[\\'data\\'][\\'b/c\\'][\\'0\\']'), "
+        "GET_JSON_OBJECT(usage.name, '$[\\'data\\'][\\'b/c\\'][0]') ) ) AS x "
+        "FROM usage AS usage"
+    )
+
+
+@pytest.mark.parametrize("path", ["""$."data"."it's\"""", "/data/*", "/data/ a", "/data/"])
+def test_paths_that_spark_has_no_words_for(path: str) -> None:
+    assert not is_path_of_spark(path)
+    assert is_path_of_spark('$."data"."access type"')
+    assert is_path_of_spark("/data/a~1b/0")
 
 
 def test_columns_that_meet_by_name_meet_by_their_place() -> None:

@@ -19,17 +19,18 @@ from counterfoil.business.billing.rating import INPUTS, RESULTS, find_needs
 from counterfoil.business.billing.relations import midnight_relation
 from counterfoil.business.usage.store import UsageStore
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.core.rating.attributes import NOTHING_UNREADABLE
+from counterfoil.core.rating.attributes import NOTHING_UNREADABLE, json_paths
 from counterfoil.core.rating.cells import UNMATCHED
-from counterfoil.core.rating.relations import MIDNIGHT, USAGE
-from counterfoil.core.rating.statements import price_statements, rating_statements
+from counterfoil.core.rating.relations import MIDNIGHT, USAGE, Statement
+from counterfoil.core.rating.statements import Needs, price_statements, rating_statements
 from counterfoil.platform.engine.duck import Engine, open_engine
+from counterfoil.platform.engine.spark_lists import is_path_of_spark
 from counterfoil.platform.engine.spark_sql import SETTINGS, spark_statements
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 SCRIPT = "rating.sql"
 
-_NEVER_MADE = {shape.name for shape in (*FORMULA_RESULTS, UNMATCHED, NOTHING_UNREADABLE)}
+_NEVER_MADE = {shape.name for shape in FORMULA_RESULTS}
 MADE = tuple(name for name in RESULTS if name not in _NEVER_MADE)
 """The tables that the script makes and that somebody reads."""
 
@@ -37,7 +38,7 @@ _DAYS = """
 SELECT time_zone, CAST(unnest(generate_series(min(least(counted_from, cycle_start)),
                                               max(greatest(service_end, cycle_end)),
                                               INTERVAL 1 DAY)) AS DATE)
-FROM charge_item WHERE kind = 'usage' GROUP BY time_zone
+FROM charge_item WHERE kind = 'usage' {further}GROUP BY time_zone
 """
 
 
@@ -80,22 +81,23 @@ def write_rating(engine: Engine, folder: Path) -> list[Path]:
 
 def every_midnight(engine: Engine) -> pa.Table:
     """``midnight`` of all days on which an epoch of ``charge_item`` could begin or end."""
-    return midnight_relation(engine.rows(_DAYS))
+    further = "OR by_second " if find_needs(engine).by_second else ""
+    return midnight_relation(engine.rows(_DAYS.format(further=further)))
 
 
 def not_in_spark_sql(engine: Engine) -> Problem | None:
     """What the items on the engine use that is rated by a bill run only; None when nothing."""
-    needs = find_needs(engine)
-    used = {
-        "formulas": engine.rows("SELECT 1 FROM formula WHERE charge_id <> 0 LIMIT 1"),
-        "attributes or hours of usage events": needs.attributes or needs.pieces,
-        "partial prices": needs.partials,
-        "changes by the second": needs.by_second,
-    }
-    found = [name for name, uses in used.items() if uses]
+    unspeakable = [
+        name
+        for name in find_needs(engine).attributes
+        if not all(is_path_of_spark(path) for path in json_paths(name))
+    ]
+    found = f"attributes named {', '.join(unspeakable)}" if unspeakable else ""
+    if engine.rows("SELECT 1 FROM formula WHERE charge_id <> 0 LIMIT 1"):
+        found = "formulas"
     if not found:
         return None
-    message = f"{' and '.join(found)} are not put into Spark SQL: rate what is due by a bill run"
+    message = f"{found} are not put into Spark SQL: rate what is due by a bill run"
     return Problem("not_in_spark_sql", message)
 
 
@@ -111,9 +113,17 @@ def rating_in_spark_sql(engine: Engine) -> Iterator[str]:
     }
     inputs |= {USAGE.name: USAGE.columns, MIDNIGHT.name: MIDNIGHT.columns}
     needs = find_needs(engine)
-    statements = (*price_statements(needs), *rating_statements(needs))
+    statements = (*price_statements(needs), *rating_statements(needs), *_unused(needs))
     for name, value in SETTINGS.items():
         yield f"SET {name} = {value}"
     for name, sql in spark_statements([(one.name, one.sql) for one in statements], inputs):
         yield f"DROP TABLE IF EXISTS {name}"
         yield f"CREATE TABLE {name} USING parquet AS\n{sql}"
+
+
+def _unused(needs: Needs) -> Iterator[Statement]:
+    """Results that nothing at hand is in."""
+    if not needs.cells:
+        yield Statement(UNMATCHED.name, UNMATCHED.nothing)
+    if not needs.attributes:
+        yield Statement(NOTHING_UNREADABLE.name, NOTHING_UNREADABLE.nothing)

@@ -9,10 +9,11 @@ rewrites what the two engines compute differently:
   trunc(x)           x - x % 1: Spark's trunc is about dates
   CAST(decimal AS BIGINT)   rounded as DuckDB does, where Spark would cut off
   date - date        a number of days, not an interval
-  list(x)            null, not empty, when there is nothing
-  list_sort(structs)         a null in the first field sorts last
+  lists, JSON        see ``spark_lists``
   UNION BY NAME      by place
   epoch_us, timezone         of an instant, which SETTINGS put in UTC
+  isodow             weekday from Monday, 1
+  greatest(x)        x
   WINDOW w AS        written out: Spark knows no ``OVER (w ROWS …)``, and reads ``OVER w - x``
                      as a window that is named ``w-x``
   row_number() OVER ()      an order must be named, be it that of a constant
@@ -28,6 +29,7 @@ from sqlglot.optimizer.annotate_types import annotate_types
 from sqlglot.optimizer.qualify import qualify
 
 from counterfoil.platform.engine.duck import open_engine, sql_name
+from counterfoil.platform.engine.spark_lists import in_lists_of_spark, unnested_together
 
 SETTINGS: Mapping[str, str] = {
     "spark.sql.ansi.enabled": "true",
@@ -40,13 +42,8 @@ Columns = Mapping[str, str]
 """The columns of a relation: name to DuckDB type."""
 
 _DATE = exp.DataType.Type.DATE
-_OF_A_LIST = (exp.Filter, exp.ArraySort)
 _WHOLE = frozenset(exp.DataType.SIGNED_INTEGER_TYPES) - {exp.DataType.Type.INT128}
 _HUGE = exp.DataType.build("DECIMAL(38, 0)")
-_NULLS_LAST = """
-TRANSFORM(ARRAY_SORT(TRANSFORM(unsorted, one -> STRUCT(first_field IS NULL AS last, one AS kept))),
-          two -> two.kept)
-"""
 # Leaves a quotient 28 digits before the point: (38,0) / (20,0) has type (38,10).
 _DIVISOR = exp.DataType.build("DECIMAL(20, 0)")
 
@@ -76,11 +73,14 @@ def in_spark_sql(sql: str, schema: Mapping[str, Columns]) -> str:
     tree = qualify(
         parse_one(sql, read="duckdb"), schema=shape, dialect="duckdb", quote_identifiers=False
     )
+    for instant in [one for one in tree.find_all(exp.Anonymous) if one.name == "epoch_us"]:
+        instant.replace(exp.cast(instant.copy(), "BIGINT"))
     tree = annotate_types(tree, schema=shape, dialect="duckdb")
     for part in list(tree.find_all(exp.CTE)):
         part.set("materialized", None)
     for select in list(tree.find_all(exp.Select)):
         _write_windows_out(select)
+        unnested_together(select)
     # From the leaves up, so that what is rewritten goes into what is rewritten around it.
     for node in reversed(list(tree.bfs())):
         changed = _rewritten(node)
@@ -94,6 +94,9 @@ def in_spark_sql(sql: str, schema: Mapping[str, Columns]) -> str:
 
 
 def _rewritten(node: exp.Expr) -> exp.Expr:
+    changed = in_lists_of_spark(node)
+    if changed is not node:
+        return changed
     match node:
         case exp.IntDiv():
             return _whole_quotient(node)
@@ -111,8 +114,11 @@ def _rewritten(node: exp.Expr) -> exp.Expr:
             return _function(node)
         case exp.SetOperation() if node.args.get("by_name"):
             return _by_place(node)
-        case exp.ArrayAgg() | exp.Filter() | exp.ArraySort():
-            return _null_when_empty(node)
+        case exp.DayOfWeekIso():
+            weekday = exp.func("WEEKDAY", node.this.copy())
+            return exp.Paren(this=exp.Add(this=weekday, expression=exp.Literal.number(1)))
+        case exp.Greatest(this=exp.Expr() as only) if not node.expressions:
+            return only.copy()
     return node
 
 
@@ -193,27 +199,3 @@ def _by_place(node: exp.SetOperation) -> exp.Expr:
         rows = exp.Subquery(this=side.copy(), alias=exp.TableAlias(this=exp.to_identifier("side")))
         placed.set(key, exp.select(*columns).from_(rows))
     return placed
-
-
-def _null_when_empty(node: exp.Expr) -> exp.Expr:
-    """A list with all that belongs to its making, its filter and its order."""
-    inner = node
-    while isinstance(inner, _OF_A_LIST):
-        inner = inner.this
-    if not isinstance(inner, exp.ArrayAgg) or isinstance(node.parent, _OF_A_LIST):
-        return node
-    made = _sorted_as_here(node) if isinstance(node, exp.ArraySort) else node.copy()
-    return exp.Nullif(this=made, expression=exp.Array())
-
-
-def _sorted_as_here(node: exp.ArraySort) -> exp.Expr:
-    """Structs whose first field is null come last; Spark would put them first."""
-    struct = node.find(exp.Struct)
-    if struct is None:
-        return node.copy()
-    first = exp.column(struct.expressions[0].this.copy(), table="one")
-    sorting = parse_one(_NULLS_LAST, read="spark")
-    for place, put in (("unsorted", node.this), ("first_field", first)):
-        for column in [each for each in sorting.find_all(exp.Column) if each.name == place]:
-            column.replace(put.copy())
-    return sorting
