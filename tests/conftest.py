@@ -144,6 +144,7 @@ spark.driver.extraJavaOptions   -XX:+UseSerialGC -XX:TieredStopAtLevel=1
 spark.sql.shuffle.partitions    1
 spark.sql.adaptive.enabled      false
 spark.sql.codegen.wholeStage    false
+spark.sql.codegen.factoryMode   NO_CODEGEN
 """
 
 

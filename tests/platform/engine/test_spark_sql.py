@@ -62,6 +62,13 @@ def told(select: str) -> str:
         ("length(name)", "LENGTH(usage.name)"),
         ("sizes[1]", "usage.sizes[0]"),
         ("sizes[digits]", "TRY_ELEMENT_AT(usage.sizes, CAST(usage.digits AS INT))"),
+        (
+            "list_sort(list(size))[(count(*) * any_value(digits) + 9) // 10]",
+            (
+                "TRY_ELEMENT_AT( NULLIF(ARRAY_SORT(COLLECT_LIST(usage.size)), ARRAY()), "
+                "CAST(( COUNT(*) * ANY_VALUE(usage.digits) IGNORE NULLS + 9 ) DIV 10 AS INT) )"
+            ),
+        ),
         ("list_position(sizes, size)", "NULLIF(ARRAY_POSITION(usage.sizes, usage.size), 0)"),
         (
             "list_select(sizes, sizes)",
@@ -159,6 +166,7 @@ EXPRESSIONS = {
     "cents": minor_units(
         half_up(raw("quantity", 15), "(size * 10000000000000::HUGEINT)"), "digits"
     ),
+    "seconds": half_up(raw("quantity", 15), "(size * 2678400 * 10000000000000000::HUGEINT)"),
     "units": decimal15(half_up(raw("quantity", 15), "size::HUGEINT")),
     "rounded": "round(quantity, 2)",
     "rest": "quantity % 0.7",

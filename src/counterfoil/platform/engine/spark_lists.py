@@ -31,8 +31,6 @@ def in_lists_of_spark(node: exp.Expr) -> exp.Expr:
     match node:
         case exp.ArrayAgg() | exp.Filter() | exp.ArraySort():
             return _null_when_empty(node)
-        case exp.Bracket(expressions=[exp.Column() as place]):
-            return _element(node.this, place)
         case exp.Length() if _is_list(node.this):
             return exp.ArraySize(this=node.this.copy())
         case exp.Cast(this=exp.Explode() as unnested):
@@ -59,8 +57,13 @@ def _filled(sql: str, **parts: exp.Expr) -> exp.Expr:
     return tree
 
 
-def _element(several: exp.Expr, place: exp.Expr) -> exp.Expr:
-    return exp.func("TRY_ELEMENT_AT", several.copy(), exp.cast(place.copy(), "INT"))
+def count_from_one(tree: exp.Expr) -> None:
+    """Say of what stands at a computed place of a list that places are counted from 1: sqlglot
+    takes 1 off a place only if it sees that it is a whole number, whose type it then forgets."""
+    for node in list(tree.find_all(exp.Bracket)):
+        place = node.expressions[0]
+        if place.type is not None:
+            node.replace(exp.func("LIST_EXTRACT", node.this.copy(), place.copy()))
 
 
 def _function(node: exp.Anonymous) -> exp.Expr:
@@ -69,6 +72,8 @@ def _function(node: exp.Anonymous) -> exp.Expr:
         case "list_position", [several, wanted]:
             found = exp.func("ARRAY_POSITION", several, wanted)
             return exp.Nullif(this=found, expression=exp.Literal.number(0))
+        case "list_extract", [several, place]:
+            return exp.func("TRY_ELEMENT_AT", several, exp.cast(place, "INT"))
         case "list_select", [several, places]:
             return _filled(_CHOSEN, chosen=several, places=places)
     return node

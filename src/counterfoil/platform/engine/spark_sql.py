@@ -29,7 +29,11 @@ from sqlglot.optimizer.annotate_types import annotate_types
 from sqlglot.optimizer.qualify import qualify
 
 from counterfoil.platform.engine.duck import open_engine, sql_name
-from counterfoil.platform.engine.spark_lists import in_lists_of_spark, unnested_together
+from counterfoil.platform.engine.spark_lists import (
+    count_from_one,
+    in_lists_of_spark,
+    unnested_together,
+)
 
 SETTINGS: Mapping[str, str] = {
     "spark.sql.ansi.enabled": "true",
@@ -44,8 +48,10 @@ Columns = Mapping[str, str]
 _DATE = exp.DataType.Type.DATE
 _WHOLE = frozenset(exp.DataType.SIGNED_INTEGER_TYPES) - {exp.DataType.Type.INT128}
 _HUGE = exp.DataType.build("DECIMAL(38, 0)")
-# Leaves a quotient 28 digits before the point: (38,0) / (20,0) has type (38,10).
+# Leaves a quotient 28 digits before the point: (38,0) / (20,0) has type (38,10). By a wider divisor
+# (38,0) they are 20, which is enough.
 _DIVISOR = exp.DataType.build("DECIMAL(20, 0)")
+_TOO_WIDE = 10**20
 
 
 def spark_statements(
@@ -70,9 +76,9 @@ def spark_statements(
 def in_spark_sql(sql: str, schema: Mapping[str, Columns]) -> str:
     """One SELECT of DuckDB over relations of these columns, in Spark SQL."""
     shape: dict[str, object] = {name: dict(columns) for name, columns in schema.items()}
-    tree = qualify(
-        parse_one(sql, read="duckdb"), schema=shape, dialect="duckdb", quote_identifiers=False
-    )
+    tree = parse_one(sql, read="duckdb")
+    count_from_one(tree)
+    tree = qualify(tree, schema=shape, dialect="duckdb", quote_identifiers=False)
     for instant in [one for one in tree.find_all(exp.Anonymous) if one.name == "epoch_us"]:
         instant.replace(exp.cast(instant.copy(), "BIGINT"))
     tree = annotate_types(tree, schema=shape, dialect="duckdb")
@@ -130,10 +136,32 @@ def _whole_quotient(node: exp.IntDiv) -> exp.Expr:
     left, right = node.this, node.expression
     if _is(left, *_WHOLE) and _is(right, *_WHOLE):
         return node
-    divisor = exp.cast(_bracketed(right), _DIVISOR.copy())
+    if _most(right) < _TOO_WIDE:
+        return _quotient(left, exp.cast(_bracketed(right), _DIVISOR.copy()))
+    narrow = exp.TryCast(this=_bracketed(right), to=_DIVISOR.copy(), safe=True)
+    wide = exp.cast(_bracketed(right), _HUGE.copy())
+    return exp.Coalesce(this=_quotient(left, narrow), expressions=[_quotient(left, wide)])
+
+
+def _quotient(left: exp.Expr, divisor: exp.Expr) -> exp.Expr:
     rest = exp.Mod(this=_bracketed(left), expression=divisor)
     whole = exp.Paren(this=exp.Sub(this=_bracketed(left), expression=rest))
     return exp.cast(exp.Paren(this=exp.Div(this=whole, expression=divisor.copy())), _HUGE.copy())
+
+
+def _most(node: exp.Expr) -> int:
+    """What a divisor is at most, as far as that can be seen: it is not negative."""
+    match node:
+        case exp.Paren():
+            return _most(node.this)
+        case exp.Literal(is_string=False) if node.name.isdecimal():
+            return int(node.name)
+        case exp.Cast() if not isinstance(node.this, exp.Column):
+            return _most(node.this)
+        case exp.Mul():
+            return _most(node.left) * _most(node.right)
+    whole = node.this if isinstance(node, exp.Cast) else node
+    return 2**63 if _is(whole, *_WHOLE) else _TOO_WIDE
 
 
 def _cut_off(number: exp.Expr) -> exp.Expr:
