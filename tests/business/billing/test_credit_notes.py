@@ -140,6 +140,8 @@ def test_a_repeated_request_adds_nothing(billed: Company) -> None:
     before = billed.counts()
     with work(billed) as uow:
         assert credit_invoice(uow, "INV-000001", asked, amount=Decimal(10)) == first
+    with pytest.raises(Refused, match="'ticket-7' was used already, for CN-"), work(billed) as uow:
+        void_invoice(uow, "INV-000001", asked)
     with work(billed) as uow:
         void = void_invoice(uow, "INV-000001", ASKED)
         assert void_invoice(uow, "INV-000001", ASKED) == void

@@ -114,7 +114,7 @@ def credit_invoice(
         message = "give lines or an amount for the whole document, not both"
         raise Refused(Problem("bad_choice", message, "amount"))
     original = correctable(uow, invoice)
-    before = made_before(uow, request, int(original["account_id"]))
+    before = _made_before(uow, original, request, "credit")
     if before is not None:
         return before
     return _save_credit(uow, original, request, "credit", parts, amount)
@@ -124,7 +124,7 @@ def void_invoice(uow: UnitOfWork, invoice: str | int, request: Request) -> Recor
     """Credit all that is left of a document, which then counts as voided; answers with the credit
     note. Asked again, it answers with the same. Refuses (409) when nothing is left."""
     original = correctable(uow, invoice)
-    before = made_before(uow, request, int(original["account_id"]))
+    before = _made_before(uow, original, request, "void")
     voided = uow.find("invoice", corrects_id=original["id"], correction="void")
     if before is not None or voided is not None:
         return cast("Record", before or voided)
@@ -138,7 +138,7 @@ def reissue_invoice(uow: UnitOfWork, invoice: str | int, request: Request) -> Re
     Asked again, it answers with the same new document.
     """
     original = correctable(uow, invoice)
-    before = made_before(uow, request, int(original["account_id"]))
+    before = _made_before(uow, original, request, "reissue")
     again = uow.find("invoice", corrects_id=original["id"], correction="reissue")
     if before is not None or again is not None:
         return cast("Record", before or again)
@@ -189,7 +189,7 @@ def debit_invoice(
         message = "give lines or an amount for the whole document"
         raise Refused(Problem("bad_choice", message, "amount"))
     original = correctable(uow, invoice)
-    before = made_before(uow, request, int(original["account_id"]))
+    before = _made_before(uow, original, request, "debit")
     if before is not None:
         return before
     rows = read_billed_lines(uow, original)
@@ -198,6 +198,18 @@ def debit_invoice(
     added = _added(charges, parts, amount, currency)
     lines = [_debit_line(rows[position], *extra, original) for position, extra in added.items()]
     return _save(uow, original, request, "debit", lines)
+
+
+def _made_before(
+    uow: UnitOfWork, original: Record, request: Request, correction: str
+) -> Record | None:
+    return made_before(
+        uow,
+        request,
+        int(original["account_id"]),
+        corrects_id=original["id"],
+        correction=correction,
+    )
 
 
 def correctable(uow: UnitOfWork, invoice: str | int) -> Record:

@@ -44,15 +44,23 @@ class ManualLine:
     line: Record
 
 
-def made_before(uow: UnitOfWork, request: Request, account_id: int) -> Record | None:
+def made_before(
+    uow: UnitOfWork,
+    request: Request,
+    account_id: int,
+    *,
+    corrects_id: object = None,
+    correction: str | None = None,
+) -> Record | None:
     """The document an earlier request with the same key made; also locks the account.
 
-    Refuses (409) a key that was used for another account.
+    Refuses (409) a key that was used for another account, or to correct something else.
     """
     lock_accounts(uow, [account_id])
     found = None if request.key is None else uow.find("invoice", request_key=request.key)
-    if found is not None and found["account_id"] != account_id:
-        message = f"{request.key!r} was used for a document of another account"
+    asked = {"account_id": account_id, "corrects_id": corrects_id, "correction": correction}
+    if found is not None and any(found[name] != value for name, value in asked.items()):
+        message = f"{request.key!r} was used already, for {found['number'] or 'a draft'}"
         raise Refused(Problem("request_key_reused", message, "request_key"), 409)
     return found
 

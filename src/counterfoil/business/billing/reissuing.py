@@ -112,9 +112,8 @@ def reissue_rated_again(
     )
     accounts = [account, *(int(row["account_id"]) for row in rows)]
     lock_accounts(uow, accounts)
-    again = made_before(uow, request, account) or uow.find(
-        "invoice", corrects_id=original["id"], correction="reissue"
-    )
+    which = {"corrects_id": original["id"], "correction": "reissue"}
+    again = made_before(uow, request, account, **which) or uow.find("invoice", **which)
     note = uow.find("invoice", corrects_id=original["id"], correction="void")
     if again is not None and note is not None:
         return Reissued(note, again, [])
