@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -222,6 +222,29 @@ def test_a_document_named_by_number_and_by_id_is_not_paid_twice(two: Ledger) -> 
     assert refused.value.problems[0].code == "named_twice"
     assert states(two)[0] == ("INV-000001", "open", ROOM)
     assert owed(two) == 2 * ROOM
+
+
+def test_days_are_those_where_the_account_is_billed(ledger: Ledger) -> None:
+    far = ledger.open_account("FAR", time_zone="Pacific/Auckland")
+    ledger.subscribe("F", "FAR", "rooms", FEB)
+    ledger.now = datetime(2024, 1, 31, 20, tzinfo=UTC)  # the first of February there
+    ledger.bill(FEB, accounts=[far])
+    with ledger.work() as uow:
+        paid = record_payment(uow, NewPayment(account="FAR", amount=Decimal(300)))
+        credit = Credit(payment=int(paid["id"]))
+        refund_credit(uow, credit, Decimal(10))
+        unallocate_credit(uow, credit)
+        allocate_credit(uow, credit, [Chosen("INV-000002", Decimal(100))])
+        write_off_document(uow, "INV-000002", "lost", Decimal(5))
+        for table, day in (
+            ("payment", "received_on"),
+            ("refund", "refunded_on"),
+            ("allocation", "allocated_on"),
+            ("write_off", "written_off_on"),
+        ):
+            assert uow.query(f"SELECT DISTINCT {day} AS day FROM {table}") == [{"day": FEB}], table
+        january = account_statement(uow, "FAR", date(2024, 1, 1), FEB)
+    assert (january.entries, january.closing) == ([], 0)
 
 
 def test_payments_at_once_pay_every_document_once(two: Ledger) -> None:

@@ -18,6 +18,7 @@ from counterfoil.business.receivables.positions import (
     TO_THE_CORRECTED,
     read_credits,
     read_documents_due,
+    today_of,
 )
 from counterfoil.core.money.written import without_zeros
 from counterfoil.core.problems import Problem, Refused
@@ -35,7 +36,7 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewPayment:
-    """Money that came in. ``account`` is an external id; ``received_on`` is today when None,
+    """Money that came in. ``account`` is an external id; ``received_on`` is today there when None,
     ``currency`` that of the account. ``key`` names the request: repeated, it adds nothing."""
 
     account: str
@@ -109,14 +110,15 @@ def unallocate_credit(
 ) -> list[Record]:
     """Undo what a payment or credit note pays, of one document or of all; it is to the account's
     credit again. Answers with what was undone; asked again, with nothing."""
-    _, credit = _locked_credit(uow, credit)
+    account_id, credit = _locked_credit(uow, credit)
     invoice = None if document is None else int(final_document(uow, document)[0]["id"])
     rows = uow.query(_NET, payment=credit.payment, credit_note=credit.credit_note, invoice=invoice)
+    today = today_of(uow, account_id)
     undone = [
         {
             **{name: value for name, value in row.items() if name != "last"},
             "amount": -row["amount"],
-            "allocated_on": max(uow.now.date(), row["last"]),
+            "allocated_on": max(today, row["last"]),
         }
         for row in rows
     ]
@@ -151,7 +153,7 @@ def refund_credit(
         "account_id": account_id,
         "payment_id": credit.payment,
         "credit_note_id": credit.credit_note,
-        "refunded_on": max(uow.now.date(), position["day"]),
+        "refunded_on": max(today_of(uow, account_id), position["day"]),
         "amount": wanted,
         "currency": position["currency"],
         "method": method,
@@ -186,7 +188,7 @@ def write_off_document(
     row = {
         "account_id": account_id,
         "invoice_id": invoice["id"],
-        "written_off_on": max(uow.now.date(), cast("date", invoice["invoice_date"])),
+        "written_off_on": max(today_of(uow, account_id), cast("date", invoice["invoice_date"])),
         "amount": wanted,
         "reason": reason,
         "request_key": key,
@@ -218,7 +220,7 @@ def apply_credits(uow: UnitOfWork, accounts: Sequence[int] | None = None) -> int
     if not found:
         return 0
     lock_accounts(uow, found)
-    parameters = {"accounts": found, "as_of": EVER, "today": uow.now.date()}
+    parameters = {"accounts": found, "as_of": EVER, "now": uow.now}
     corrected = uow.query(TO_THE_CORRECTED, **parameters)
     uow.create_many("allocation", corrected, by_command=True)
     return len(corrected) + len(_allocate_oldest(uow, found, Credit(), untouched=True))
@@ -253,7 +255,7 @@ def _payment_row(uow: UnitOfWork, payment: NewPayment, account_id: int) -> Recor
     check_places(payment.amount, currency, "amount")
     return {
         "account_id": account_id,
-        "received_on": payment.received_on or uow.now.date(),
+        "received_on": payment.received_on or today_of(uow, account_id),
         "amount": payment.amount,
         "currency": currency,
         "method": payment.method,
@@ -303,7 +305,7 @@ def _allocate_oldest(
         OLDEST_FIRST,
         accounts=list(accounts),
         as_of=EVER,
-        today=uow.now.date(),
+        now=uow.now,
         payment=credit.payment,
         credit_note=credit.credit_note,
         untouched=untouched,
@@ -317,6 +319,7 @@ def _allocate_chosen(
 ) -> list[Record]:
     position = _position(uow, account_id, credit)
     left, currency = position["remaining"], str(position["currency"])
+    today = today_of(uow, account_id)
     rows = []
     for one, document in _chosen_documents(uow, account_id, chosen):
         at_most = min(left, document["open"])
@@ -330,7 +333,7 @@ def _allocate_chosen(
                 "payment_id": credit.payment,
                 "credit_note_id": credit.credit_note,
                 "amount": amount,
-                "allocated_on": max(uow.now.date(), document["invoice_date"], position["day"]),
+                "allocated_on": max(today, document["invoice_date"], position["day"]),
             }
         )
     uow.create_many("allocation", rows, by_command=True)

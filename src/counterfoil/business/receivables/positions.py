@@ -6,6 +6,7 @@ write-offs and what takes them back, by the statements here and nowhere else.
 
 from collections.abc import Sequence
 from datetime import date
+from typing import cast
 
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -115,6 +116,17 @@ def read_credits(
     return uow.query(_CREDITS, accounts=None if accounts is None else list(accounts), as_of=as_of)
 
 
+_TODAY = """
+SELECT date(timezone(coalesce(max(time_zone), 'UTC'), CAST(:now AS timestamptz))) AS today
+FROM billing_profile WHERE account_id = :account
+"""
+
+
+def today_of(uow: UnitOfWork, account: int) -> date:
+    """The day it is where an account (id) is billed, as its documents are dated."""
+    return cast("date", uow.query(_TODAY, account=account, now=uow.now)[0]["today"])
+
+
 _WATERFALL = """
 , owed AS (
     SELECT d.*, sum(d.open) OVER (PARTITION BY {group} ORDER BY d.due_date, d.invoice_date, d.id)
@@ -127,8 +139,9 @@ _WATERFALL = """
 )
 SELECT o.account_id, o.id AS invoice_id, g.payment_id, g.credit_note_id,
        least(o.upto, g.upto) - greatest(o.upto - o.open, g.upto - g.remaining) AS amount,
-       greatest(CAST(:today AS date), o.invoice_date, g.day) AS allocated_on
-FROM owed o JOIN giving g ON {joined}
+       greatest(date(timezone(coalesce(b.time_zone, 'UTC'), CAST(:now AS timestamptz))),
+                o.invoice_date, g.day) AS allocated_on
+FROM owed o JOIN giving g ON {joined} LEFT JOIN billing_profile b ON b.account_id = o.account_id
 WHERE least(o.upto, g.upto) > greatest(o.upto - o.open, g.upto - g.remaining)
 ORDER BY o.account_id, o.upto, g.upto
 """

@@ -8,6 +8,7 @@ from typing import cast
 
 from counterfoil.business.billing.commands import lock_accounts
 from counterfoil.business.receivables.commands import Credit, unallocate_credit
+from counterfoil.business.receivables.positions import today_of
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -44,7 +45,7 @@ def reverse_settlement(uow: UnitOfWork, kind: str, record_id: int, reason: str) 
     row = {
         "account_id": account,
         f"{kind}_id": record_id,
-        "reversed_on": max(uow.now.date(), day),
+        "reversed_on": max(today_of(uow, account), day),
         "amount": reversed_one["amount"],
         "reason": reason,
     }
