@@ -74,7 +74,7 @@ class Group:
         self.parents: dict[str, str | None] = {}
         self.subscriptions: list[tuple[str, str, str, Fraction]] = []
         ids: dict[str, int] = {}
-        for number in range(9):
+        for number in range(6):
             name = f"A{number}"
             parent = f"A{self.chance.randrange(number)}" if number % 3 else None
             self.parents[name] = parent
@@ -83,7 +83,7 @@ class Group:
                 with company.database.transaction(now=NOW) as uow:
                     uow.update("account", ids[name], {"parent_id": ids[parent]})
         self.ids = ids
-        for number in range(18):
+        for number in range(12):
             self._subscribe(f"S{number}", self.chance.choice(sorted(ids)))
 
     def _subscribe(self, name: str, account: str) -> None:

@@ -2,17 +2,14 @@
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from tests.furnishing import Furnishings
+from tests.interfaces.cli.desk import Run, at_the_desk_of, run_all
 
-from counterfoil.interfaces.cli.main import app
-from counterfoil.platform.records.database import Database
-
-Run = Callable[..., Result]
+from counterfoil.bootstrap import Organisation
 
 BOOK = """\
 products: [{id: conf, name: Conferencing}]
@@ -31,32 +28,29 @@ USAGE = """\
 """
 
 
+def furnish(organisation: Organisation) -> None:
+    """100 calls in July and 60 in August, billed."""
+    with at_the_desk_of(organisation) as run:
+        Path("book.yaml").write_text(BOOK, encoding="utf-8")
+        Path("draft.yaml").write_text(BOOK.replace("0.05", "0.07"), encoding="utf-8")
+        Path("calls.jsonl").write_text(USAGE, encoding="utf-8")
+        run_all(
+            run,
+            ("prices", "load", "book.yaml"),
+            ("accounts", "create", "ACME", "--name", "Acme", "--currency", "USD"),
+            (
+                *("subscriptions", "activate", "S-1", "--account", "ACME", "--rate-plan", "plan"),
+                *("--start", "2026-07-01", "--identifier", "4711"),
+            ),
+            ("usage", "import", "calls.jsonl", "--collector", "cloudevents"),
+            ("bills", "run", "2026-09-01"),
+        )
+
+
 @pytest.fixture
-def run(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """The command line on an organisation with 100 calls in July and 60 in August, billed."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COUNTERFOIL_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("COUNTERFOIL_DATABASE_URL", database.url)
-
-    def call(*arguments: str) -> Result:
-        return CliRunner().invoke(app, list(arguments))
-
-    Path("book.yaml").write_text(BOOK, encoding="utf-8")
-    Path("draft.yaml").write_text(BOOK.replace("0.05", "0.07"), encoding="utf-8")
-    Path("calls.jsonl").write_text(USAGE, encoding="utf-8")
-    for arguments in (
-        ("prices", "load", "book.yaml"),
-        ("accounts", "create", "ACME", "--name", "Acme", "--currency", "USD"),
-        (
-            *("subscriptions", "activate", "S-1", "--account", "ACME", "--rate-plan", "plan"),
-            *("--start", "2026-07-01", "--identifier", "4711"),
-        ),
-        ("usage", "import", "calls.jsonl", "--collector", "cloudevents"),
-        ("bills", "run", "2026-09-01"),
-    ):
-        answer = call(*arguments)
-        assert answer.exit_code == 0, answer.output
-    return call
+def run(furnishings: Furnishings) -> Iterator[Run]:
+    with furnishings.copy(furnish) as organisation, at_the_desk_of(organisation) as run:
+        yield run
 
 
 def test_the_report_as_json(run: Run) -> None:
