@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,14 @@ hypothesis.settings.load_profile("counterfoil")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked ``last`` look at what others have left for them."""
-    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
+    """Tests marked ``last`` look at what others have left for them; before them come the groups,
+    which end the suite beside each other, each on a worker of its own."""
+
+    def turn(item: pytest.Item) -> tuple[bool, bool]:
+        last = item.get_closest_marker("last") is not None
+        return last or item.get_closest_marker("xdist_group") is not None, last
+
+    items.sort(key=turn)
 
 
 MEMORY = Path("/dev/shm")
@@ -98,13 +105,18 @@ def database(organisation: Organisation) -> Database:
 
 
 class SparkPlace:
-    """Where Spark can be used: one application at a time, on a cluster that tests may damage."""
+    """Where Spark can be used: one application at a time, on a cluster that tests may damage and
+    that is started when somebody asks for it."""
 
-    def __init__(self, cluster: Cluster, folder: Path) -> None:
-        self.cluster = cluster
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._words = ""
         self._open = ExitStack()
+        self._clusters = ExitStack()
+
+    @cached_property
+    def cluster(self) -> Cluster:
+        return self._clusters.enter_context(spark_cluster(2))
 
     def local(self) -> Runner:
         """Spark in one Java machine."""
@@ -126,6 +138,7 @@ class SparkPlace:
 
     def close(self) -> None:
         self._open.close()
+        self._clusters.close()
 
     def _runner(self, words: str) -> Runner:
         # An application takes seconds to start, so it goes on until another one is asked for.
@@ -156,10 +169,10 @@ def spark_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkPlace
         pytest.skip(missing.message)
     folder = tmp_path_factory.mktemp("spark")
     (folder / "spark-defaults.conf").write_text(_SPARK_DEFAULTS)
-    with pytest.MonkeyPatch.context() as environment, spark_cluster(2) as cluster:
+    with pytest.MonkeyPatch.context() as environment:
         environment.setenv("SPARK_CONF_DIR", str(folder))
         # Kernels of the tests are found where the tests are.
         environment.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
-        place = SparkPlace(cluster, folder)
+        place = SparkPlace(folder)
         yield place
         place.close()

@@ -19,7 +19,7 @@ from counterfoil.business.billing.loading import billed_accounts
 from counterfoil.business.usage.store import BUCKETS
 from counterfoil.platform.engine.runner import IN_THIS_PROCESS, Runner
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("spark")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("Spark cluster")]
 
 EVENTS = 1_000_000
 ACCOUNTS = -(-EVENTS // EVENTS_PER_ACCOUNT)

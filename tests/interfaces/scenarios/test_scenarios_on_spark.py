@@ -33,8 +33,8 @@ def recorded(recordings: Recordings, server: Settings) -> list[Rated]:
     return [one for path in FILES for one in recordings.of(path, server)]
 
 
-# The two end the suite beside each other, each on a worker of its own.
-@pytest.mark.xdist_group("scenarios on a cluster")
+# The two end the suite beside each other, each on the worker that has used such a Spark before.
+@pytest.mark.xdist_group("Spark cluster")
 def test_every_scenario_on_a_cluster(recorded: list[Rated], spark_place: SparkPlace) -> None:
     plain = [one for one in recorded if not has_formulas(one[0])]
     alone = [one for one in recorded if has_formulas(one[0])]
@@ -51,7 +51,7 @@ def test_every_scenario_on_a_cluster(recorded: list[Rated], spark_place: SparkPl
         )
 
 
-@pytest.mark.xdist_group("scenarios in Spark SQL")
+@pytest.mark.xdist_group("Spark in one Java machine")
 def test_spark_sql_rates_every_scenario_to_the_same(
     recorded: list[Rated], spark_place: SparkPlace, tmp_path: Path
 ) -> None:

@@ -24,7 +24,6 @@ from counterfoil.platform.engine.runner import Runner
 
 MINUTES = {f"call {n}": n for n in range(12)}
 AMOUNTS = {f"call {n}": Decimal(n) * Decimal("0.005") for n in range(12)}
-SPARK = [pytest.mark.slow, pytest.mark.xdist_group("spark")]
 
 
 def test_one_work_after_the_other_in_this_process():
@@ -72,17 +71,17 @@ class TestLocalProcesses(Contract):
             yield runner
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("Spark cluster")
 class TestSparkCluster(Contract):
-    pytestmark = SPARK
-
     @pytest.fixture
     def runner(self, spark_place: SparkPlace) -> Runner:
         return spark_place.cluster_of_two()
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("Spark in one Java machine")
 class TestSparkInOneJavaMachine(Contract):
-    pytestmark = SPARK
-
     @pytest.fixture
     def runner(self, spark_place: SparkPlace) -> Runner:
         return spark_place.local()

@@ -178,7 +178,7 @@ EXPRESSIONS = {
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("spark")
+@pytest.mark.xdist_group("Spark in one Java machine")
 def test_spark_comes_to_the_same_digits(spark_place: SparkPlace) -> None:
     cases = ", ".join(
         f"({number}, {tie}::DECIMAL(38,15), {size}::BIGINT, DATE '2026-01-31', '{size}', 2)"
