@@ -102,6 +102,13 @@ def test_what_activation_would_refuse_is_refused_when_it_is_ordered(desk: Desk):
     assert refused(desk, change) == [(1, "lines.charge", "unknown_charge")]
 
 
+def test_an_amount_in_another_currency_is_held_against_no_limit(desk: Desk):
+    with desk.work() as uow:
+        uow.create("order_limit", {"currency": "JPY", "amount": 1_000_000})
+    asked = {"amount": Decimal(900_000), "currency": "JPY"}
+    assert refused(desk, room(), **asked) == [(None, "currency", "other_currency")]
+
+
 def test_two_lines_cannot_begin_the_same_subscription(desk: Desk):
     assert refused(desk, room(subscription="S"), room(subscription="S")) == [
         (2, "lines.subscription", "not_unique")

@@ -223,6 +223,15 @@ def test_after_its_last_day_a_quote_is_not_accepted(market: Shop) -> None:
         assert read_link(uow, link.token).row["status"] == "accepted"
 
 
+def test_the_last_day_is_that_of_who_is_billed_for_the_account(shop: Shop) -> None:
+    with shop.work() as uow:
+        top = shop.open_account("TOP", time_zone="Pacific/Auckland")
+        uow.create("account", {"external_id": "BELOW", "name": "Below", "parent_id": top})
+    below = {"account": "BELOW", "valid_until": date(2026, 3, 10)}
+    quote = shop.quote(line("support", site=None), **below)
+    assert shop.send(quote).expires_at == datetime(2026, 3, 10, 11, tzinfo=NOW.tzinfo)
+
+
 def test_of_two_who_accept_at_once_one_does(sent: tuple[Shop, Quote, Sent]) -> None:
     shop, quote, link = sent
 

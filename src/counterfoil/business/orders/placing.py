@@ -147,6 +147,7 @@ def _place(uow: UnitOfWork, orders: Sequence[NewOrder]) -> list[Placed]:
         raise Refused(problems)
     accounts = [named.ids["account"][order.account] for order in orders]
     profiles = profiles_of_accounts(uow, accounts)
+    _refuse_other_currencies(orders, [profiles.get(one, {}).get("currency") for one in accounts])
     limits = read_limits(uow)
     rows = [
         _order_row(uow, order, named, profiles.get(account, {}), limits)
@@ -170,6 +171,25 @@ def _place(uow: UnitOfWork, orders: Sequence[NewOrder]) -> list[Placed]:
         Placed(made, order.external_id, number_of(made), str(row["status"]), created=True)
         for made, order, row in zip(ids, orders, rows, strict=True)
     ]
+
+
+def _refuse_other_currencies(orders: Sequence[NewOrder], billed_in: Sequence[object]) -> None:
+    """An amount in another currency would be held against the limit of that one."""
+    problems = [
+        order.place.locate(
+            Problem(
+                "other_currency",
+                f"{order.account} is billed in {currency}",
+                "currency",
+                (str(currency),),
+            ),
+            f"order {order.external_id}",
+        )
+        for order, currency in zip(orders, billed_in, strict=True)
+        if currency is not None and order.currency not in (None, currency)
+    ]
+    if problems:
+        raise Refused(problems)
 
 
 def _find_problems(order: NewOrder, named: Named) -> Iterator[Problem]:

@@ -11,6 +11,7 @@ from counterfoil.business.sales.events import APPROVAL_ASKED, QUOTE_SENT, tell
 from counterfoil.business.sales.limits import discount_limit
 from counterfoil.business.sales.links import new_key, token_of
 from counterfoil.business.sales.queries import read_quotes
+from counterfoil.business.subscriptions.invoicing import who_is_billed
 from counterfoil.core.money.written import without_zeros
 from counterfoil.core.periods.zones import local_date, local_midnight
 from counterfoil.core.problems import Problem, Refused
@@ -152,19 +153,20 @@ def _fixed(uow: UnitOfWork, files: FileStore, held: Record) -> Record:
     }
 
 
-_ZONE = """
-SELECT coalesce(p.time_zone, l.time_zone, 'UTC') AS zone
-FROM quote q
+_WHOSE = """
+SELECT a.external_id AS account, l.time_zone FROM quote q
 LEFT JOIN lead l ON l.id = q.lead_id
-LEFT JOIN billing_profile p ON p.account_id = coalesce(q.account_id, l.account_id)
+LEFT JOIN account a ON a.id = coalesce(q.account_id, l.account_id)
 WHERE q.id = :id
 """
 
 
 def _expiry(uow: UnitOfWork, held: Record) -> datetime:
     """The instant at which the last day ends on which a quote can be accepted, at the customer."""
-    (row,) = uow.query(_ZONE, id=held["id"])
-    return local_midnight(held["valid_until"] + timedelta(days=1), str(row["zone"]))
+    (row,) = uow.query(_WHOSE, id=held["id"])
+    account = row["account"]
+    zone = row["time_zone"] if account is None else who_is_billed(uow, account).time_zone
+    return local_midnight(held["valid_until"] + timedelta(days=1), str(zone))
 
 
 _OTHERS = """
