@@ -315,3 +315,36 @@ def test_two_at_once_are_applied_one_after_the_other(database: Database) -> None
     with database.transaction(now=NOW) as uow:
         names = {field.name for field in uow.catalogue.entity("site").fields if field.custom}
     assert names == {f"x_note_{number}" for number in range(4)}
+
+
+def indexes(database: Database, start: str) -> list[tuple[str, bool]]:
+    with database.transaction(now=NOW) as uow:
+        rows = uow.query(
+            "SELECT relname, indisvalid FROM pg_index JOIN pg_class ON oid = indexrelid"
+            " WHERE relname LIKE :start ORDER BY 1",
+            start=f"{start}%",
+        )
+    return [(row["relname"], row["indisvalid"]) for row in rows]
+
+
+def test_an_index_that_a_killed_process_was_to_make_is_made_with_the_next_change_set(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    apply(database, "change_set: A\nfields: {site: {x_a: {kind: text}, x_b: {kind: text}}}")
+
+    def killed(_database: Database, _name: str, _statements: object) -> bool:
+        raise KeyboardInterrupt
+
+    both = "{x_a: {kind: text, indexed: true}, x_b: {kind: text, indexed: true}}"
+    with monkeypatch.context() as patched:
+        patched.setattr(Database, "run_alone", killed)
+        with pytest.raises(KeyboardInterrupt):
+            apply(database, f"change_set: B\nfields: {{site: {both}}}")
+    assert indexes(database, "ix_site_x_") == []
+    apply(database, "change_set: C\nfields: {site: {x_c: {kind: text}}}")
+    assert indexes(database, "ix_site_x_") == [("ix_site_x_a", True), ("ix_site_x_b", True)]
+    with database.transaction(now=NOW) as uow:
+        name = "'ix_site_x_b'::regclass"
+        uow.define(f"UPDATE pg_index SET indisvalid = false WHERE indexrelid = {name}")
+    apply(database, "change_set: D\nfields: {site: {x_d: {kind: text}}}")
+    assert indexes(database, "ix_site_x_") == [("ix_site_x_a", True), ("ix_site_x_b", True)]

@@ -21,14 +21,15 @@ from counterfoil.platform.model.notation import ChangeSet, read_change_set, writ
 from counterfoil.platform.records.database import Database
 from counterfoil.platform.records.refusals import BUSY
 from counterfoil.platform.records.schema_changes import (
-    SchemaChange,
     change_schema,
     count_version,
     schema_change,
+    unfinished_indexes,
 )
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 LOCK = "change of the data model"
+INDEXES = "indexes of the data model"
 ATTEMPTS = 12
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
@@ -97,12 +98,14 @@ def apply_change_set(
     """
     change_set = read_or_refuse(content, file)
 
-    def attempt() -> tuple[Applied, SchemaChange]:
+    def attempt() -> Applied:
         with database.transaction(now=now, source=source, actor=actor) as uow:
             _take_turn(uow)
             return _apply(uow, change_set, content, None)
 
-    return _with_indexes(database, _patiently(attempt, pause))
+    applied = _patiently(attempt, pause)
+    _make_indexes(database, now, pause)
+    return applied
 
 
 def apply_draft(
@@ -116,17 +119,18 @@ def apply_draft(
 ) -> Applied:
     """Apply a draft; one that was applied already is answered as then, and nothing changes."""
 
-    def attempt() -> tuple[Applied, SchemaChange]:
+    def attempt() -> Applied:
         with database.transaction(now=now, source=source, actor=actor) as uow:
             _take_turn(uow)
             kept = uow.get("change_set", change_set_id)
             if kept["status"] == "applied":
-                done = Applied(change_set_id, int(kept["version"]), tuple(kept["steps"] or ()))
-                return done, SchemaChange((), (), ())
+                return Applied(change_set_id, int(kept["version"]), tuple(kept["steps"] or ()))
             content = str(kept["content"])
             return _apply(uow, read_or_refuse(content), content, change_set_id)
 
-    return _with_indexes(database, _patiently(attempt, pause))
+    applied = _patiently(attempt, pause)
+    _make_indexes(database, now, pause)
+    return applied
 
 
 def export_model(uow: UnitOfWork, name: str) -> str:
@@ -189,12 +193,9 @@ def _take_turn(uow: UnitOfWork) -> None:
         raise Refused(Problem(BUSY, "another change set is being applied"), status=503)
 
 
-def _apply(
-    uow: UnitOfWork, change_set: ChangeSet, content: str, draft: int | None
-) -> tuple[Applied, SchemaChange]:
+def _apply(uow: UnitOfWork, change_set: ChangeSet, content: str, draft: int | None) -> Applied:
     change = _planned(_catalogue_now(uow), change_set)
-    schema = schema_change(change)
-    change_schema(uow, schema)
+    change_schema(uow, schema_change(change))
     _keep_rows(uow, change)
     version = count_version(uow) if change.steps else change.before.version
     steps = [step.words for step in change.steps]
@@ -209,7 +210,7 @@ def _apply(
         draft = uow.create_many("change_set", [row], by_command=True)[0]
     else:
         uow.update_many("change_set", [(draft, done)], by_command=True)
-    return Applied(draft, version, tuple(steps)), schema
+    return Applied(draft, version, tuple(steps))
 
 
 def _keep_rows(uow: UnitOfWork, change: ModelChange) -> None:
@@ -272,9 +273,17 @@ def _patiently(attempt: Callable[[], Result], pause: Pause) -> Result:
     return attempt()
 
 
-def _with_indexes(database: Database, done: tuple[Applied, SchemaChange]) -> Applied:
-    """Make the indexes of columns that hold values, which nobody has to wait for."""
-    applied, schema = done
-    for statement in schema.afterwards:
-        database.run_alone(statement)
-    return applied
+def _make_indexes(database: Database, now: datetime, pause: Pause) -> None:
+    """Make the indexes that are missing of columns that hold values; nobody waits for those.
+
+    Should this process be killed, whoever applies the next change set makes them.
+    """
+
+    def statements() -> list[str]:
+        with database.transaction(now=now) as uow:
+            return unfinished_indexes(uow)
+
+    for _ in range(ATTEMPTS):
+        if database.run_alone(INDEXES, statements):
+            return
+        pause(LONGEST_PAUSE)

@@ -1,6 +1,6 @@
 """The road to one organisation's PostgreSQL database."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from datetime import datetime
@@ -170,10 +170,23 @@ class Database:
                 # PostgreSQL would answer a COMMIT with a silent ROLLBACK.
                 raise RuntimeError("an error within this transaction was ignored")
 
-    def run_alone(self, sql: str) -> None:
-        """Run a statement that PostgreSQL wants outside of a transaction, such as an index."""
+    def run_alone(self, name: str, statements: Callable[[], Sequence[str]]) -> bool:
+        """Run statements that PostgreSQL wants outside of a transaction, such as for an index.
+
+        False when others are at it under that name; ``statements`` is asked when nobody is.
+        """
+        key = (name,)
         with self._engine.connect() as connection:
-            connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql(sql)
+            alone = connection.execution_options(isolation_level="AUTOCOMMIT")
+            locked = "SELECT pg_try_advisory_lock(hashtextextended(%s, 2))"
+            if not alone.exec_driver_sql(locked, key).scalar():
+                return False
+            try:
+                for sql in statements():
+                    alone.exec_driver_sql(sql)
+            finally:
+                alone.exec_driver_sql("SELECT pg_advisory_unlock(hashtextextended(%s, 2))", key)
+        return True
 
     def close(self) -> None:
         """Close all connections that are not in use."""

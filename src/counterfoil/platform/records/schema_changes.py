@@ -90,6 +90,33 @@ def change_schema(uow: UnitOfWork, change: SchemaChange) -> None:
     uow.define("SET LOCAL lock_timeout = 0")
 
 
+def unfinished_indexes(uow: UnitOfWork) -> list[str]:
+    """Statements, each to be run alone, for the custom fields' indexes that are not there.
+
+    Whoever was to make them may have been killed; PostgreSQL keeps what it had begun as invalid.
+    """
+    tables = build_tables(uow.catalogue)
+    wanted = {
+        str(index.name): index
+        for entity in uow.catalogue.entities.values()
+        for field in entity.stored
+        if field.custom and field.indexed
+        for index in _indexes(tables.tables[entity.name], field)
+    }
+    rows = uow.query(
+        "SELECT name.relname AS name, index.indisvalid AS valid FROM pg_index AS index"
+        " JOIN pg_class AS name ON name.oid = index.indexrelid"
+        " WHERE name.relname = ANY(:names) AND pg_table_is_visible(index.indrelid)",
+        names=list(wanted),
+    )
+    broken = [str(row["name"]) for row in rows if not row["valid"]]
+    missing = [*broken, *sorted(wanted.keys() - {str(row["name"]) for row in rows})]
+    return [
+        *(f"DROP INDEX CONCURRENTLY {_quoted(name)}" for name in broken),
+        *(_concurrently(wanted[name]) for name in missing),
+    ]
+
+
 def count_version(uow: UnitOfWork) -> int:
     """The next version of the catalogue; the others see it when the transaction has ended."""
     rows = uow.query(
@@ -140,7 +167,11 @@ def _late_indexes(step: Step, change: ModelChange, tables: MetaData) -> Iterator
     table = tables.tables.get(step.entity)
     for field in fields_of(custom) if table is not None and not custom.retired else ():
         for index in _indexes(tables.tables[step.entity], field):
-            yield _sql(CreateIndex(index)).replace("INDEX ", "INDEX CONCURRENTLY IF NOT EXISTS ", 1)
+            yield _concurrently(index)
+
+
+def _concurrently(index: Index) -> str:
+    return _sql(CreateIndex(index)).replace("INDEX ", "INDEX CONCURRENTLY IF NOT EXISTS ", 1)
 
 
 def _targets(step: Step, change: ModelChange, tables: MetaData) -> set[str]:
