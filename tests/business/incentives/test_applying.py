@@ -29,7 +29,7 @@ CREATE TABLE charged (
     unit_amount DECIMAL(28,10), list_amount DECIMAL(38,15), exact_amount DECIMAL(38,15),
     amount DECIMAL(20,4), steps VARCHAR, formulas VARCHAR, late BOOLEAN, discount_id BIGINT,
     holder_id BIGINT, commitment_id BIGINT, subject_id BIGINT, prepaid_grant_id BIGINT,
-    commitment_part BIGINT);
+    commitment_part BIGINT, billed_on DATE);
 CREATE TABLE discount (
     discount_id BIGINT, external_id VARCHAR, name VARCHAR, kind VARCHAR, percent DECIMAL(9,6),
     amount DECIMAL(20,10), currency VARCHAR, audience VARCHAR, priority BIGINT, valid_from DATE,
@@ -47,7 +47,7 @@ CREATE TABLE requirement_running (
 CREATE TABLE discount_basis (
     discount_id BIGINT, basis_id BIGINT, subscription_id BIGINT, holder_id BIGINT);
 CREATE TABLE basis_line (
-    row_no BIGINT, subscription_id BIGINT, product_id BIGINT, rate_plan_id BIGINT,
+    row_no BIGINT, billed_on DATE, subscription_id BIGINT, product_id BIGINT, rate_plan_id BIGINT,
     charge_id BIGINT, service_start DATE, currency VARCHAR, quantity DECIMAL(38,15),
     amount DECIMAL(20,4), discount_id BIGINT, priority BIGINT);
 CREATE TABLE discount_tier (
@@ -97,7 +97,8 @@ def add_line(engine: Engine, number: int, account: int, amount: Decimal) -> None
         "INSERT INTO charged BY NAME SELECT $no AS row_no, $account AS billed_account_id,"
         " $account AS account_id, 1 AS root_id, 'usage' AS kind, 'EUR' AS currency,"
         " 2 AS minor_digits, DATE '2024-01-01' AS cycle_start, DATE '2024-01-01' AS service_start,"
-        " 1 AS quantity, CAST($amount AS DECIMAL(20,4)) AS amount",
+        " DATE '2024-02-01' AS billed_on, 1 AS quantity,"
+        " CAST($amount AS DECIMAL(20,4)) AS amount",
         {"no": number, "account": account, "amount": amount},
     )
 

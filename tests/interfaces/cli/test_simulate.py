@@ -63,6 +63,8 @@ def test_the_report_as_json(run: Run) -> None:
         "draft": "11.20",
         "change": "3.20",
         "change_percent": "40.0",
+        "present_discount": "0.00",
+        "draft_discount": "0.00",
     }
     assert report == {
         "from": "2026-07-01",

@@ -24,6 +24,8 @@ def test_a_draft_changes_what_it_prices(api: httpx.Client, billed: object) -> No
             "draft": "472.84",
             "change": "-8",
             "change_percent": "-1.7",
+            "present_discount": "0",
+            "draft_discount": "0",
         }
     ]
     assert [(row["account"], row["change"]) for row in report["accounts"]] == [("ACME", "-8")]

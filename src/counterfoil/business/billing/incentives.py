@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import date
 
 from counterfoil.business.billing.discount_formulas import make_discount_formulas
+from counterfoil.business.billing.due import DUE_ON
 from counterfoil.business.billing.formulas import load_scopes
 from counterfoil.business.incentives.applying import (
     apply_commitments,
@@ -38,7 +39,7 @@ SELECT r.discount_id, r.holder_id,
 FROM rated_charge r
 JOIN discount d ON d.id = r.discount_id
 JOIN invoice i ON i.id = r.invoice_id
-WHERE d.id = ANY(:discounts)
+WHERE d.id = ANY(:discounts) AND i.invoice_date < :before
   AND (d.maximum_uses IS NOT NULL OR r.holder_id = ANY(:holders)
        AND (d.holder_uses IS NOT NULL OR d.holder_maximum IS NOT NULL))
 GROUP BY r.discount_id, r.holder_id
@@ -49,13 +50,15 @@ SELECT DISTINCT r.discount_id, sc.subscription_id, sc.charge_id, r.cycle_start
 FROM subscription_charge sc
 JOIN rated_charge r ON r.subscription_charge_id = sc.id
 JOIN discount d ON d.id = r.discount_id
+JOIN invoice i ON i.id = r.invoice_id
 WHERE d.id = ANY(:discounts) AND d.cycles IS NOT NULL AND r.kind = 'discount'
+  AND i.invoice_date < :before
   AND sc.subscription_id = ANY(:subscriptions)
 """
 
 _SAME_DAY = """
 SELECT rp.product_id, ch.rate_plan_id, sc.charge_id, r.quantity, r.amount, r.service_start,
-       r.currency, sc.subscription_id, r.discount_id, d.priority
+       r.currency, sc.subscription_id, r.discount_id, d.priority, i.invoice_date AS billed_on
 FROM invoice i
 JOIN account b ON b.id = i.account_id
 JOIN rated_charge r ON r.invoice_id = i.id
@@ -63,7 +66,7 @@ JOIN subscription_charge sc ON sc.id = r.subscription_charge_id
 JOIN charge ch ON ch.id = sc.charge_id
 JOIN rate_plan rp ON rp.id = ch.rate_plan_id
 LEFT JOIN discount d ON d.id = r.discount_id
-WHERE i.invoice_date = :day AND b.root_id = ANY(:roots)
+WHERE i.invoice_date = CAST(:day AS date) AND b.root_id = ANY(:roots)
   AND r.kind IN ('one_time', 'recurring', 'usage', 'minimum', 'maximum', 'discount')
 """
 
@@ -71,7 +74,7 @@ _BASIS_LINE = """
 SELECT NULL::BIGINT AS row_no, * FROM billed_same_day
 UNION ALL BY NAME
 SELECT row_no, subscription_id, product_id, rate_plan_id, charge_id, service_start, currency,
-       quantity, amount
+       quantity, amount, billed_on
 FROM charged WHERE kind IN ('one_time', 'recurring', 'usage', 'minimum', 'maximum')
 """
 
@@ -99,6 +102,8 @@ def apply_incentives(
     With ``lock`` nobody else can use what is used here until the unit of work ends.
     """
     if present.discounts:
+        day = f"DATE '{billing_date.isoformat()}'"
+        engine.run(f"ALTER TABLE charged ADD COLUMN billed_on DATE DEFAULT {day}")
         _apply_discounts(uow, engine, store, billing_date, lock=lock)
     if present.commitments:
         _apply_commitments(uow, engine, accounts, billing_date)
@@ -139,8 +144,30 @@ FROM prepaid_grant g WHERE g.id = ANY(:grants)
 """What is left of grants: granted, less what was taken back, less what invoices drew."""
 
 
+_DUE_DAY = f"""
+UPDATE charged SET billed_on = {DUE_ON.format(s="i.")}
+FROM due_item i WHERE i.item_id = charged.item_id
+"""
+
+
+def discount_as_due(uow: UnitOfWork, engine: Engine, store: UsageStore) -> None:
+    """Take discounts off ``charged`` as bill runs would have that bill everything on the day it is
+    due. What later invoices used of a discount does not count."""
+    engine.run("ALTER TABLE charged ADD COLUMN billed_on DATE")
+    engine.run(_DUE_DAY)
+    (first,) = engine.row("SELECT min(billed_on) FROM charged")
+    if first is not None:
+        _apply_discounts(uow, engine, store, None, before=first)
+
+
 def _apply_discounts(
-    uow: UnitOfWork, engine: Engine, store: UsageStore, billing_date: date, *, lock: bool
+    uow: UnitOfWork,
+    engine: Engine,
+    store: UsageStore,
+    billing_date: date | None,
+    *,
+    before: date = date.max,
+    lock: bool = False,
 ) -> None:
     scopes = engine.rows("SELECT DISTINCT account_id, root_id FROM charged")
     roots = sorted({int(row[1]) for row in scopes})
@@ -153,7 +180,7 @@ def _apply_discounts(
     engine.register("discount_tier", discounts.tier)
     engine.register("discount_requirement", discounts.requirement)
     engine.register("requirement_running", discounts.running)
-    _load_discount_history(uow, engine, discounts, billing_date, roots)
+    _load_discount_history(uow, engine, discounts, billing_date, before, roots)
     engine.run(f"CREATE TABLE basis_line AS {_BASIS_LINE}")
     make_discount_formulas(uow, engine, store)
     apply_discounts(engine)
@@ -163,13 +190,15 @@ def _load_discount_history(
     uow: UnitOfWork,
     engine: Engine,
     discounts: Discounts,
-    billing_date: date,
+    billing_date: date | None,
+    before: date,
     roots: Sequence[int],
 ) -> None:
-    """What earlier invoices say of these discounts, and what was billed on the same date."""
+    """What invoices before a date say of these discounts; what was billed on the billing date, if
+    there is one."""
     holders = {int(row[0]) for row in engine.rows("SELECT DISTINCT billed_account_id FROM charged")}
     holders |= set(discounts.scope.column("holder_id").to_pylist())
-    uses = uow.read_arrow(_USES, discounts=discounts.ids, holders=sorted(holders))
+    uses = uow.read_arrow(_USES, discounts=discounts.ids, holders=sorted(holders), before=before)
     engine.register("discount_use", uses)
     subscriptions = engine.rows(
         "SELECT DISTINCT subscription_id FROM charged WHERE subscription_id IS NOT NULL"
@@ -179,13 +208,15 @@ def _load_discount_history(
         _CYCLES,
         discounts=discounts.ids,
         subscriptions=[int(row[0]) for row in subscriptions] if by_cycle else [],
+        before=before,
     )
     engine.register("discount_cycle", cycles)
     counting = discounts.counting
     held = [one["discount_id"] for one in counting if _is_held_subtree(one)]
     scopes = sorted({one["basis"] for one in counting if not _is_held_subtree(one)})
     over = list(roots) if counting else []
-    engine.register("billed_same_day", uow.read_arrow(_SAME_DAY, day=billing_date, roots=over))
+    same_day = over if billing_date is not None else []
+    engine.register("billed_same_day", uow.read_arrow(_SAME_DAY, day=billing_date, roots=same_day))
     engine.register("basis_scope", load_scopes(uow, over, scopes))
     engine.register("held_subtree", load_held_subtrees(uow, held, over))
     engine.run(f"CREATE TABLE discount_basis AS {_BASIS}")

@@ -7,18 +7,26 @@ a bill run, so what differs is what the draft changes. What was really billed st
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from decimal import Decimal
 
 import pyarrow as pa
 
+from counterfoil.business.billing.bills import keep_only
+from counterfoil.business.billing.incentives import discount_as_due
 from counterfoil.business.billing.loading import (
     accounts_under_template,
     billed_accounts,
     load_line_names,
 )
-from counterfoil.business.billing.window import BEGINNING, Window, rate_window
+from counterfoil.business.billing.window import (
+    BEGINNING,
+    ON_BILLS_WITH_BEGINNING,
+    Window,
+    rate_window,
+)
+from counterfoil.business.incentives.loading import find_present, load_whole_trees
 from counterfoil.business.products.commands import lay_price_book_over
 from counterfoil.business.products.price_book_entries import PriceBook
 from counterfoil.business.usage.store import UsageStore
@@ -41,11 +49,13 @@ SIDES = ("present", "draft")
 @dataclass(slots=True)
 class Amounts:
     """What the same periods cost: as they were ``billed``, rated with the ``present`` prices, and
-    with the ``draft``; in major units of one currency."""
+    with the ``draft``; in major units of one currency, and what of it discounts take off."""
 
     billed: Decimal = Decimal(0)
     present: Decimal = Decimal(0)
     draft: Decimal = Decimal(0)
+    present_discount: Decimal = Decimal(0)
+    draft_discount: Decimal = Decimal(0)
 
     @property
     def change(self) -> Decimal:
@@ -54,9 +64,8 @@ class Amounts:
 
     def add(self, other: "Amounts") -> None:
         """Take in what a further batch of accounts costs."""
-        self.billed += other.billed
-        self.present += other.present
-        self.draft += other.draft
+        for one in fields(self):
+            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +93,8 @@ class Row:
             "draft": self.amounts.draft,
             "change": self.amounts.change,
             "change_percent": self.change_percent,
+            "present_discount": self.amounts.present_discount,
+            "draft_discount": self.amounts.draft_discount,
         }
 
 
@@ -160,7 +171,8 @@ class _Order:
 
 LineSink = Callable[[pa.Table], None]
 """Takes the lines of a batch: account, account_name, subscription, product, charge, cycle_start,
-cycle_end, currency, billed, present, draft, change; one per subscription charge and cycle."""
+cycle_end, currency, billed, present, draft, change, present_discount, draft_discount; one per
+subscription charge and cycle."""
 
 
 def simulate(
@@ -254,23 +266,34 @@ class _Rated:
 
 _CHARGED = """
 SELECT c.subscription_charge_id, c.cycle_start, c.cycle_end, c.billed_account_id, d.account_id,
-       c.currency, CAST(sum(c.amount) AS DECIMAL(28,4)) AS amount
+       c.currency, CAST(sum(c.amount) AS DECIMAL(28,4)) AS amount,
+       CAST(-coalesce(sum(c.amount) FILTER (c.kind = 'discount'), 0) AS DECIMAL(28,4)) AS discount
 FROM charged c JOIN charge d USING (subscription_charge_id)
-GROUP BY ALL
+WHERE c.{beginning} GROUP BY ALL
 """
 
 _BILLED = """
 SELECT subscription_charge_id, cycle_start, CAST(sum(amount) AS DECIMAL(28,4)) AS amount
-FROM billed_charge WHERE discount_id IS NULL GROUP BY ALL
+FROM billed_charge GROUP BY ALL
 """
 
 
 def _rate(uow: UnitOfWork, store: UsageStore, order: _Order) -> _Rated:
-    today = order.now.date()
+    window, today = order.window, order.now.date()
+    bounds = {"start": window.start.isoformat(), "end": window.end.isoformat()}
+    charged = _CHARGED.format(beginning=BEGINNING.format_map(bounds).replace(" AND ", " AND c."))
     with open_engine() as engine:
-        rate_window(uow, engine, store, order.accounts, order.window, today=today, items=BEGINNING)
+        if find_present(uow).discounts:
+            accounts = load_whole_trees(uow, order.accounts)
+            items = ON_BILLS_WITH_BEGINNING
+            rate_window(uow, engine, store, accounts, window, today=today, items=items)
+            discount_as_due(uow, engine, store)
+            keep_only(engine, order.accounts)
+        else:
+            items = BEGINNING
+            rate_window(uow, engine, store, order.accounts, window, today=today, items=items)
         return _Rated(
-            engine.arrow(_CHARGED), engine.arrow(_BILLED), engine.arrow("SELECT * FROM problem")
+            engine.arrow(charged), engine.arrow(_BILLED), engine.arrow("SELECT * FROM problem")
         )
 
 
@@ -281,13 +304,16 @@ WITH rated AS (
            coalesce(d.billed_account_id, p.billed_account_id) AS billed_account_id,
            coalesce(d.account_id, p.account_id) AS account_id,
            coalesce(d.currency, p.currency) AS currency,
-           coalesce(p.amount, 0) AS present, coalesce(d.amount, 0) AS draft
+           coalesce(p.amount, 0) AS present, coalesce(d.amount, 0) AS draft,
+           coalesce(p.discount, 0) AS present_discount, coalesce(d.discount, 0) AS draft_discount
     FROM present p FULL JOIN draft d USING (subscription_charge_id, cycle_start)
 )
 SELECT n.account, n.account_name, n.subscription, n.product, n.charge, r.cycle_start,
        r.cycle_end, r.currency, CAST(coalesce(b.amount, 0) AS DECIMAL(28,4)) AS billed,
        CAST(r.present AS DECIMAL(28,4)) AS present, CAST(r.draft AS DECIMAL(28,4)) AS draft,
-       CAST(r.draft - r.present AS DECIMAL(28,4)) AS change
+       CAST(r.draft - r.present AS DECIMAL(28,4)) AS change,
+       CAST(r.present_discount AS DECIMAL(28,4)) AS present_discount,
+       CAST(r.draft_discount AS DECIMAL(28,4)) AS draft_discount
 FROM rated r
 JOIN name n USING (subscription_charge_id)
 LEFT JOIN billed b USING (subscription_charge_id, cycle_start)
@@ -332,7 +358,7 @@ def _problems(uow: UnitOfWork, sides: Iterable[tuple[str, _Rated]]) -> list[Simu
     ]
 
 
-_SUMS = "sum(billed) AS billed, sum(present) AS present, sum(draft) AS draft"
+_SUMS = "sum(billed), sum(present), sum(draft), sum(present_discount), sum(draft_discount)"
 
 
 def _add_sums(sums: _Sums, compared: pa.Table) -> None:
@@ -340,14 +366,13 @@ def _add_sums(sums: _Sums, compared: pa.Table) -> None:
         engine.register("compared", compared)
         for into, names in ((sums.totals, ()), (sums.products, ("product", "charge"))):
             columns = ", ".join((*names, "currency"))
-            for *key, billed, present, draft in engine.rows(
-                f"SELECT {columns}, {_SUMS} FROM compared GROUP BY {columns}"
-            ):
-                into.setdefault(tuple(key), Amounts()).add(Amounts(billed, present, draft))
-        for *key, billed, present, draft in engine.rows(
+            many = len(names) + 1
+            for row in engine.rows(f"SELECT {columns}, {_SUMS} FROM compared GROUP BY {columns}"):
+                into.setdefault(row[:many], Amounts()).add(Amounts(*row[many:]))
+        for row in engine.rows(
             f"SELECT account, account_name, currency, {_SUMS} FROM compared GROUP BY ALL"
         ):
-            sums.add_account(tuple(key), Amounts(billed, present, draft))
+            sums.add_account(row[:3], Amounts(*row[3:]))
 
 
 def _report(window: Window, accounts: int, sums: _Sums) -> Simulation:
@@ -368,7 +393,7 @@ def _rows(sums: Iterable[tuple[tuple[str, ...], Amounts]]) -> tuple[Row, ...]:
     for key, amounts in sums:
         digits = exponent(key[-1])
         rounded = Amounts(
-            *(round_half_up(a, digits) for a in (amounts.billed, amounts.present, amounts.draft))
+            *(round_half_up(getattr(amounts, one.name), digits) for one in fields(amounts))
         )
         rows.append(Row(key[:-1], key[-1], rounded))
     return tuple(sorted(rows, key=lambda row: (row.currency, -abs(row.amounts.change), row.names)))

@@ -13,7 +13,7 @@ from datetime import date, timedelta
 import pyarrow as pa
 
 from counterfoil.business.billing.charging import Items, load_line, load_terms, make_charged
-from counterfoil.business.billing.due import make_cycles, make_due_items
+from counterfoil.business.billing.due import DUE_ON, make_cycles, make_due_items
 from counterfoil.business.billing.formulas import (
     load_formulas,
     make_known_amounts,
@@ -63,11 +63,18 @@ def _days(text: str, field: str) -> tuple[date, date]:
         raise Refused(Problem("not_a_date", message, field)) from None
 
 
+_ONE_DAY = timedelta(days=1)
+
 OVERLAPPING = "cycle_start < DATE '{end}' AND cycle_end > DATE '{start}'"
 """Cycles of which a day lies in the window."""
 
 BEGINNING = "cycle_start < DATE '{end}' AND cycle_start >= DATE '{start}'"
 """Cycles that begin in the window: every cycle lies in one of several adjoining windows."""
+
+ON_BILLS_WITH_BEGINNING = (
+    f"true QUALIFY bool_or({BEGINNING}) OVER (PARTITION BY root_id, {DUE_ON.format(s='')})"
+)
+"""These, and all that is due on one day with one of them in the same tree."""
 
 BILLED = " AND service_end <= billed_before"
 """Only what bill runs have gone past."""
@@ -106,19 +113,21 @@ def rate_window(
     ``as_of`` the newest usage segment that counts.
     ``charge`` and ``billed_charge`` hold what they were made from and what has been billed of it.
     """
-    until = min(window.end, today)
-    charges = load_served_charges(uow, accounts, window.end)
+    until, end, since = min(window.end, today), window.end, window.start
+    if items == ON_BILLS_WITH_BEGINNING:
+        until, end, since = today, max(end, today + _ONE_DAY), since - _ONE_DAY
+    charges = load_served_charges(uow, accounts, end)
     engine.register("served_charge", charges)
     engine.run(f"CREATE VIEW charge AS {_CHARGE.format(served='served_charge')}")
-    formulas = load_formulas(uow, accounts, charges, window.end, served=True)
+    formulas = load_formulas(uow, accounts, charges, end, served=True)
     engine.register("served_tree", formulas.tree)
     engine.run(f"CREATE VIEW tree_charge AS {_CHARGE.format(served='served_tree')}")
     register_formulas(engine, formulas)
     rated = pa.concat_tables([charges, formulas.tree])
     make_relation(engine, "new_usage", USAGE, None)
-    make_cycles(engine, until, since=window.start)
+    make_cycles(engine, until, since=since)
     bounds = {"start": window.start.isoformat(), "end": window.end.isoformat()}
-    load_line(uow, engine, rated, window.end)
+    load_line(uow, engine, rated, end)
     due = make_due_items(engine, today, condition=items.format_map(bounds))
     billed = load_billed_charges(uow, rated.column("subscription_charge_id").to_pylist())
     load_terms(uow, engine, rated, billed)

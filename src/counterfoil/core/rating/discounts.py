@@ -4,6 +4,9 @@ Discounts come one after the other, each taking from what the ones before it hav
 statements run in rounds, as many as the invoice with the most discounts has; a round takes the
 next discount of every invoice at once. What a discount takes off an invoice is rounded once and
 spread over its lines by largest remainder, so that the parts add up to it.
+
+An invoice is a billed account and the date it is billed on: a bill run has one date, what is rated
+again of past periods many.
 """
 
 from counterfoil.core.money.exact_sql import half_up, minor_units, power_of_ten, raw
@@ -41,7 +44,7 @@ WITH offered AS (
     SELECT c.row_no, s.discount_id, s.holder_id
     FROM charged c JOIN discount_scope s USING (account_id) WHERE {DISCOUNTABLE}
 )
-SELECT o.row_no, o.discount_id, o.holder_id, c.billed_account_id, d.priority,
+SELECT o.row_no, o.discount_id, o.holder_id, c.billed_account_id, c.billed_on, d.priority,
        b.basis_id, c.subscription_id, c.charge_id, c.cycle_start, c.service_start, d.cycles
 FROM offered o JOIN discount d USING (discount_id) JOIN charged c USING (row_no)
 LEFT JOIN discount_basis b
@@ -56,13 +59,14 @@ WHERE {_SUITS}
 # with one, for so much on the same billing date.
 _MET = """
 WITH counted AS (
-    SELECT r.requirement_id, b.basis_id, sum(l.quantity) AS quantity, sum(l.amount) AS amount
+    SELECT r.requirement_id, b.basis_id, l.billed_on, sum(l.quantity) AS quantity,
+           sum(l.amount) AS amount
     FROM discount_requirement r
     JOIN discount_basis b USING (discount_id)
     JOIN basis_line l ON l.subscription_id = b.subscription_id AND l.discount_id IS NULL
      AND (r.product_id = l.product_id OR r.rate_plan_id = l.rate_plan_id
           OR r.charge_id = l.charge_id)
-    GROUP BY r.requirement_id, b.basis_id
+    GROUP BY r.requirement_id, b.basis_id, l.billed_on
 ), running AS (
     SELECT DISTINCT g.requirement_id, b.basis_id, g.start_date, g.end_date
     FROM requirement_running g
@@ -80,6 +84,7 @@ WITH counted AS (
     FROM discount_offer o
     JOIN discount_requirement r USING (discount_id)
     JOIN counted n ON n.requirement_id = r.requirement_id AND n.basis_id = o.basis_id
+     AND n.billed_on = o.billed_on
     WHERE (r.minimum_quantity IS NOT NULL OR r.minimum_amount IS NOT NULL)
       AND (r.minimum_quantity IS NULL OR n.quantity >= r.minimum_quantity)
       AND (r.minimum_amount IS NULL OR n.amount >= r.minimum_amount)
@@ -93,7 +98,7 @@ GROUP BY f.row_no, f.discount_id, q.requirements HAVING count(*) = q.requirement
 
 # The cycles of a charge that had the discount before count, whatever else happened to them. Where
 # the volume of several invoices decides, their turn at the discount is the same: nobody's volume is
-# what others were left with.
+# what others were left with. So it is where invoices of several days use up a discount: in order.
 _LINE = """
 WITH had AS (
     SELECT discount_id, subscription_id, charge_id, count(DISTINCT cycle_start) AS cycles
@@ -114,17 +119,22 @@ WITH had AS (
 ), shared AS (
     SELECT DISTINCT t.priority, t.discount_id FROM taking t JOIN discount d USING (discount_id)
     WHERE d.kind = 'volume'
-    GROUP BY t.priority, t.discount_id, t.basis_id HAVING count(DISTINCT t.billed_account_id) > 1
+    GROUP BY t.priority, t.discount_id, t.basis_id, t.billed_on
+    HAVING count(DISTINCT t.billed_account_id) > 1
+    UNION
+    SELECT t.priority, t.discount_id FROM taking t JOIN discount d USING (discount_id)
+    WHERE d.maximum_uses IS NOT NULL OR d.holder_uses IS NOT NULL OR d.holder_maximum IS NOT NULL
+    GROUP BY t.priority, t.discount_id HAVING count(DISTINCT t.billed_on) > 1
 ), staged AS (
     SELECT t.*, (SELECT count(*) FROM shared s WHERE s.priority < t.priority
                  OR s.priority = t.priority AND s.discount_id <= t.discount_id) AS stage
     FROM taking t
 ), turn AS (
-    SELECT *, dense_rank() OVER (PARTITION BY billed_account_id, stage
+    SELECT *, dense_rank() OVER (PARTITION BY billed_account_id, billed_on, stage
                                  ORDER BY priority, discount_id) AS turn
     FROM staged
 )
-SELECT row_no, discount_id, holder_id, billed_account_id, basis_id,
+SELECT row_no, discount_id, holder_id, billed_account_id, billed_on, basis_id,
        dense_rank() OVER (ORDER BY stage, turn) AS round_no
 FROM turn
 """
@@ -132,7 +142,7 @@ FROM turn
 # All lines a volume discount could be for by what it says, whoever holds it; of what was billed
 # before on the same date, less the discounts that come before it.
 _VOLUME_LINE = f"""
-SELECT d.discount_id, b.basis_id, c.row_no, c.amount
+SELECT d.discount_id, b.basis_id, c.billed_on, c.row_no, c.amount
 FROM discount d
 JOIN discount_basis b USING (discount_id)
 JOIN basis_line c USING (subscription_id)
@@ -148,16 +158,16 @@ DISCOUNT_LINES: tuple[Statement, ...] = (
     Statement("discount_line", _LINE),
     Statement("volume_line", _VOLUME_LINE),
 )
-"""Need ``charged``; ``discount``; ``discount_scope`` (account_id, discount_id, holder_id: whose
-lines a held discount is for); ``discount_target`` (discount_id, product_id, rate_plan_id,
-charge_id, subscription_id); ``discount_basis`` (discount_id, basis_id, subscription_id, holder_id:
-over which subscriptions one that counts anything counts, and for whom alone if not for all);
-``discount_requirement`` with ``requirement_running`` (requirement_id, subscription_id, start_date,
-end_date); ``basis_line``, all that is billed on the billing date (row_no of ``charged``, null of
-earlier invoices; subscription_id, product_id, rate_plan_id, charge_id, service_start, currency,
-quantity, amount; of a discount given on an earlier one its discount_id and priority);
-``discount_cycle`` (discount_id, subscription_id, charge_id, cycle_start); and what
-core.rating.formula_discounts makes.
+"""Need ``charged``, with ``billed_on``, the date of the invoice, beside; ``discount``;
+``discount_scope`` (account_id, discount_id, holder_id: whose lines a held discount is for);
+``discount_target`` (discount_id, product_id, rate_plan_id, charge_id, subscription_id);
+``discount_basis`` (discount_id, basis_id, subscription_id, holder_id: over which subscriptions one
+that counts anything counts, and for whom alone if not for all); ``discount_requirement`` with
+``requirement_running`` (requirement_id, subscription_id, start_date, end_date); ``basis_line``, all
+that is billed on the billing date (row_no of ``charged``, null of earlier invoices; billed_on,
+subscription_id, product_id, rate_plan_id, charge_id, service_start, currency, quantity, amount; of
+a discount given on an earlier one its discount_id and priority); ``discount_cycle`` (discount_id,
+subscription_id, charge_id, cycle_start); and what core.rating.formula_discounts makes.
 
 Make ``discount_line``: which line takes part in which discount of its invoice, and in which round;
 ``volume_line``: what counts for the percentage of a volume discount; and the view ``net``: what is
@@ -171,14 +181,15 @@ _VOLUME = """
 
 _WEIGHED = f"""
 volume AS (
-    SELECT discount_id, basis_id, sum(amount) AS amount FROM (
-        SELECT v.discount_id, v.basis_id, n.net AS amount
+    SELECT discount_id, basis_id, billed_on, sum(amount) AS amount FROM (
+        SELECT v.discount_id, v.basis_id, v.billed_on, n.net AS amount
         FROM volume_line v JOIN net n USING (row_no)
-        UNION ALL SELECT discount_id, basis_id, amount FROM volume_line WHERE row_no IS NULL)
-    GROUP BY discount_id, basis_id
+        UNION ALL
+        SELECT discount_id, basis_id, billed_on, amount FROM volume_line WHERE row_no IS NULL)
+    GROUP BY discount_id, basis_id, billed_on
 ), lined AS (
-    SELECT l.row_no, l.discount_id, l.holder_id, l.billed_account_id, d.kind, c.minor_digits,
-           c.subscription_charge_id, c.service_start,
+    SELECT l.row_no, l.discount_id, l.holder_id, l.billed_account_id, l.billed_on, d.kind,
+           c.minor_digits, c.subscription_charge_id, c.service_start,
            {raw("n.net", 4)} AS net, v.amount AS volume,
            CASE d.kind WHEN 'volume' THEN coalesce({_VOLUME}, 0)
                        ELSE coalesce(f.percent, d.percent) END AS percent,
@@ -191,6 +202,7 @@ volume AS (
     JOIN charged c USING (row_no)
     JOIN net n USING (row_no)
     LEFT JOIN volume v ON v.discount_id = l.discount_id AND v.basis_id = l.basis_id
+     AND v.billed_on = l.billed_on
     LEFT JOIN discount_percentage f ON f.row_no = l.row_no AND f.discount_id = l.discount_id
     WHERE l.round_no = {{round}}
 ), weighed AS (
@@ -200,7 +212,7 @@ volume AS (
                           net * 1000000000000::HUGEINT)
                WHEN min(percent) OVER unit <> max(percent) OVER unit
                THEN net * {raw("percent", 6)} ELSE net END AS weight
-    FROM lined WINDOW unit AS (PARTITION BY discount_id, holder_id, billed_account_id)
+    FROM lined WINDOW unit AS (PARTITION BY discount_id, holder_id, billed_account_id, billed_on)
 )
 """
 
@@ -221,17 +233,18 @@ _LEFT = _minor("(holder_maximum - coalesce(holder_amount_before, 0))")
 
 _WANTED = f"""
 wanted AS (
-    SELECT w.discount_id, w.holder_id, w.billed_account_id, w.minor_digits,
+    SELECT w.discount_id, w.holder_id, w.billed_account_id, w.billed_on, w.minor_digits,
            sum(w.weight) AS weights, sum(w.net) // any_value({_MINOR}) AS most,
            CASE any_value(w.kind) WHEN 'fixed' THEN {_FIXED} WHEN 'per_unit' THEN {_PER_UNIT}
                 ELSE {_PERCENTAGE} END AS minor
     FROM weighed w JOIN discount d USING (discount_id)
-    GROUP BY w.discount_id, w.holder_id, w.billed_account_id, w.minor_digits
+    GROUP BY w.discount_id, w.holder_id, w.billed_account_id, w.billed_on, w.minor_digits
 ), used AS (
     SELECT discount_id, holder_id, sum(uses) AS uses, sum(amount) AS amount FROM (
         SELECT discount_id, holder_id, uses, amount FROM discount_use
         UNION ALL
-        SELECT discount_id, holder_id, count(DISTINCT billed_account_id), -sum(amount)
+        SELECT discount_id, holder_id, count(DISTINCT (billed_account_id, billed_on)),
+               -sum(amount)
         FROM charged WHERE kind = 'discount' GROUP BY discount_id, holder_id)
     GROUP BY discount_id, holder_id
 ), capped AS (
@@ -246,14 +259,15 @@ wanted AS (
         USING (discount_id)
     WHERE w.weights <> 0 AND (w.minor > 0 AND w.most > 0 OR w.minor < 0 AND w.most < 0)
 ), ranked AS (
-    SELECT *, row_number() OVER (PARTITION BY discount_id ORDER BY billed_account_id, holder_id)
-                  AS use_no,
+    SELECT *, row_number() OVER (PARTITION BY discount_id
+                                 ORDER BY billed_on, billed_account_id, holder_id) AS use_no,
            row_number() OVER held AS holder_use_no,
            coalesce(sum(greatest(one, 0)) OVER (held ROWS BETWEEN UNBOUNDED PRECEDING
                                                 AND 1 PRECEDING), 0) AS before
-    FROM capped WINDOW held AS (PARTITION BY discount_id, holder_id ORDER BY billed_account_id)
+    FROM capped
+    WINDOW held AS (PARTITION BY discount_id, holder_id ORDER BY billed_on, billed_account_id)
 ), given AS (
-    SELECT discount_id, holder_id, billed_account_id, weights,
+    SELECT discount_id, holder_id, billed_account_id, billed_on, weights,
            CASE WHEN one <= 0 OR holder_maximum IS NULL THEN one
                 ELSE greatest(least(one, {_LEFT} - before), 0) END AS minor
     FROM ranked
@@ -266,7 +280,7 @@ wanted AS (
 _SHARED = f"""
 divided AS (
     SELECT w.*, g.minor, sign(g.weights) * g.minor * w.weight AS part, abs(g.weights) AS whole
-    FROM weighed w JOIN given g USING (discount_id, holder_id, billed_account_id)
+    FROM weighed w JOIN given g USING (discount_id, holder_id, billed_account_id, billed_on)
 ), floored AS (
     SELECT *, (part - (part % whole + whole) % whole) // whole AS floor_minor,
            (part % whole + whole) % whole AS lost
@@ -275,7 +289,8 @@ divided AS (
     SELECT *, floor_minor + CASE WHEN row_number() OVER (unit ORDER BY lost DESC,
                    subscription_charge_id, service_start, row_no)
                <= minor - sum(floor_minor) OVER unit THEN 1 ELSE 0 END AS share_minor
-    FROM floored WINDOW unit AS (PARTITION BY discount_id, holder_id, billed_account_id)
+    FROM floored
+    WINDOW unit AS (PARTITION BY discount_id, holder_id, billed_account_id, billed_on)
 ), taken AS (
     SELECT row_no, discount_id, holder_id, percent, volume, kind AS discount_kind,
            {minor_units("share_minor", "minor_digits")} AS taken,

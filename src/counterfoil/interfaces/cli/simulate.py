@@ -25,7 +25,7 @@ BAR = 24
 
 CSV_COLUMNS = (
     *("account", "account_name", "subscription", "product", "charge", "cycle_start", "cycle_end"),
-    *("currency", "billed", "present", "draft", "change"),
+    *("currency", "billed", "present", "draft", "change", "present_discount", "draft_discount"),
 )
 
 
@@ -116,6 +116,11 @@ def print_report(report: Simulation) -> None:
         _print_rows(f"In total, {days}", (), report.totals)
     for row in report.totals:
         amounts = row.amounts
+        if amounts.present_discount or amounts.draft_discount:
+            typer.echo(
+                f"{row.currency}: discounts take off {amounts.present_discount:,f} at present "
+                f"and {amounts.draft_discount:,f} with the draft; the amounts are net of them."
+            )
         if amounts.billed != amounts.present:
             typer.echo(
                 f"{row.currency}: these cycles were billed {amounts.billed:,f}, which is "
