@@ -2,7 +2,8 @@
 
 Two accounts of one tree. A has two rooms and talks for 100.00 a month, B has one room; everything
 is billed on the first of a month. Everyone gets 5 percent from 400.00 on one date in the whole
-tree, 10 from 500.00; A may use a coupon of 30.00 for its calls on two invoices.
+tree, 10 from 500.00; A may use a coupon of 30.00 for its calls on two invoices. Nobody talks as much as a
+formula asks for.
 
     1 January    A 200 rooms, B 100: 300, nothing off.
     1 February   A 200 and 100 of January's calls, B 100: 400, 5 percent. The coupon: 95 - 30 = 65.
@@ -46,6 +47,7 @@ discounts:
      basis: root}
   - {id: coupon, name: Coupon, amount: 30.00, currency: USD, charges: [talk], accounts: [A],
      holder_uses: 2, priority: 200}
+  - {id: much, name: For who talks much, percent: 50, condition: "usage('seconds', 'root') > 999"}
 """
 
 
