@@ -2,6 +2,7 @@
 
 import os
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pyarrow as pa
 from hypothesis import HealthCheck, given, settings
@@ -99,6 +100,35 @@ def test_events_are_filed_by_month_and_bucket(bridge):
     ]
     assert len(bridge.events(buckets=[bucket])) == 4
     assert bridge.events(buckets=[(bucket + 1) % 16]) == []
+
+
+def test_a_quantity_of_at_most_six_decimals_stands_in_millionths_beside(bridge):
+    bridge.load(bridge.file())
+    with bridge.database.transaction(now=bridge.now) as uow:
+        batch = uow.query("SELECT id FROM usage_batch")[0]["id"]
+    expected = {
+        "90": 90_000_000,
+        "0": 0,
+        "-2.5": -2_500_000,
+        "0.000001": 1,
+        "999999999999.999999": 999_999_999_999_999_999,
+        "1000000000000": None,
+        "-1000000000000": None,
+        "0.0000001": None,
+        "12345678901234567890123.5": None,
+    }
+    events = [(n, 1, "2026-07-01", Decimal(text)) for n, text in enumerate(expected)]
+    # One segment with none that is beside, one with some, and one with nothing else.
+    for part in (events[6:], events[3:6], events[:3]):
+        deliver(bridge, batch, part)
+
+    def stored():
+        read = dict(bridge.events("CAST(event_id AS INTEGER)", "millionths"))
+        return [read[n] for n in range(len(events))]
+
+    assert stored() == list(expected.values())
+    compact(bridge.database, bridge.store, now=bridge.now)
+    assert stored() == list(expected.values())
 
 
 def test_small_compacted_files_are_written_anew_with_what_comes_later(bridge):

@@ -388,7 +388,10 @@ def load(engine: Engine, chosen: list[Item], books: dict[int, list[Price]]) -> N
         engine,
         USAGE,
         [
-            ("s", f"{i.item_id}-{n}", at, i.item_id, i.item_id, decimal(q), "{}")
+            (
+                *("s", f"{i.item_id}-{n}", at, i.item_id, i.item_id),
+                *(decimal(q), "{}", in_millionths(q)),
+            )
             for i in chosen
             for n, (at, q) in enumerate(i.events)
         ],
@@ -422,6 +425,12 @@ def day_of(number: int | None) -> date | None:
 def decimal(value: Fraction | None) -> Decimal | None:
     with localcontext(prec=60):
         return None if value is None else Decimal(value.numerator) / Decimal(value.denominator)
+
+
+def in_millionths(quantity: Fraction) -> int | None:
+    """What a segment holds beside the quantity of an event."""
+    count = quantity * 10**6
+    return int(count) if count.denominator == 1 and abs(count) < 10**18 else None
 
 
 TYPES = {

@@ -11,7 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.core.rating.reference import Item, counted
-from tests.core.rating.test_engine_equals_reference import MIDNIGHT_UTC, decimal, register
+from tests.core.rating.test_engine_equals_reference import (
+    MIDNIGHT_UTC,
+    decimal,
+    in_millionths,
+    register,
+)
 
 from counterfoil.core.rating.quantities import EventSource, metered, usage_epoch
 from counterfoil.core.rating.relations import MIDNIGHT, USAGE
@@ -78,11 +83,13 @@ def test_events_add_up_to_what_the_reference_counts(case: list[Metered]) -> None
         for one in case
         if one.quantities
     ]
-    assert measured(case) == expected
+    assert measured(case, millionths=True) == expected
+    assert measured(case, millionths=False) == expected
 
 
-def measured(case: list[Metered]) -> list[tuple[int, int, Fraction, Fraction]]:
-    """Item, number of events, what the positive ones add up to, and the highest."""
+def measured(case: list[Metered], *, millionths: bool) -> list[tuple[int, int, Fraction, Fraction]]:
+    """Item, number of events, what the positive ones add up to, and the highest. Beside it the
+    quantities are given in millionths, or not."""
     with open_engine(threads=1) as engine:
         items = [one.item for one in case]
         kind = pa.decimal128(38, 15)
@@ -117,13 +124,16 @@ def measured(case: list[Metered]) -> list[tuple[int, int, Fraction, Fraction]]:
             engine,
             USAGE,
             [
-                ("s", str(number), MIDNIGHT_UTC, *(one.item.item_id,) * 2, decimal(quantity), "{}")
+                (
+                    *("s", str(number), MIDNIGHT_UTC, one.item.item_id, one.item.item_id),
+                    *(decimal(quantity), "{}", in_millionths(quantity)),
+                )
                 for one in case
                 for number, quantity in enumerate(one.quantities)
             ],
         )
-        engine.run(usage_epoch().create)
-        (statement, _) = metered(EventSource(), anew=False)
+        engine.run(usage_epoch(millionths=millionths).create)
+        (statement, _) = metered(EventSource(), anew=False, millionths=millionths)
         engine.run(statement.create)
         rows = engine.rows(
             "SELECT item_id, events, coalesce(summed, 0), highest FROM metered ORDER BY item_id"
@@ -132,11 +142,12 @@ def measured(case: list[Metered]) -> list[tuple[int, int, Fraction, Fraction]]:
 
 
 def one_event(quantity: Fraction, increment: str | None = None) -> Fraction:
+    """What a single event comes to."""
     item = Item(
         *(1, "usage", 2, START, END, START, END),
         event_increment=None if increment is None else Fraction(Decimal(increment)),
     )
-    return measured([Metered(item, [quantity])])[0][2]
+    return measured([Metered(item, [quantity])], millionths=True)[0][2]
 
 
 def test_the_largest_quantity_counts_in_full() -> None:

@@ -14,6 +14,7 @@ from tests.core.rating.test_engine_equals_reference import (
     ITEM_OWNERS,
     MIDNIGHT_UTC,
     decimal,
+    in_millionths,
     load,
     prices,
     rank,
@@ -216,6 +217,7 @@ def event_rows(metered: MeteredItem) -> list[tuple[Any, ...]]:
             item,
             decimal(event.quantity),
             "{}" if event.property is None else f'{{"user": "{event.property}"}}',
+            in_millionths(event.quantity),
         )
         for event in metered.usage
     ]

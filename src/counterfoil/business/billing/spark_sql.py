@@ -6,6 +6,7 @@ bill run would; it stores no invoice.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -33,6 +34,9 @@ SCRIPT = "rating.sql"
 _NEVER_MADE = {shape.name for shape in FORMULA_RESULTS}
 MADE = tuple(name for name in RESULTS if name not in _NEVER_MADE)
 """The tables that the script makes and that somebody reads."""
+
+USAGE_IN_SPARK = {name: kind for name, kind in USAGE.columns.items() if name != "millionths"}
+"""The columns that the script asks of ``usage``: tables of others have the quantity once."""
 
 _DAYS = """
 SELECT time_zone, CAST(unnest(generate_series(min(least(counted_from, cycle_start)),
@@ -72,7 +76,7 @@ def write_rating(engine: Engine, folder: Path) -> list[Path]:
     for file, (name, table) in zip(files, relations.items(), strict=True):
         pq.write_table(table, file)
         views.append(f"CREATE OR REPLACE TEMPORARY VIEW {name} AS SELECT * FROM parquet.`{file}`")
-    columns = ", ".join(f"{name} {kind}" for name, kind in USAGE.columns.items())
+    columns = ", ".join(f"{name} {kind}" for name, kind in USAGE_IN_SPARK.items())
     script = f"-- Needs a table or view {USAGE.name} ({columns}); time is UTC, without a zone.\n"
     script += ";\n\n".join((*views, *statements)) + ";\n"
     (folder / SCRIPT).write_text(script, encoding="utf-8")
@@ -111,8 +115,8 @@ def rating_in_spark_sql(engine: Engine) -> Iterator[str]:
         name: {str(row[0]): str(row[1]) for row in engine.rows(f"DESCRIBE {name}")}
         for name in INPUTS
     }
-    inputs |= {USAGE.name: USAGE.columns, MIDNIGHT.name: MIDNIGHT.columns}
-    needs = find_needs(engine)
+    inputs |= {USAGE.name: USAGE_IN_SPARK, MIDNIGHT.name: MIDNIGHT.columns}
+    needs = replace(find_needs(engine), millionths=False)
     statements = (*price_statements(needs), *rating_statements(needs), *_unused(needs))
     for name, value in SETTINGS.items():
         yield f"SET {name} = {value}"

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
@@ -34,10 +35,14 @@ EVENT_SCHEMA = pa.schema(
         ("attributes", pa.string()),
     ]
 )
-"""The columns of an event; ``time`` is UTC."""
+"""The columns of an event as it is accepted; ``time`` is UTC."""
 
-COLUMNS = ", ".join(EVENT_SCHEMA.names)
-"""The event columns as a SELECT list."""
+SEGMENT_SCHEMA = EVENT_SCHEMA.append(pa.field("millionths", pa.int64()))
+"""The columns of a segment: ``millionths`` is the quantity once more, as a whole number of
+millionths; null where it has more decimals or more than twelve digits before the point."""
+
+COLUMNS = ", ".join(SEGMENT_SCHEMA.names)
+"""The columns of a segment as a SELECT list."""
 
 LARGEST_SEGMENT = 1_000_000
 """Events in one file, at most."""
@@ -178,6 +183,7 @@ class SegmentWriter:
     def append(self, events: pa.Table) -> None:
         """Add events, in the order in which the first of equal ones wins."""
         events = events.select(EVENT_SCHEMA.names).cast(EVENT_SCHEMA)
+        events = events.append_column("millionths", in_millionths(events["quantity"]))
         while events.num_rows:
             if self._open is None:
                 self._open = _OpenFile(self._store.incoming_path())
@@ -207,7 +213,7 @@ class _OpenFile:
         self.events = 0
         self._times: list[tuple[datetime, datetime]] = []
         self._writer = pq.ParquetWriter(
-            path, EVENT_SCHEMA, compression="zstd", store_schema=False, write_page_index=False
+            path, SEGMENT_SCHEMA, compression="zstd", store_schema=False, write_page_index=False
         )
 
     def append(self, events: pa.Table) -> None:
@@ -225,6 +231,27 @@ class _OpenFile:
     def abandon(self) -> None:
         self._writer.close()
         self.path.unlink(missing_ok=True)
+
+
+def in_millionths(quantities: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The quantities as ``millionths`` of SEGMENT_SCHEMA: numbers of 64 bits, which are divided
+    twenty times as fast as those of 128."""
+    try:
+        narrow = pc.cast(quantities, _NARROW)
+    except pa.ArrowInvalid:
+        fits = pc.and_(
+            pc.equal(pc.round(quantities, 6, round_mode="towards_zero"), quantities),
+            pc.less(pc.abs(quantities), _TOO_LARGE),
+        )
+        narrow = pc.cast(pc.if_else(fits, quantities, None), _NARROW)
+    # The same digits without their point.
+    counts = [pc.cast(chunk.view(_DIGITS), pa.int64()) for chunk in narrow.chunks]
+    return pa.chunked_array(counts, pa.int64())
+
+
+_NARROW = pa.decimal128(18, 6)
+_DIGITS = pa.decimal128(18, 0)
+_TOO_LARGE = pa.scalar(Decimal(10**12), pa.decimal128(38, 15))
 
 
 def lock_publishing(uow: UnitOfWork) -> None:
@@ -250,7 +277,7 @@ def usage_relation(
 ) -> str:
     """A SELECT for the engine: the manifest's events with from_time <= time < to_time, each once.
 
-    Columns are those of ``EVENT_SCHEMA``. With ``buckets`` only compacted files of these buckets
+    Columns are those of ``SEGMENT_SCHEMA``. With ``buckets`` only compacted files of these buckets
     are read; what is not compacted yet is not bucketed, so events of other buckets may be among
     the result: join it with the subscriptions that are wanted.
     """
@@ -446,9 +473,10 @@ def _no_events() -> str:
         "quantity": "DECIMAL(38, 15)",
         "batch_id": "BIGINT",
         "line": "BIGINT",
+        "millionths": "BIGINT",
     }
     columns = ", ".join(
-        f"CAST(NULL AS {types.get(name, 'VARCHAR')}) AS {name}" for name in EVENT_SCHEMA.names
+        f"CAST(NULL AS {types.get(name, 'VARCHAR')}) AS {name}" for name in SEGMENT_SCHEMA.names
     )
     return f"SELECT {columns} WHERE false"
 

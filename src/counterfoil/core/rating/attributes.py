@@ -65,13 +65,16 @@ FROM meter_attribute GROUP BY meter_id
 _EXTRACTED = """
 SELECT u.* EXCLUDE ({dropped}) REPLACE (
            CASE WHEN k.quantity_place IS NULL THEN quantity
-                ELSE try_cast(found[k.quantity_place] AS {quantity}) END AS quantity),
+                ELSE try_cast(found[k.quantity_place] AS {quantity}) END AS quantity{millionths}),
        list_select(found, k.places) AS combined, found[k.property_place] AS property
 FROM (SELECT * EXCLUDE (anywhere), {found} AS found
       FROM (SELECT u.*, json_extract_string(u.attributes, {paths}) AS anywhere
             FROM usage u WHERE u.meter_id IN (SELECT meter_id FROM meter_key)) u) u
 JOIN meter_key k USING (meter_id)
 """
+
+# What stands beside the quantity of the event says nothing about that of an attribute.
+_OTHER_QUANTITY = ", CASE WHEN k.quantity_place IS NULL THEN millionths END AS millionths"
 
 # In the time zone of the site.
 _LOCAL = """
@@ -140,13 +143,18 @@ NOTHING_UNREADABLE = Relation(
 
 
 def attribute_statements(
-    attributes: Sequence[str], pieces: Sequence[int] = (), *, keep: bool = False
+    attributes: Sequence[str],
+    pieces: Sequence[int] = (),
+    *,
+    keep: bool = False,
+    millionths: bool = True,
 ) -> tuple[Statement, ...]:
     """Make ``counted_usage``: the columns of ``usage`` (attributes if ``keep``), the value of the
     meter's property, and combination_no: only the events that pass the filters of their meters.
 
     ``attributes`` and ``pieces`` are what ``ATTRIBUTES`` and ``PIECES`` find; nothing is made of
-    none. Needs ``charge_item``, ``meter_filter``, ``cell_condition`` and ``cell_window``.
+    none. ``millionths`` is whether ``usage`` has them. Needs ``charge_item``, ``meter_filter``,
+    ``cell_condition`` and ``cell_window``.
     """
     if not attributes and not pieces:
         return ()
@@ -156,6 +164,7 @@ def attribute_statements(
     ]
     extracted = _EXTRACTED.format(
         quantity=QUANTITY,
+        millionths=_OTHER_QUANTITY if millionths else "",
         paths=_literals([path for name in attributes for path in json_paths(name)]) + "::VARCHAR[]",
         found="[" + ", ".join([*found, *(("hours",) if pieces else ())]) + "]",
         dropped=", ".join(

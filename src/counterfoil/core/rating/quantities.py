@@ -13,12 +13,12 @@ SELECT e.item_id, e.epoch_no, {{cells}}, i.subscription_id, i.meter_id, i.by_eve
        i.aggregation, i.unit_size,
        coalesce(i.event_minimum, 0::{QUANTITY}) AS event_minimum,
        coalesce(i.event_increment, {SMALLEST_QUANTITY}::{QUANTITY}) AS event_increment,
-       {{start}} AS start_at, a.instant AS epoch_at, b.instant AS end_at{{further}}
+       {{start}} AS start_at, a.instant AS epoch_at, b.instant AS end_at{{further}}{{steps}}
 FROM price_epoch e
 JOIN charge_item i USING (item_id)
 JOIN midnight a ON a.time_zone = i.time_zone AND a.day = e.epoch_start
 JOIN midnight b ON b.time_zone = i.time_zone AND b.day = e.epoch_end
-{{joined}}WHERE i.kind = 'usage'
+{{joined}}{{stepped}}WHERE i.kind = 'usage'
 """
 
 # Items that are measured as a whole look back to the first day that counts.
@@ -35,8 +35,30 @@ JOIN midnight q ON q.time_zone = i.time_zone AND q.day = i.cycle_end
 _LOOKING_BACK = "CASE WHEN w.item_id IS NULL THEN a.instant ELSE c.instant END"
 
 
-def usage_epoch(*, anew: bool = False, cells: bool = False) -> Statement:
-    """Makes ``usage_epoch``: the stretches of time whose events are counted."""
+def _as_millionths(quantity: str) -> str:
+    """BIGINT of a DECIMAL(38,15) that is a whole number of millionths, below 10**12; else null."""
+    narrow = f"TRY_CAST({quantity} AS DECIMAL(18,6))"
+    counted = f"CAST(CAST({narrow} AS DECIMAL(25,6)) * 1000000 AS BIGINT)"
+    return f"CASE WHEN {narrow} = {quantity} THEN {counted} END"
+
+
+# There are few different ones, so that what is slow is done once for all items. Without an
+# increment every number of millionths is full; where minimum or increment is no such number,
+# nothing is counted in them.
+_WITH_STEPS = f"""JOIN (
+    SELECT event_minimum, event_increment, least_millionths,
+           CASE WHEN least_millionths IS NULL THEN NULL WHEN event_increment IS NULL THEN 1
+                ELSE {_as_millionths("event_increment")} END AS step_millionths
+    FROM (SELECT *, {_as_millionths(f"coalesce(event_minimum, 0::{QUANTITY})")} AS least_millionths
+          FROM (SELECT DISTINCT event_minimum, event_increment FROM charge_item))) s
+  ON s.event_minimum IS NOT DISTINCT FROM i.event_minimum
+ AND s.event_increment IS NOT DISTINCT FROM i.event_increment
+"""
+
+
+def usage_epoch(*, anew: bool = False, cells: bool = False, millionths: bool = True) -> Statement:
+    """Makes ``usage_epoch``: the stretches of time whose events are counted. With ``millionths``
+    also the least one event counts for and its increment in these; null where they are no such."""
     matrix = "e.terms_id IN (SELECT terms_id FROM matrix_terms)" if cells else "false"
     marked = f"e.terms_id, i.charge_id, {matrix} AS matrix"
     return Statement(
@@ -46,6 +68,8 @@ def usage_epoch(*, anew: bool = False, cells: bool = False) -> Statement:
             start=_LOOKING_BACK if anew else "a.instant",
             further=_OF_ANEW if anew else "",
             joined=_WITH_ANEW if anew else "",
+            steps=", s.least_millionths, s.step_millionths" if millionths else "",
+            stepped=_WITH_STEPS if millionths else "",
         ),
     )
 
@@ -100,14 +124,27 @@ class EventSource:
         return "CASE WHEN e.matrix THEN k.cell_no ELSE 0 END" if self.cells else "0"
 
 
-def _metered(source: EventSource, *, anew: bool, peaks: bool) -> Statement:
+# The same in millionths, which an event of at most six decimals is counted in.
+_EVENT_MILLIONTHS = """((greatest(u.millionths, e.least_millionths) - 1) // e.step_millionths + 1)
+           * e.step_millionths"""
+_SUMMED = f"sum({EVENT_QUANTITY}) FILTER (u.quantity > 0)"
+_SUMMED_EITHER_WAY = f"""
+    coalesce(CAST(CAST(sum({_EVENT_MILLIONTHS}) FILTER (u.millionths > 0) AS DECIMAL(31,0))
+                  * 0.000001::DECIMAL(7,6) AS {QUANTITY}), 0)
+    + coalesce(sum(CASE WHEN u.quantity > 0
+                         AND (u.millionths IS NULL OR e.step_millionths IS NULL)
+                        THEN {EVENT_QUANTITY} END), 0)"""
+
+
+def _metered(source: EventSource, *, anew: bool, peaks: bool, millionths: bool) -> Statement:
     others = " AND NOT e.anew" if anew else ""
     highest = ",\n       max(u.quantity) AS highest" if peaks else ""
+    summed = _SUMMED_EITHER_WAY if millionths else _SUMMED
     return Statement(
         "metered",
         f"""
 SELECT e.item_id, e.epoch_no, count(*) AS events,
-       CAST(sum({EVENT_QUANTITY}) FILTER (u.quantity > 0) AS {QUANTITY}) AS summed{highest}
+       CAST({summed} AS {QUANTITY}) AS summed{highest}
 FROM {EventSource(attributes=source.attributes).events_in_epochs}
 WHERE NOT e.by_event{others}
 GROUP BY e.item_id, e.epoch_no
@@ -233,12 +270,17 @@ _OF_STOOD = """, NULL::BIGINT AS share_days, NULL::BIGINT AS cycle_days,
 
 
 def metered(
-    source: EventSource, *, anew: bool, late: bool = True, peaks: bool = True
+    source: EventSource,
+    *,
+    anew: bool,
+    late: bool = True,
+    peaks: bool = True,
+    millionths: bool = True,
 ) -> tuple[Statement, ...]:
     """Make ``metered`` (what each usage epoch came to) and ``billed_epoch``: item_id, epoch_no,
     quantity, exact_amount, list_amount, amount."""
     return (
-        _metered(source, anew=anew, peaks=peaks),
+        _metered(source, anew=anew, peaks=peaks, millionths=millionths),
         Statement("billed_epoch", _BILLED_EPOCH, view=not late),
     )
 

@@ -153,8 +153,10 @@ USAGE = Relation(
         "meter_id": "BIGINT",
         "quantity": QUANTITY,
         "attributes": "VARCHAR",
+        "millionths": "BIGINT",
     },
-    "Usage events, unique by (source, event_id); time in UTC; attributes are a JSON object.",
+    "Usage events, unique by (source, event_id); time in UTC; attributes are a JSON object. "
+    "millionths is the quantity once more, as a whole number of millionths, or null.",
 )
 
 PRICE_CELL = Relation(

@@ -42,7 +42,7 @@ class Needs:
     those of the charges and their prices: their values are in ``formula_input``. ``partials``: some
     prices are partial. ``layers`` have prices; the items are of these ``kinds``; ``late``: some of
     them were billed before; ``peaks``: of some the highest quantity counts; ``by_second``: some
-    begin or end within a day.
+    begin or end within a day. ``millionths``: usage events have their quantity in these beside.
     """
 
     by_event: bool = False
@@ -60,6 +60,7 @@ class Needs:
     late: bool = True
     peaks: bool = True
     by_second: bool = False
+    millionths: bool = True
 
     @property
     def anew(self) -> bool:
@@ -103,11 +104,17 @@ def rating_statements(needs: Needs) -> tuple[Statement, ...]:
     return (
         *((anew_items(needs.formulas.pricing),) if anew else ()),
         *((MATRIX_TERMS,) if needs.cells else ()),
-        usage_epoch(anew=anew, cells=needs.cells),
-        *attribute_statements(needs.attributes, needs.pieces),
+        usage_epoch(anew=anew, cells=needs.cells, millionths=needs.millionths),
+        *attribute_statements(needs.attributes, needs.pieces, millionths=needs.millionths),
         *((UNREADABLE,) if needs.attributes else ()),
         *(cell_statements(needs.pieces) if needs.cells else ()),
-        *metered(source, anew=anew, late=needs.late, peaks=needs.peaks),
+        *metered(
+            source,
+            anew=anew,
+            late=needs.late,
+            peaks=needs.peaks,
+            millionths=needs.millionths,
+        ),
         *events,
         drawn(needs.allowance_ranks if needs.by_event else 0),
         *anew_positions(needs.aggregations, needs.stood, source),
