@@ -8,8 +8,9 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import OperationalError
 from tests.business.automation.conftest import SECRET, Receiver
-from tests.business.orders.conftest import Desk, room
+from tests.business.orders.conftest import TODAY, Desk, room
 
 from counterfoil.bootstrap import open_worker
 from counterfoil.business.orders import activation
@@ -23,13 +24,25 @@ from counterfoil.business.orders.commands import (
 from counterfoil.business.orders.notation import NewLine, NewOrder
 from counterfoil.business.orders.placing import place_orders
 from counterfoil.business.orders.tasks import complete_tasks
-from counterfoil.business.subscriptions.commands import Activation
+from counterfoil.business.products.commands import save_price_book
+from counterfoil.business.products.price_book import parse_price_book
+from counterfoil.business.subscriptions.commands import Activation, activate_subscriptions
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.jobs.working import Worker
 from counterfoil.platform.records.refusals import TRY_AGAIN
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 HANDS = 8
+
+CALLS = """
+rate_plans:
+  - id: calls
+    product: lines
+    name: Calls
+    charges:
+      - {id: second, name: Calls, kind: usage, meter: seconds,
+         prices: [{currency: USD, model: per_unit, amount: 0.01}]}
+"""
 
 
 def at_once(desk: Desk, act: Callable[[UnitOfWork, int], object]) -> list[str]:
@@ -66,6 +79,32 @@ def test_who_places_an_order_waits_for_nobody_who_places_another(desk: Desk):
         ]
     assert [one.created for (one,) in placed] == [True, True]
     assert desk.rows('SELECT count(DISTINCT number) AS n FROM "order"') == [{"n": 2}]
+
+
+def test_who_begins_service_under_an_identifier_waits_for_who_does_so_too(desk: Desk):
+    book, _ = parse_price_book(CALLS, "calls.yaml")
+    with desk.work() as uow:
+        save_price_book(uow, book)
+
+    def begin(uow: UnitOfWork, name: str) -> None:
+        uow.execute("SET LOCAL lock_timeout = '200ms'")
+        one = Activation(
+            external_id=name,
+            account="ACME",
+            rate_plan="calls",
+            start_date=TODAY,
+            identifiers=("0049 30 1",),
+        )
+        activate_subscriptions(uow, [one])
+
+    with desk.work() as first:
+        begin(first, "S-1")
+        with pytest.raises(OperationalError, match="lock timeout"), desk.work() as second:
+            begin(second, "S-2")
+    with pytest.raises(Refused) as refused, desk.work() as third:
+        begin(third, "S-3")
+    assert refused.value.problems[0].code == "identifier_taken"
+    assert desk.rows("SELECT external_id AS name FROM subscription") == [{"name": "S-1"}]
 
 
 def test_many_orders_in_one_call_take_few_locks(desk: Desk):

@@ -6,6 +6,13 @@ from typing import cast
 from counterfoil.core.problems import Problem
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
+# Of two that begin service under the same identifier at the same time the second sees the first.
+_ONE_BY_ONE = """
+SELECT pg_advisory_xact_lock(hashtext('usage identifier'), k.place)
+FROM (SELECT DISTINCT hashtext(identifier) & 4095 AS place FROM usage_identifier
+      WHERE subscription_id = ANY(:ids) ORDER BY 1) k
+"""
+
 _TAKEN = """
 SELECT i.subscription_id, i.identifier, min(o.external_id) AS other
 FROM usage_identifier i
@@ -25,6 +32,7 @@ GROUP BY i.subscription_id, i.identifier ORDER BY i.subscription_id, i.identifie
 def find_taken_identifiers(uow: UnitOfWork, ids: Sequence[int]) -> list[Problem]:
     """Identifiers by which usage of one meter would belong to two subscriptions at a time: it
     would be rejected as ambiguous."""
+    uow.query(_ONE_BY_ONE, ids=list(ids))
     places = {subscription_id: place for place, subscription_id in enumerate(ids, start=1)}
     return [
         Problem(
