@@ -2,8 +2,8 @@
 
 Two accounts of one tree. A has two rooms and talks for 100.00 a month, B has one room; everything
 is billed on the first of a month. Everyone gets 5 percent from 400.00 on one date in the whole
-tree, 10 from 500.00; A may use a coupon of 30.00 for its calls on two invoices. Nobody talks as much as a
-formula asks for.
+tree, 10 from 500.00; A may use a coupon of 30.00 for its calls on two invoices. Nobody talks as
+much as a formula asks for.
 
     1 January    A 200 rooms, B 100: 300, nothing off.
     1 February   A 200 and 100 of January's calls, B 100: 400, 5 percent. The coupon: 95 - 30 = 65.
@@ -18,6 +18,7 @@ import pytest
 from tests.business.billing.conftest import Company
 
 from counterfoil.business.billing.commands import run_bills
+from counterfoil.business.billing.rerating import rerate_bills
 from counterfoil.business.billing.simulation import Simulation, simulate
 from counterfoil.business.billing.window import Window
 from counterfoil.business.incentives.commands import save_incentives
@@ -115,3 +116,16 @@ def test_adjoining_months_add_up(billed: Company) -> None:
         *(Decimal("365.00"), Decimal("350.00"), Decimal("380.00"))
     ]
     assert sum(month.draft for month in months) == Decimal("1447.50")
+
+
+def test_a_rerating_tells_what_discounts_add_to_its_differences(billed: Company) -> None:
+    own = "prices: [{account: A, charge: talk, currency: USD, model: per_unit, amount: 0.50}]"
+    billed.load_prices(own)
+    found = rerate_bills(billed.database, billed.store, Window(FEB, MAR), now=NOW, apply=True)
+    # The calls of February cost 50 in place of 100; 5 percent of them, 5.00, becomes 2.50. The
+    # coupon stays: the credit note is of 47.50.
+    (total,) = found.totals.values()
+    assert (total.difference, total.discounts) == (Decimal("-50.00"), Decimal("2.50"))
+    with billed.database.transaction(now=NOW) as uow:
+        (note,) = uow.query("SELECT total FROM invoice WHERE kind = 'credit_note'")
+    assert note["total"] == Decimal("-47.50")

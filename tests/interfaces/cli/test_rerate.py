@@ -25,7 +25,9 @@ def test_the_difference_is_shown_then_made_then_gone(run: Run) -> None:
         ("S-1", "2026-08-01", "-0.6000"),
     ]
     made = json.loads(run("bills", "rerate", *quarter, "--apply", "--json").stdout)
-    assert made["totals"] == {"USD": {"billed": "8.00", "now": "6.40", "difference": "-1.60"}}
+    assert made["totals"] == {
+        "USD": {"billed": "8.00", "now": "6.40", "difference": "-1.60", "discounts": "0.00"}
+    }
     assert (made["differences"], made["invoices"], made["problems"]) == (2, 1, [])
     again = json.loads(run("bills", "rerate", *quarter, "--apply", "--json").stdout)
     assert (again["differences"], again["invoices"]) == (0, 0)

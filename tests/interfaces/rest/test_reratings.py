@@ -23,7 +23,7 @@ def test_the_difference_is_shown_then_made_once(
     shown = api.post("/reratings", json={**JANUARY, "accounts": ["ACME"]})
     assert shown.status_code == 200, shown.text
     assert shown.json()["totals"] == {
-        "EUR": {"billed": "240.2", "now": "200", "difference": "-40.2"}
+        "EUR": {"billed": "240.2", "now": "200", "difference": "-40.2", "discounts": "0"}
     }
     assert shown.json()["bill_run_id"] is None
     order = {**JANUARY, "apply": True, "invoice_date": "2026-02-10"}

@@ -194,8 +194,11 @@ ORDER BY d.adjustment_no
 DIFFERENCES = """
 SELECT n.account, n.account_name, n.subscription, n.product, n.charge, d.cycle_start, d.cycle_end,
        d.currency, CAST(d.billed AS DECIMAL(20,4)) AS billed, CAST(d.now AS DECIMAL(20,4)) AS now,
-       CAST(d.now - d.billed AS DECIMAL(20,4)) AS difference
+       CAST(d.now - d.billed AS DECIMAL(20,4)) AS difference,
+       CAST(coalesce(o.amount, 0) AS DECIMAL(20,4)) AS discounts
 FROM difference d JOIN name n USING (subscription_charge_id)
+LEFT JOIN (SELECT adjustment_no, sum(amount) AS amount FROM charged WHERE kind = 'discount'
+           GROUP BY adjustment_no) o USING (adjustment_no)
 WHERE d.billed_account_id NOT IN (SELECT account_id FROM problem)
 ORDER BY n.account, n.subscription, n.charge, d.cycle_start
 """
@@ -206,7 +209,8 @@ class Rerated:
     """What a re-rating of some accounts comes to; nothing is stored yet.
 
     ``differences``: account, account_name, subscription, product, charge, cycle_start, cycle_end,
-    currency, billed (net), now, difference.
+    currency, billed (net), now, difference, all before discounts, and discounts: what these add to
+    the difference, or take off it.
     """
 
     bills: Bills
@@ -269,11 +273,13 @@ def load_numbers(uow: UnitOfWork, engine: Engine) -> pa.Table:
 
 @dataclass(slots=True)
 class Sums:
-    """Net ``billed`` before and rated ``now``, in major units of one currency."""
+    """Net ``billed`` before and rated ``now``, in major units of one currency, before discounts;
+    the documents come to ``difference`` and ``discounts`` together."""
 
     billed: Decimal = Decimal(0)
     now: Decimal = Decimal(0)
     difference: Decimal = Decimal(0)
+    discounts: Decimal = Decimal(0)
 
 
 @dataclass
@@ -455,12 +461,13 @@ class _Summing:
         for row in rerated.differences.to_pylist():
             self.found.differences += 1
             digits = exponent(row["currency"])
-            for name in ("billed", "now", "difference"):
+            for name in ("billed", "now", "difference", "discounts"):
                 row[name] = round_half_up(row[name], digits)
             total = self.found.totals.setdefault(row["currency"], Sums())
             total.billed += row["billed"]
             total.now += row["now"]
             total.difference += row["difference"]
+            total.discounts += row["discounts"]
             entry = (abs(row["difference"]), -self.found.differences, row)
             if len(self._greatest) < LISTED:
                 heappush(self._greatest, entry)

@@ -22,7 +22,7 @@ SHOWN = 50
 
 CSV_COLUMNS = (
     *("account", "account_name", "subscription", "product", "charge", "cycle_start", "cycle_end"),
-    *("currency", "billed", "now", "difference"),
+    *("currency", "billed", "now", "difference", "discounts"),
 )
 
 
@@ -99,7 +99,7 @@ def _print_summary(organisation: Organisation, summary: ReratingSummary) -> None
     if greatest:
         columns = (
             *("account", "subscription", "charge", "cycle_start", "cycle_end", "currency"),
-            *("billed", "now", "difference"),
+            *("billed", "now", "difference", "discounts"),
         )
         print_table(
             "Differences, the greatest first",
@@ -109,9 +109,9 @@ def _print_summary(organisation: Organisation, summary: ReratingSummary) -> None
         )
         print_table(
             "In total",
-            ("currency", "billed", "now", "difference"),
+            ("currency", "billed", "now", "difference", "discounts"),
             [
-                (currency, sums.billed, sums.now, sums.difference)
+                (currency, sums.billed, sums.now, sums.difference, sums.discounts)
                 for currency, sums in sorted(summary.totals.items())
             ],
             as_json=False,
