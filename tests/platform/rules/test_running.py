@@ -10,7 +10,7 @@ import pytest
 
 from counterfoil.bootstrap import Settings, scratch_organisation
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.platform.metadata import Record
+from counterfoil.platform.metadata import FULL_ACCESS, Record
 from counterfoil.platform.metadata.access import EVERY_ROW, Access, EntityAccess
 from counterfoil.platform.model.applying import (
     apply_change_set,
@@ -413,3 +413,34 @@ def test_a_retired_rule_does_nothing_any_more(database: Database) -> None:
     apply_change_set(database, ended, now=NOW, source="cli")
     with database.transaction(now=NOW) as uow:
         assert uow.create("site", site)["city"] is None
+
+
+def test_why_a_rule_cannot_create_its_record_is_told_to_who_may_see_it(database: Database) -> None:
+    change = """
+change_set: Pins
+entities: {x_visit: {plural: x_visits}, x_pass: {plural: x_passes}}
+fields:
+  account: {x_pin: {kind: text}}
+  x_visit: {x_account: {kind: lookup, target: account}}
+rules:
+  pass: {entity: x_visit, when: [create], then: create, target: x_pass,
+         values: {external_id: x_account.x_pin}}
+"""
+    apply_change_set(database, change, now=NOW, source="cli")
+    with database.transaction(now=NOW) as uow:
+        values = {"external_id": "ACME", "name": "Acme", "x_pin": "4711-0815"}
+        account = uow.create("account", values)["id"]
+        uow.create("x_visit", {"x_account": account})
+
+    def visit(access: Access) -> str:
+        with pytest.raises(Refused) as caught, database.transaction(now=NOW, access=access) as uow:
+            uow.create("x_visit", {"x_account": account})
+        assert caught.value.status == 409
+        return str(caught.value.problems)
+
+    assert "4711-0815" in visit(FULL_ACCESS)
+    seen = EntityAccess(rows={"read": EVERY_ROW}, unreadable=frozenset({"x_pin"}))
+    visits = EntityAccess(rows={"read": EVERY_ROW, "create": EVERY_ROW})
+    told = visit(Access(entities={"account": seen, "x_visit": visits}))
+    assert "refused_by_rule" in told
+    assert "4711-0815" not in told

@@ -10,6 +10,7 @@ from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata import Access, Catalogue, Entity, Record
 from counterfoil.platform.metadata.access import Operation, seen_catalogue
 from counterfoil.platform.metadata.validation import BIGINT_MAX
+from counterfoil.platform.records.refusals import BUSY, TRY_AGAIN
 from counterfoil.platform.records.row_filters import (
     given_references,
     row_conditions,
@@ -93,6 +94,21 @@ class Guard:
             return problems
         given = [row for row in rows if row is not None]
         return told_problems(problems, self.whole.entity(entity), self.sight(entity), given)
+
+    @contextmanager
+    def discreet(self) -> Iterator[None]:
+        """Within it is done what follows from a write, with every right.
+
+        Why that is refused may hold what the actor may not see; only that it is refused is told.
+        """
+        try:
+            yield
+        except Refused as refused:
+            open_codes = (TRY_AGAIN, BUSY, "rules_too_deep")
+            if self.access.unrestricted or refused.problems[0].code in open_codes:
+                raise
+            message = "what a rule does because of this is refused"
+            raise Refused(Problem("refused_by_rule", message), refused.status) from None
 
     def sight(self, entity: str) -> Entity:
         """The entity as the actor sees it, of which there may be nothing to see: then no field."""

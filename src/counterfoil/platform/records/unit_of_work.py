@@ -547,15 +547,11 @@ class UnitOfWork(Reading, History):
             raise Refused(self._guard.told(problems, entity, [*records, *old_rows]))
 
     def _follow(self, entity: Entity, rows: Records, old_rows: OldRows) -> None:
-        if self._rules is not None:
-            self._rules.follow(self.unrestricted(), entity, rows, old_rows)
+        with self._guard.discreet():
+            if self._rules is not None:
+                self._rules.follow(self.unrestricted(), entity, rows, old_rows)
 
-    def _write_history(
-        self,
-        entity: Entity,
-        changes: Sequence[Change],
-        action: str,
-    ) -> None:
+    def _write_history(self, entity: Entity, changes: Sequence[Change], action: str) -> None:
         write_history(
             self._driver,
             entity,
