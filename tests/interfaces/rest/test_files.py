@@ -5,7 +5,10 @@ import socket
 from urllib.parse import urlparse
 
 import httpx
+import pytest
 from tests.interfaces.rest.conftest import TOKEN, Served
+
+from counterfoil.platform.files.store import FileStore
 
 LARGEST = 100 * 1024 * 1024
 
@@ -38,3 +41,22 @@ def test_a_file_that_is_too_large_is_refused_before_it_is_sent(served: Served):
         )
         assert line.recv(100).startswith(b"HTTP/1.1 413 ")
     assert served.count("stored_file") <= 2
+
+
+def test_a_download_does_not_pass_through_memory(
+    served: Served, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
+):
+    content = b"large" * 100_000
+    made = api.post("/files", content=content, params={"name": "large.bin"}).json()
+
+    def read_whole(_store: FileStore, _sha256: str) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr(FileStore, "read", read_whole)
+    for _ in range(2):
+        answer = api.get(f"/stored-files/{made['id']}/content")
+        assert answer.content == content
+        assert answer.headers["content-type"] == "application/octet-stream"
+    served.organisation.files.path_of(made["sha256"]).unlink()
+    gone = api.get(f"/stored-files/{made['id']}/content")
+    assert (gone.status_code, gone.json()["errors"][0]["code"]) == (404, "no_content")

@@ -31,7 +31,7 @@ def response_of(answer: Answer) -> Response:
     if answer.status not in {204, 304}:
         headers["content-type"] = answer.media_type
     if answer.file is not None:
-        removal = BackgroundTask(remove_upload, answer.file)
+        removal = None if answer.kept else BackgroundTask(remove_upload, answer.file)
         return FileResponse(answer.file, answer.status, headers, background=removal)
     return Response(answer.body, answer.status, headers)
 

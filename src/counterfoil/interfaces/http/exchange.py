@@ -61,7 +61,8 @@ class Call:
 class Answer:
     """One response: status, the encoded body, its media type and further headers.
 
-    ``file`` is sent in place of the body, and removed with the folder made for it.
+    ``file`` is sent in place of the body, and unless it is ``kept`` removed with the folder made
+    for it.
     """
 
     status: int
@@ -69,6 +70,7 @@ class Answer:
     media_type: str = JSON
     headers: Mapping[str, str] = field(default_factory=dict)
     file: Path | None = None
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,9 +37,9 @@ def get_content(desk: Desk, call: Call) -> Answer:
         now=organisation.clock(), access=call.caller.access
     ) as uow:
         record = uow.get("stored_file", record_id(call))
-    content = organisation.files.read(str(record["sha256"]))
+    path = organisation.files.place(str(record["sha256"]))
     # What a browser would run is not told to be that.
-    return Answer(200, content, ANY, named_file(str(record["name"])))
+    return Answer(200, b"", ANY, named_file(str(record["name"])), file=path, kept=True)
 
 
 ENDPOINTS = (

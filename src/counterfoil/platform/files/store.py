@@ -49,11 +49,15 @@ class FileStore:
 
     def read(self, sha256: str) -> bytes:
         """A whole content; refuses (404) one that is not here."""
-        try:
-            return self.path_of(sha256).read_bytes()
-        except FileNotFoundError:
+        return self.place(sha256).read_bytes()
+
+    def place(self, sha256: str) -> Path:
+        """Where a content lies; refuses (404) one that is not here."""
+        path = self.path_of(sha256)
+        if not path.is_file():
             message = "the content of the file is not in the data folder"
-            raise Refused(Problem("no_content", message, "sha256"), status=404) from None
+            raise Refused(Problem("no_content", message, "sha256"), status=404)
+        return path
 
     def remove(self, sha256: str, before: float) -> bool:
         """Remove a content, unless it was kept (again) at ``before`` (seconds) or later."""
