@@ -1,9 +1,11 @@
 """A small conferencing provider: two customers, two meters, one collector."""
 
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
+from tests.furnishing import Furnishings
 
 from counterfoil.bootstrap import Organisation
 from counterfoil.business.usage.collectors import save_collectors
@@ -99,14 +101,17 @@ class Bridge:
 
 @pytest.fixture
 def bridge(provider: Organisation, tmp_path: Path) -> Bridge:
-    """The bridge with its collector saved."""
-    made = Bridge(provider, tmp_path)
-    made.collector(CALLS)
-    return made
+    """The bridge, whose collector is saved."""
+    return Bridge(provider, tmp_path)
 
 
 @pytest.fixture
-def provider(organisation: Organisation) -> Organisation:
+def provider(furnishings: Furnishings) -> Iterator[Organisation]:
+    with furnishings.copy(furnish) as organisation:
+        yield organisation
+
+
+def furnish(organisation: Organisation) -> None:
     """ACME (New York, identifier 4711) has both meters, Bolt (below ACME, 0815) tolls only.
 
     ACME's service begins on 1 July 2026, Bolt's ended on 15 July.
@@ -157,4 +162,4 @@ def provider(organisation: Organisation) -> Organisation:
                 part = {"subscription_id": subscription, "charge_id": charge_id}
                 dates = {"start_date": start, "end_date": end}
                 uow.create("subscription_charge", {**part, **dates})
-    return organisation
+    Bridge(organisation, organisation.home).collector(CALLS)

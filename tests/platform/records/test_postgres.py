@@ -8,8 +8,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -92,12 +93,15 @@ def answer(server: ServerHandle, statement: str) -> object:
 
 
 @contextmanager
-def made_owner(*, ordinary: bool) -> Iterator[Owner]:
+def made_owner(*, ordinary: bool, home: Path | None = None) -> Iterator[Owner]:
+    """Without a home, or with a copy of one, which is as good as one that was made here."""
     # Not pytest's folder: the path must stay short enough for a socket.
     top = Path(tempfile.mkdtemp(prefix="cf-"))
     if ordinary:
         os.chown(top, NOBODY, NOBODY)
     owner = Owner(top / "home", postgres_programs._setpriv(NOBODY, NOBODY) if ordinary else ())
+    if home is not None:
+        subprocess.run(["cp", "-a", str(home), str(owner.home)], check=True)
     yield owner
     left = owner.postmaster()
     if left is not None:
@@ -106,17 +110,45 @@ def made_owner(*, ordinary: bool) -> Iterator[Owner]:
     shutil.rmtree(top)
 
 
-@pytest.fixture(params=["as this user", *(["as an ordinary user"] if ROOT else [])])
-def owner(request: pytest.FixtureRequest) -> Iterator[Owner]:
-    """A home of this user and, when this user is root, one of somebody else."""
+WHO = ["as this user", *(["as an ordinary user"] if ROOT else [])]
+
+
+@pytest.fixture(params=WHO)
+def newcomer(request: pytest.FixtureRequest) -> Iterator[Owner]:
+    """This user and, when this user is root, somebody else; nothing is made yet."""
     with made_owner(ordinary=request.param == "as an ordinary user") as made:
         yield made
 
 
+@pytest.fixture(scope="module")
+def homes() -> Iterator[Callable[[bool], Path]]:
+    """Homes in which a server has run, of an ordinary user or not: it took a second to make each
+    of them."""
+    with ExitStack() as made:
+
+        @cache
+        def home(ordinary: bool) -> Path:
+            owner = made.enter_context(made_owner(ordinary=ordinary))
+            with owner.holder() as holder:
+                holder.communicate(timeout=60)
+                assert holder.returncode == 0
+            return owner.home
+
+        yield home
+
+
+@pytest.fixture(params=WHO)
+def owner(request: pytest.FixtureRequest, homes: Callable[[bool], Path]) -> Iterator[Owner]:
+    """A home of this user and, when this user is root, one of somebody else."""
+    ordinary = request.param == "as an ordinary user"
+    with made_owner(ordinary=ordinary, home=homes(ordinary)) as made:
+        yield made
+
+
 @pytest.fixture
-def own() -> Iterator[Owner]:
+def own(homes: Callable[[bool], Path]) -> Iterator[Owner]:
     """A home of this user."""
-    with made_owner(ordinary=False) as made:
+    with made_owner(ordinary=False, home=homes(False)) as made:
         yield made
 
 
@@ -135,10 +167,10 @@ def test_the_last_command_stops_the_server(owner: Owner) -> None:
     assert not runs(postmaster)
 
 
-def test_nobody_else_may_enter_the_data_folder(owner: Owner) -> None:
-    with owner.holder():
-        assert owner.home.stat().st_mode & 0o077 == 0
-        assert (owner.home / "postgres").stat().st_mode & 0o077 == 0
+def test_nobody_else_may_enter_the_data_folder(newcomer: Owner) -> None:
+    with newcomer.holder():
+        assert newcomer.home.stat().st_mode & 0o077 == 0
+        assert (newcomer.home / "postgres").stat().st_mode & 0o077 == 0
 
 
 def test_a_killed_command_leaves_a_server_that_the_next_command_joins_and_stops(
@@ -171,15 +203,15 @@ def test_a_killed_server_is_started_again_on_its_data(owner: Owner) -> None:
 
 
 def test_a_command_killed_while_it_creates_the_data_is_made_good_by_the_next(
-    owner: Owner,
+    newcomer: Owner,
 ) -> None:
-    killed = owner.begin()
-    eventually(lambda: list(owner.home.glob("postgres/data.new-*/base")))
+    killed = newcomer.begin()
+    eventually(lambda: list(newcomer.home.glob("postgres/data.new-*/base")))
     killed.kill()
     killed.communicate()
-    assert not (owner.home / "postgres/data").exists()
-    with owner.holder():
-        assert owner.postmaster() is not None
+    assert not (newcomer.home / "postgres/data").exists()
+    with newcomer.holder():
+        assert newcomer.postmaster() is not None
 
 
 def test_two_commands_share_one_server_until_the_second_ends(owner: Owner) -> None:
@@ -192,14 +224,14 @@ def test_two_commands_share_one_server_until_the_second_ends(owner: Owner) -> No
         assert not runs(postmaster)
 
 
-def test_two_commands_that_begin_at_once_make_one_server(owner: Owner) -> None:
-    both = [owner.begin(), owner.begin()]
+def test_two_commands_that_begin_at_once_make_one_server(newcomer: Owner) -> None:
+    both = [newcomer.begin(), newcomer.begin()]
     urls = {process.stdout.readline() for process in both if process.stdout}
     assert len(urls) == 1
     for process in both:
         process.communicate(timeout=60)
         assert process.returncode == 0
-    assert owner.postmaster() is None
+    assert newcomer.postmaster() is None
 
 
 @pytest.mark.skipif(not ROOT, reason="only root can act for somebody else")
