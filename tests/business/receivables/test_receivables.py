@@ -166,6 +166,19 @@ def test_a_document_is_written_off(two: Ledger) -> None:
     assert owed(two) == ROOM
 
 
+def test_what_was_written_off_and_is_voided_pays_nothing_else(two: Ledger) -> None:
+    with two.work() as uow:
+        lost = write_off_document(uow, "INV-000001", "lost")
+        void_invoice(uow, "INV-000001", ASKED)
+        assert apply_credits(uow) == 0
+    assert states(two) == [("INV-000001", "written_off", 0), ("INV-000002", "open", ROOM)]
+    with two.work() as uow:
+        reverse_settlement(uow, "write_off", int(lost["id"]), "it was never owed")
+        assert apply_credits(uow) == 1
+    assert states(two) == [("INV-000001", "paid", 0), ("INV-000002", "open", ROOM)]
+    assert owed(two) == ROOM
+
+
 def test_what_is_wrong_is_refused_and_nothing_recorded(ledger: Ledger) -> None:
     def code(amount: object, **more: Any) -> str:
         with pytest.raises(Refused) as refused:

@@ -33,6 +33,7 @@ def test_what_is_wrong_is_refused(run: Run) -> None:
     for arguments, said in (
         (("payments", "record", "NOBODY", "1"), "there is no account"),
         (("payments", "record", "ACME", "x"), "is not a number"),
+        (("payments", "record", "ACME", "NaN"), "is not a number"),
         (("payments", "refund", "99"), "there is no payment 99"),
         (("invoices", "credit", "INV-9", "--reason", "x", "--quantity", "1"), "one of a --line"),
         (("invoices", "void", "INV-9", "--reason", "x"), "there is no invoice"),

@@ -211,7 +211,8 @@ def apply_credits(uow: UnitOfWork, accounts: Sequence[int] | None = None) -> int
 
     Credit notes pay the document they correct first. Then documents are paid, the oldest due
     first: by credit notes, then by payments, each the oldest first. What was unallocated by hand
-    stays so: such a document waits for a person. Two statements, whatever the number of
+    stays so, and so does a credit note of what was written off: it waits for a person, who reverses
+    the write-off. Two statements, whatever the number of
     ``accounts`` (ids, None: all); doing it again adds nothing.
     """
     given = None if accounts is None else list(accounts)

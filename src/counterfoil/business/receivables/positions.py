@@ -152,7 +152,9 @@ OLDEST_FIRST = f"WITH {POSITIONS}" + _WATERFALL.format(
     giving_group="c.account_id, c.currency",
     documents="(NOT CAST(:untouched AS boolean) OR NOT d.released)",
     credits="(CAST(:payment AS bigint) IS NULL AND CAST(:credit_note AS bigint) IS NULL"
-    " OR c.payment_id = :payment OR c.credit_note_id = :credit_note)",
+    " OR c.payment_id = :payment OR c.credit_note_id = :credit_note)"
+    " AND NOT (CAST(:untouched AS boolean) AND EXISTS ("
+    "SELECT 1 FROM document w WHERE w.id = c.corrects_id AND w.written_off > 0))",
     joined=_SAME_ACCOUNT,
 )
 """Allocations to be, of all credits or of one, to the documents oldest due first: one statement for

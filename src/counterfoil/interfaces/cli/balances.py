@@ -54,10 +54,13 @@ def void(
 def decimal_of(text: str | None) -> Decimal | None:
     """A decimal that was typed; refuses other texts."""
     try:
-        return None if text is None else Decimal(text)
+        number = None if text is None else Decimal(text)
     except InvalidOperation:
+        number = Decimal("NaN")
+    if number is not None and not number.is_finite():
         message = f"{text!r} is not a number such as 9.95"
-        raise Refused(Problem("no_decimal", message, "amount")) from None
+        raise Refused(Problem("no_decimal", message, "amount"))
+    return number
 
 
 def _print(title: str, found: list[Record], as_json: bool) -> None:
