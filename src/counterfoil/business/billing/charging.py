@@ -6,7 +6,7 @@ takes longer than running it.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import pyarrow as pa
@@ -287,11 +287,12 @@ def make_charged(
     *,
     for_events: bool = False,
     as_of: int | None = None,
+    used: bool = False,
 ) -> Needs:
     """Rate ``charge_item`` and give back ``reversible``: make ``charged``, one row per rated charge
     to be, and ``problem``, whose accounts are not in it. With ``for_events`` the events stay as
     they are stored, with where they came from. ``as_of`` is the newest usage segment that counts,
-    when not all do. What was needed for it is given back."""
+    when not all do. What was needed for it is given back, with ``used`` among it if asked for."""
     make_allowances(uow, engine)
     span = midnight_relation(usage_span(engine))
     manifest = visible_segments(uow, as_of=as_of)
@@ -299,7 +300,7 @@ def make_charged(
         f"CREATE TABLE usage_read AS SELECT CAST({manifest.newest} AS BIGINT) AS newest_segment"
     )
     subscriptions = few_subscriptions(engine, "charge_item")
-    needs = find_needs(engine)
+    needs = replace(find_needs(engine), used=used)
 
     def usage_of(buckets: list[int]) -> str | None:
         select = usage_between(manifest, store, span, buckets=buckets, subscriptions=subscriptions)

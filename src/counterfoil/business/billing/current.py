@@ -14,6 +14,7 @@ from counterfoil.business.billing.charging import make_charged, make_items, pric
 from counterfoil.business.billing.due import DUE_ON
 from counterfoil.business.billing.incentives import apply_incentives
 from counterfoil.business.billing.loading import load_line_names, usage_seen
+from counterfoil.business.billing.usage_needed import read_once
 from counterfoil.business.incentives.loading import Present, find_present
 from counterfoil.business.subscriptions.invoicing import BilledAccount, who_is_billed
 from counterfoil.business.usage.store import UsageStore
@@ -172,6 +173,12 @@ SELECT e.item_id, count(*) AS events, sum(u.quantity) AS used, max(u.time) AS la
 FROM {events} WHERE u.time >= e.epoch_at GROUP BY e.item_id
 """
 
+_METERED = """
+SELECT item_id, CAST(sum(events) AS BIGINT) AS events, sum(used) AS used,
+       max(last_event_at) AS last_event_at
+FROM metered GROUP BY item_id
+"""
+
 _BELOW = """
 WITH RECURSIVE below AS (
     SELECT id FROM account WHERE external_id = :external_id
@@ -229,7 +236,7 @@ def charge_so_far(
         uow, engine, store, accounts, today, usage_seen=seen, running=True, items=part
     )
     price_items(uow, engine, items)
-    needs = make_charged(uow, engine, store, items)
+    needs = make_charged(uow, engine, store, items, used=True)
     # A draft keeps nobody from seeing what comes together meanwhile.
     engine.run("CREATE TABLE open_draft AS SELECT 0::BIGINT AS account_id WHERE false")
     ends = today
@@ -270,8 +277,7 @@ def _compute_part(
 ) -> tuple[list[Record], list[Problem]]:
     needs = charge_so_far(uow, engine, store, [account], today, present, condition)
     charges = _records(engine, _CHARGES.format(today=today.isoformat(), account=account))
-    filtered = EventSource(attributes=bool(needs.attributes))
-    used = {row["item_id"]: row for row in _records(engine, _used(filtered))}
+    used = {row["item_id"]: row for row in _records(engine, _used(engine, needs))}
     problems = [
         Problem(row["code"], row["message"], "account")
         for row in _records(
@@ -282,8 +288,10 @@ def _compute_part(
     return [{**row, **used.get(row["item_id"], _UNUSED), **unknown} for row in charges], problems
 
 
-def _used(source: EventSource) -> str:
-    return _USED.format(events=source.events_in_epochs)
+def _used(engine: Engine, needs: Needs) -> str:
+    if read_once(engine, needs):
+        return _METERED
+    return _USED.format(events=EventSource(attributes=bool(needs.attributes)).events_in_epochs)
 
 
 def _place(row: Record) -> tuple[object, ...]:

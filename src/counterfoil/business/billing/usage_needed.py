@@ -48,17 +48,22 @@ def few_subscriptions(engine: Engine, *relations: str) -> list[int] | None:
     return few(int(row[0]) for row in rows)
 
 
+def read_once(engine: Engine, needs: Needs) -> bool:
+    """Whether one statement of the rating alone reads the usage: where events are only added up."""
+    named = needs.by_event or needs.anew or needs.attributes or needs.pieces
+    return not (named or engine.rows("SELECT 1 FROM formula LIMIT 1"))
+
+
 def keep_usage(engine: Engine, select: str | None, needs: Needs) -> str | None:
     """The same events from a table, where several statements would read the files again; what
     rating does not look at is null."""
     if select is None:
         return None
+    if read_once(engine, needs):
+        return select
     unread: set[str] = set()
     if not engine.rows("SELECT 1 FROM formula LIMIT 1"):
         named = needs.by_event or needs.anew or needs.attributes
-        if not named and not needs.pieces:
-            # What is only added up is read once.
-            return select
         unread |= set() if named else {"source", "event_id"}
         unread |= set() if needs.attributes else {"attributes"}
     columns = ", ".join(

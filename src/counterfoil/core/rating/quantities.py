@@ -136,15 +136,18 @@ _SUMMED_EITHER_WAY = f"""
                         THEN {EVENT_QUANTITY} END), 0)"""
 
 
-def _metered(source: EventSource, *, anew: bool, peaks: bool, millionths: bool) -> Statement:
+def _metered(
+    source: EventSource, *, anew: bool, peaks: bool, millionths: bool, used: bool
+) -> Statement:
     others = " AND NOT e.anew" if anew else ""
     highest = ",\n       max(u.quantity) AS highest" if peaks else ""
+    seen = ",\n       sum(u.quantity) AS used, max(u.time) AS last_event_at" if used else ""
     summed = _SUMMED_EITHER_WAY if millionths else _SUMMED
     return Statement(
         "metered",
         f"""
 SELECT e.item_id, e.epoch_no, count(*) AS events,
-       CAST({summed} AS {QUANTITY}) AS summed{highest}
+       CAST({summed} AS {QUANTITY}) AS summed{highest}{seen}
 FROM {EventSource(attributes=source.attributes).events_in_epochs}
 WHERE NOT e.by_event{others}
 GROUP BY e.item_id, e.epoch_no
@@ -276,11 +279,13 @@ def metered(
     late: bool = True,
     peaks: bool = True,
     millionths: bool = True,
+    used: bool = False,
 ) -> tuple[Statement, ...]:
     """Make ``metered`` (what each usage epoch came to) and ``billed_epoch``: item_id, epoch_no,
-    quantity, exact_amount, list_amount, amount."""
+    quantity, exact_amount, list_amount, amount. With ``used`` also what came in as it is, and when
+    last."""
     return (
-        _metered(source, anew=anew, peaks=peaks, millionths=millionths),
+        _metered(source, anew=anew, peaks=peaks, millionths=millionths, used=used),
         Statement("billed_epoch", _BILLED_EPOCH, view=not late),
     )
 

@@ -43,6 +43,7 @@ class Needs:
     prices are partial. ``layers`` have prices; the items are of these ``kinds``; ``late``: some of
     them were billed before; ``peaks``: of some the highest quantity counts; ``by_second``: some
     begin or end within a day. ``millionths``: usage events have their quantity in these beside.
+    ``used``: ``metered`` is to tell what came in as it is, and when last.
     """
 
     by_event: bool = False
@@ -61,6 +62,7 @@ class Needs:
     peaks: bool = True
     by_second: bool = False
     millionths: bool = True
+    used: bool = False
 
     @property
     def anew(self) -> bool:
@@ -114,6 +116,7 @@ def rating_statements(needs: Needs) -> tuple[Statement, ...]:
             late=needs.late,
             peaks=needs.peaks,
             millionths=needs.millionths,
+            used=needs.used,
         ),
         *events,
         drawn(needs.allowance_ranks if needs.by_event else 0),
