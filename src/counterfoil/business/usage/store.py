@@ -5,7 +5,6 @@ held until the commit, so that the order of ids is the order in which segments b
 of two events with the same (source, event id) the one in the lower segment is the event.
 """
 
-import os
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from counterfoil.platform.engine.duck import sql_literal
+from counterfoil.platform.files.store import sync
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
@@ -224,7 +224,7 @@ class _OpenFile:
 
     def close(self) -> Incoming:
         self._writer.close()
-        sync_file(self.path)
+        sync(self.path)
         first = min(low for low, _ in self._times)
         return Incoming(self.path, self.events, first, max(high for _, high in self._times))
 
@@ -436,17 +436,8 @@ def parquet(paths: Sequence[Path], *, numbered: bool = False) -> str:
     return f"read_parquet([{listed}]{options})"
 
 
-def sync_file(path: Path) -> None:
-    """Return when the file's content is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _sync_folder(folder: Path) -> None:
-    sync_file(folder)
+    sync(folder)
 
 
 def _overlaps(row: Record, from_time: datetime, to_time: datetime) -> bool:

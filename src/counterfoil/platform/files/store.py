@@ -33,6 +33,9 @@ class FileStore:
                 place = self.path_of(digest.hexdigest())
                 place.parent.mkdir(exist_ok=True)
                 Path(file.name).replace(place)
+                # Also that it is there has to be on the disk before a record points to it.
+                sync(place.parent)
+                sync(self.folder)
             except BaseException:
                 Path(file.name).unlink(missing_ok=True)
                 raise
@@ -73,6 +76,15 @@ class FileStore:
         except FileNotFoundError:
             return False
         return True
+
+
+def sync(path: Path) -> None:
+    """Return when what the file holds, or which files the folder holds, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def record_file(uow: UnitOfWork, name: str, media_type: str, kept: tuple[str, int]) -> int:
