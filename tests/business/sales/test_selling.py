@@ -21,6 +21,8 @@ from counterfoil.business.sales.drafting import change_quote, make_quotes, revis
 from counterfoil.business.sales.first_invoices import bill_orders
 from counterfoil.business.sales.links import token_of
 from counterfoil.business.sales.notation import NewQuote
+from counterfoil.business.sales.notation import read_quotes as read_notation
+from counterfoil.business.sales.pricing import expected_events
 from counterfoil.business.sales.queries import Quote, find_quotes, read_quotes
 from counterfoil.business.sales.sending import (
     Sent,
@@ -346,6 +348,34 @@ def test_a_number_that_could_mean_another_quote_is_refused(market: Shop, number:
     with pytest.raises(Refused) as refused:
         market.quote(line("support"), number=number)
     assert [(one.field, one.code) for one in refused.value.problems] == [("number", "wrong_value")]
+
+
+def test_more_usage_than_is_computed_is_refused() -> None:
+    def asked(quantity: str) -> list[NewQuote]:
+        uses = [{"meter": "seconds", "quantity": quantity, "events": 7}]
+        lines = [{"rate_plan": "minutes", "usage": uses}]
+        return read_notation([{"account": "ACME", "start_date": "2026-03-01", "lines": lines}])
+
+    with pytest.raises(Refused) as refused:
+        asked("1" + 12 * "0")
+    assert [(one.line, one.field) for one in refused.value.problems] == [
+        (1, "lines.usage.quantity")
+    ]
+    (largest,) = asked(12 * "9" + "." + 15 * "9")
+    parts = expected_events(
+        {
+            "id": 1,
+            "term_months": 1,
+            "start_date": START,
+            "estimates": [
+                {"id": 1, "meter_id": 1, "events": 7, "attributes": {}}
+                | {"quantity": largest.lines[0].usage[0].quantity}
+            ],
+        },
+        1,
+        "UTC",
+    )
+    assert sum(part["quantity"] for part in parts) == largest.lines[0].usage[0].quantity
 
 
 def test_a_quote_in_another_currency_than_the_account_is_not_converted(shop: Shop) -> None:

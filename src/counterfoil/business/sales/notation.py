@@ -51,7 +51,7 @@ USAGE_FORM = Entity(
     plural="usage",
     fields=(
         text("meter", required=True, help="External id."),
-        decimal("quantity", 38, 15, required=True, minimum=0, help="A month, in its unit."),
+        decimal("quantity", 27, 15, required=True, minimum=0, help="A month, in its unit."),
         integer("events", minimum=1, maximum=1000, default=1, help="In how many events a month."),
         document("attributes", help="Of the events."),
     ),
