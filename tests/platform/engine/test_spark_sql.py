@@ -202,6 +202,51 @@ def test_spark_comes_to_the_same_digits(spark_place: SparkPlace) -> None:
     assert sorted(tuple(map(plain, row)) for row in rows) == expected
 
 
+DOCUMENTS = (
+    '{"data": {"access": "toll", "a b": 1, "list": [5, {"x": "y"}]}, "access": "outside"}',
+    '{"access": "it\'\'s", "data": {"access": null, "a b": 1.50, "list": {"1": true}}}',
+    '{"data": {"access": {"deep": [1, 2]}, "a b": "x\\"y"}}',
+    "{}",
+)
+PATHS = ('$."data"."access"', '$."access"', '$."data"."a b"', "/data/list/1", "/data/list/1/x")
+LISTS = {
+    "found": f"json_extract_string(document, {list(PATHS)}::VARCHAR[])",
+    "weekday": "isodow(time) || '-' || hour(time) * 60",
+    "chosen": "list_select(places, places)",
+    "last": "places[number]",
+    "places_of": "list_position(places, number) + len(places)",
+}
+OF_EACH = "SELECT number, unnest(places) AS one, unnest(range(len(places))) AS two FROM usage"
+LISTED = "SELECT list(number ORDER BY number DESC) FILTER (number > 1) AS listed FROM usage"
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("spark")
+def test_spark_comes_to_the_same_lists(spark_place: SparkPlace) -> None:
+    cases = ", ".join(
+        f"({number}, '{document}', TIMESTAMP '2026-11-{22 + number} 05:30:00', [3, 1, 2])"
+        for number, document in enumerate((*DOCUMENTS, *DOCUMENTS[:3]), start=1)
+    )
+    usage = f"SELECT * FROM (VALUES {cases}) v(number, document, time, places)"
+    selects = [
+        f"SELECT number, {', '.join(f'{sql} AS {name}' for name, sql in LISTS.items())} FROM usage",
+        OF_EACH,
+        LISTED,
+    ]
+    with open_engine(threads=1) as engine:
+        engine.run(f"CREATE TABLE usage AS {usage}")
+        described = {str(row[0]): str(row[1]) for row in engine.rows("DESCRIBE usage")}
+        expected = [sorted(engine.rows(select)) for select in selects]
+        rows = engine.arrow("SELECT * FROM usage").to_pylist()
+    session = spark_place.session()
+    for name, value in SETTINGS.items():
+        session.conf.set(name, value)
+    kinds = "number INT, document STRING, time TIMESTAMP_NTZ, places ARRAY<INT>"
+    session.createDataFrame(rows, kinds).createOrReplaceTempView("usage")
+    got = [session.sql(in_spark_sql(select, {"usage": described})) for select in selects]
+    assert [sorted(tuple(row) for row in each.collect()) for each in got] == expected
+
+
 def plain(value: object) -> object:
     """Whole numbers may be BIGINT here and DECIMAL there; their value counts."""
     return Decimal(value) if isinstance(value, int) else value

@@ -38,6 +38,9 @@ MADE = tuple(name for name in RESULTS if name not in _NEVER_MADE)
 USAGE_IN_SPARK = {name: kind for name, kind in USAGE.columns.items() if name != "millionths"}
 """The columns that the script asks of ``usage``: tables of others have the quantity once."""
 
+_VIEWS = ("counted_usage",)
+"""What is as long as the usage itself, and only puts two relations together."""
+
 _DAYS = """
 SELECT time_zone, CAST(unnest(generate_series(min(least(counted_from, cycle_start)),
                                               max(greatest(service_end, cycle_end)),
@@ -121,6 +124,9 @@ def rating_in_spark_sql(engine: Engine) -> Iterator[str]:
     for name, value in SETTINGS.items():
         yield f"SET {name} = {value}"
     for name, sql in spark_statements([(one.name, one.sql) for one in statements], inputs):
+        if name in _VIEWS:
+            yield f"CREATE OR REPLACE TEMPORARY VIEW {name} AS\n{sql}"
+            continue
         yield f"DROP TABLE IF EXISTS {name}"
         yield f"CREATE TABLE {name} USING parquet AS\n{sql}"
 

@@ -96,7 +96,7 @@ def in_spark_sql(sql: str, schema: Mapping[str, Columns]) -> str:
                 tree = changed
             else:
                 node.replace(changed)
-    return tree.sql("spark", pretty=True)
+    return tree.sql("spark", pretty=True, copy=False)
 
 
 def _rewritten(node: exp.Expr) -> exp.Expr:
