@@ -25,6 +25,17 @@ rate_plans:
         unit: minute
         prices: [{currency: USD, model: per_unit, amount: 1}]
 """
+BY_FORMULA = """
+rate_plans:
+  - id: by_formula
+    product: conferencing
+    name: By formula
+    charges:
+      - id: fee
+        name: Fee
+        kind: recurring
+        prices: [{currency: USD, model: formula, formula: quantity * 2}]
+"""
 JAN, FEB = date(2024, 1, 1), date(2024, 2, 1)
 
 
@@ -68,3 +79,11 @@ def test_what_spark_sql_cannot_say_is_refused(due: Company, tmp_path: Path) -> N
     due.subscribe("F", "A0", "filtered", JAN)
     with pytest.raises(Refused, match="attributes named caller's are not"):
         export(due, tmp_path / "spark")
+
+
+def test_formulas_are_refused(due: Company, tmp_path: Path) -> None:
+    due.load_prices(BY_FORMULA)
+    due.subscribe("F", "A0", "by_formula", JAN)
+    with pytest.raises(Refused, match="formulas are not put into Spark SQL"):
+        export(due, tmp_path / "spark")
+    assert not (tmp_path / "spark" / SCRIPT).exists()
