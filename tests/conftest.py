@@ -5,9 +5,10 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import argon2
@@ -26,6 +27,7 @@ from counterfoil.platform.engine.choice import open_runner
 from counterfoil.platform.engine.runner import Runner
 from counterfoil.platform.engine.spark import SparkTasks, spark_missing
 from counterfoil.platform.engine.spark_cluster import Cluster, spark_cluster
+from counterfoil.platform.records import organisation_schema, postgres
 from counterfoil.platform.records.database import Database
 
 # A busy machine is no reason to fail: pytest's own time limit stops what hangs.
@@ -46,6 +48,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 MEMORY = Path("/dev/shm")
 ENOUGH_MEMORY = 4 * 1024**3
+
+
+@contextmanager
+def patched(module: ModuleType, name: str, value: object) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, name, value)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -79,7 +88,15 @@ def server(data_folder: Path) -> Iterator[Settings]:
     settings = Settings.from_environment(
         {"COUNTERFOIL_HOME": str(data_folder), "COUNTERFOIL_DATABASE_URL": url}
     )
-    with database_server(settings):
+    with ExitStack() as running:
+        with pytest.MonkeyPatch.context() as patch:
+            # Nothing of it outlives the machine. Servers that tests start themselves are durable.
+            for name in ("fsync", "synchronous_commit", "full_page_writes"):
+                patch.setitem(postgres._SETTINGS, name, "off")
+            running.enter_context(database_server(settings))
+        if url == "":
+            # To copy files takes two thirds of what it takes to copy through the log.
+            running.enter_context(patched(organisation_schema, "_STRATEGY", "FILE_COPY"))
         yield settings
 
 

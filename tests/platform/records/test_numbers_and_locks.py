@@ -78,7 +78,8 @@ def test_work_that_meets_a_deadlock_is_done_again_as_a_whole(database: Database)
     with ThreadPoolExecutor(2) as threads:
         done = list(threads.map(take, [("INV-", "CN-"), ("CN-", "INV-")]))
 
-    assert sorted(tries for _, tries in done) == [1, 2]
+    # The second try of one may be too soon for the other, who waits: then they meet again.
+    assert sum(tries for _, tries in done) > 2
     with database.transaction(now=NOW) as uow:
         assert [uow.next_numbers(name, 1) for name in ("INV-", "CN-")] == [3, 3]
 
