@@ -228,12 +228,13 @@ def load_entitled(uow: UnitOfWork, charges: pa.Table) -> pa.Table:
     return uow.read_arrow(_ENTITLED, roots=roots)
 
 
+_ROOTS = "SELECT DISTINCT root_id FROM charge_item JOIN entitled USING (subscription_charge_id)"
+
+
 def make_allowances(uow: UnitOfWork, engine: Engine) -> None:
     """From ``charge_item`` and ``entitled`` make ``allowance``, ``allowance_item`` and
     ``drawn_before`` (core.rating.relations; allowance has what it was granted by beside)."""
-    roots = engine.rows(
-        "SELECT DISTINCT root_id FROM charge_item JOIN entitled USING (subscription_charge_id)"
-    )
+    roots = engine.rows(_ROOTS) if engine.has_rows("entitled") else []
     if not roots:
         for shape in (_GRANTED_ALLOWANCE, ALLOWANCE_ITEM, _DRAWN):
             make_relation(engine, shape.name, shape, None)

@@ -150,8 +150,8 @@ SELECT subscription_charge_id, max(day) AS billed_through FROM (
     WHERE NOT late AND billed_account_id IN (SELECT billed_account_id FROM profile)
       AND billed_account_id NOT IN (SELECT account_id FROM problem)
     UNION ALL
-    SELECT subscription_charge_id, end_date FROM charge
-    WHERE billed_through > end_date
+    SELECT subscription_charge_id, end_date FROM every_charge
+    WHERE billed_through > end_date AND NOT tree_only
       AND billed_account_id IN (SELECT billed_account_id FROM profile)
       AND billed_account_id NOT IN (SELECT account_id FROM problem))
 GROUP BY subscription_charge_id

@@ -43,16 +43,19 @@ def rate_bucket(work: BucketWork) -> BucketResult:
 
 
 def rate_on(
-    runner: Runner, engine: Engine, usage_of: Callable[[list[int]], str | None], needs: Needs
+    runner: Runner, engine: Engine, usage_of: Callable[[list[int] | None], str | None], needs: Needs
 ) -> None:
     """From ``INPUTS`` on the engine make ``RESULTS``, as ``rate_items`` does, on the runner.
 
-    ``usage_of`` gives a SELECT of the usage events that the items of some buckets need.
+    ``usage_of`` gives a SELECT of the usage events that the items of some buckets, or all, need.
     """
+    if not runner.splits:
+        rate_items(engine, usage_of(None), needs)
+        return
     found = engine.rows(f"SELECT DISTINCT root_id % {BUCKETS} FROM charge_item ORDER BY 1")
     buckets = [int(row[0]) for row in found]
-    if not runner.splits or not buckets:
-        rate_items(engine, usage_of(buckets), needs)
+    if not buckets:
+        rate_items(engine, None, needs)
         return
     works = bucket_works(engine, buckets, usage_of)
     results = [result for _, result in runner.run(rate_bucket, works)]
@@ -65,7 +68,7 @@ def rate_on(
 
 
 def bucket_works(
-    engine: Engine, buckets: list[int], usage_of: Callable[[list[int]], str | None]
+    engine: Engine, buckets: list[int], usage_of: Callable[[list[int] | None], str | None]
 ) -> dict[int, BucketWork]:
     """The works of these buckets, by bucket.
 

@@ -13,7 +13,13 @@ import pyarrow as pa
 
 from counterfoil.business.billing.allowances import load_entitled, make_allowances
 from counterfoil.business.billing.buckets import rate_on
-from counterfoil.business.billing.due import Due, make_cycles, make_due_items, make_reversible
+from counterfoil.business.billing.due import (
+    Due,
+    every_charge,
+    make_cycles,
+    make_due_items,
+    make_reversible,
+)
 from counterfoil.business.billing.formulas import (
     FormulaTerms,
     load_formulas,
@@ -28,10 +34,10 @@ from counterfoil.business.billing.loading import (
     load_pool_members,
 )
 from counterfoil.business.billing.price_layers import load_prices
-from counterfoil.business.billing.rating import find_needs, usage_span
+from counterfoil.business.billing.rating import look_at_items
 from counterfoil.business.billing.relations import midnight_relation, usage_between
-from counterfoil.business.billing.usage_needed import few_subscriptions, keep_usage, make_new_usage
-from counterfoil.business.usage.store import UsageStore, visible_segments
+from counterfoil.business.billing.usage_needed import few, keep_usage, make_new_days
+from counterfoil.business.usage.store import BUCKETS, UsageStore, visible_segments
 from counterfoil.core.rating.bounds import BOUNDS
 from counterfoil.core.rating.relations import BILLED_USAGE, QUANTITY
 from counterfoil.core.rating.statements import Needs
@@ -127,7 +133,7 @@ SELECT NULL, b.billed_account_id, b.account_id, b.root_id, b.account_name, b.sit
        b.service_end - b.service_start, b.cycle_days, NULL,
        CAST(-b.back AS DECIMAL(38,15)), CAST(-b.back AS DECIMAL(38,15)),
        CAST(-b.back AS DECIMAL(20,4)), '[]', NULL, false, b.discount_id, b.holder_id
-FROM reversed b WHERE b.back <> 0
+FROM reversed b WHERE b.back <> 0 AND NOT b.tree_only
 """
 
 _BOUNDED_ROWS = """
@@ -209,14 +215,12 @@ def make_items(
     """
     charges = load_charges(uow, accounts, day)
     formulas = load_formulas(uow, accounts, charges, day)
-    rated = pa.concat_tables([charges, formulas.tree])
-    engine.register("charge", charges)
-    engine.register("tree_charge", formulas.tree)
+    rated = every_charge(charges, formulas.tree)
     register_formulas(engine, formulas)
-    load_line(uow, engine, rated, day)
-    make_new_usage(engine, store, visible_segments(uow), newer_than=usage_seen)
-    make_cycles(engine, day)
-    due = make_due_items(engine, date.max if running else day, condition=items)
+    line = load_line(uow, engine, rated, day)
+    make_new_days(engine, store, visible_segments(uow), rated, line, newer_than=usage_seen)
+    make_cycles(engine, rated, day)
+    due = make_due_items(engine, rated, date.max if running else day, condition=items)
     return Items(rated, formulas, due)
 
 
@@ -235,33 +239,37 @@ def price_items(uow: UnitOfWork, engine: Engine, items: Items) -> None:
     make_known_amounts(uow, engine, items.formulas, given_back=items.due.given_back)
 
 
-def load_line(uow: UnitOfWork, engine: Engine, charges: pa.Table, billing_date: date) -> None:
-    """Put beside ``charge`` what goes by event: ``entitled`` and ``pool_member``."""
+def load_line(uow: UnitOfWork, engine: Engine, charges: pa.Table, billing_date: date) -> pa.Table:
+    """Make ``entitled`` and ``pool_member``, what goes by event; the latter is given back."""
     entitled = load_entitled(uow, charges)
+    members = load_pool_members(uow, charges, entitled, billing_date)
     engine.register("entitled", entitled)
-    engine.register("pool_member", load_pool_members(uow, charges, entitled, billing_date))
+    engine.register("pool_member", members)
+    return members
 
 
 def load_terms(uow: UnitOfWork, engine: Engine, charges: pa.Table, billed: pa.Table) -> None:
     """Put beside ``charge_item`` the prices of the charges, what was ``billed`` of them earlier,
     and what late usage among the items continues."""
     engine.register("earlier_charge", billed)
-    in_force = _IN_FORCE if billed.num_rows else "SELECT * FROM earlier_charge"
-    engine.run(f"CREATE TABLE billed_charge AS {in_force}")
+    if billed.num_rows:
+        engine.run(f"CREATE TABLE billed_charge AS {_IN_FORCE}")
+    else:
+        engine.register("billed_charge", billed)
     prices, tiers, layers = load_prices(uow, charges, billed)
     engine.register("price", prices)
     engine.register("price_tier", tiers)
     engine.register("price_layer", layers)
-    meters = engine.rows(
-        "SELECT meter_id FROM charge_item WHERE meter_id IS NOT NULL "
-        "UNION SELECT meter_id FROM usage_reader"
-    )
-    engine.register("meter_filter", load_meter_filters(uow, [int(row[0]) for row in meters]))
-    of_items = engine.rows("SELECT DISTINCT charge_id FROM charge_item")
-    for name, cells in load_cells(uow, [int(row[0]) for row in of_items]).items():
+    meters = set(charges["meter_id"].drop_null().unique().to_pylist())
+    if engine.has_rows("usage_reader"):
+        meters |= {meter for (meter,) in engine.rows("SELECT meter_id FROM usage_reader")}
+    engine.register("meter_filter", load_meter_filters(uow, meters))
+    for name, cells in load_cells(uow, charges["charge_id"].unique().to_pylist()).items():
         engine.register(name, cells)
-    billed_usage = _BILLED_USAGE if billed.num_rows else BILLED_USAGE.nothing
-    engine.run(f"CREATE TABLE billed_usage AS {billed_usage}")
+    if billed.num_rows:
+        engine.run(f"CREATE TABLE billed_usage AS {_BILLED_USAGE}")
+    else:
+        engine.leave_empty("billed_usage", BILLED_USAGE.nothing)
 
 
 _BILLED_USAGE = f"""
@@ -294,22 +302,24 @@ def make_charged(
     they are stored, with where they came from. ``as_of`` is the newest usage segment that counts,
     when not all do. What was needed for it is given back, with ``used`` among it if asked for."""
     make_allowances(uow, engine)
-    span = midnight_relation(usage_span(engine))
     manifest = visible_segments(uow, as_of=as_of)
     engine.run(
         f"CREATE TABLE usage_read AS SELECT CAST({manifest.newest} AS BIGINT) AS newest_segment"
     )
-    subscriptions = few_subscriptions(engine, "charge_item")
-    needs = replace(find_needs(engine), used=used)
+    facts = look_at_items(engine)
+    needs, span = facts.needs, midnight_relation(facts.span)
+    subscriptions = None if facts.subscriptions is None else few(facts.subscriptions)
+    of_all = sorted({root % BUCKETS for root in items.charges["root_id"].unique().to_pylist()})
 
-    def usage_of(buckets: list[int]) -> str | None:
-        select = usage_between(manifest, store, span, buckets=buckets, subscriptions=subscriptions)
+    def usage_of(buckets: list[int] | None) -> str | None:
+        chosen = of_all if buckets is None else buckets
+        select = usage_between(manifest, store, span, buckets=chosen, subscriptions=subscriptions)
         if subscriptions is None or runner.splits or for_events:
             return select
         return keep_usage(engine, select, needs)
 
     rate_on(runner, engine, usage_of, needs)
-    traced = bool(engine.rows("SELECT 1 FROM formula LIMIT 1"))
+    traced = engine.has_rows("formula")
     engine.run(f"CREATE TABLE problem AS {' UNION ALL '.join(_problems(needs, traced=traced))}")
     rows = [_RATED_ROWS.format(formulas="t.formulas" if traced else "NULL::VARCHAR")]
     rows[0] += _TRACED if traced else ""

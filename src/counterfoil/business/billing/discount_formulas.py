@@ -36,7 +36,8 @@ def make_discount_formulas(uow: UnitOfWork, engine: Engine, store: UsageStore) -
         for shape in DISCOUNT_FORMULA_RESULTS:
             make_relation(engine, shape.name, shape, None)
         return
-    engine.run("CREATE SCHEMA of_discounts; SET search_path = 'of_discounts,main'")
+    engine.run("CREATE SCHEMA of_discounts")
+    engine.look_into("of_discounts")
     engine.run(f"CREATE TABLE formula_item AS {_LINE}")
     midnights = midnight_relation(engine.rows(_EDGES))
     engine.register("known_midnight", midnights)
@@ -48,6 +49,6 @@ def make_discount_formulas(uow: UnitOfWork, engine: Engine, store: UsageStore) -
     engine.run(f"CREATE TABLE rated_amount AS {_RATED_AMOUNT}")
     for statement in discount_formulas(with_filtered_usage(engine, formulas)):
         engine.run(statement.create)
-    engine.run("SET search_path = 'main'")
+    engine.look_into()
     for shape in DISCOUNT_FORMULA_RESULTS:
         engine.run(f"CREATE VIEW {shape.name} AS SELECT * FROM of_discounts.{shape.name}")

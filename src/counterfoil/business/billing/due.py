@@ -13,11 +13,13 @@ cycles it falls into due again: rating then bills the difference.
 
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from counterfoil.business.billing.relations import midnight_relation
-from counterfoil.core.money.currencies import CURRENCIES
+from counterfoil.business.incentives.applying import with_minor_digits
 from counterfoil.core.money.exact_sql import half_up, minor_units, power_of_ten, raw
 from counterfoil.core.periods.cadence import (
     Cadence,
@@ -29,17 +31,6 @@ from counterfoil.core.periods.cadence import (
 from counterfoil.platform.engine.duck import Engine
 
 _ONE_DAY = timedelta(days=1)
-
-_CADENCES = """
-SELECT DISTINCT alignment, period_unit, period_count,
-       CASE alignment WHEN 'calendar' THEN cycle_day END AS cycle_day,
-       CASE alignment WHEN 'anniversary' THEN anchor_date END AS anchor_date,
-       min(needed_from) AS first_day, max(periods_ahead) AS periods_ahead
-FROM (SELECT *, CASE WHEN kind = 'recurring' AND billed_through IS NOT NULL
-                     THEN billed_through ELSE start_date END AS needed_from FROM every_charge)
-WHERE kind <> 'one_time'
-GROUP BY ALL
-"""
 
 _CYCLES = pa.schema(
     [
@@ -67,10 +58,6 @@ _SAME_CADENCE = _IN_CADENCE.replace("c.", "m.")
 # after all comes out of rating with no difference. So does a cycle that was billed and then cut
 # short by a cancellation, but for what was used after its new end. Where a level is carried over, a
 # late event changes all cycles from its own on.
-_NEW_DAY = """
-SELECT DISTINCT subscription_id, meter_id, CAST(time AS DATE) AS day FROM new_usage
-"""
-
 _LATE_USAGE = f"""
 SELECT DISTINCT d.subscription_charge_id, c.cycle_start, c.cycle_end
 FROM every_charge d
@@ -135,7 +122,7 @@ _ONCE = """
 """
 _DUE = """
 SELECT row_number() OVER (ORDER BY subscription_charge_id, service_start) AS item_id, s.*,
-       m.minor_digits, false AS counted_only, {by_event} AS by_event,
+       false AS counted_only, {by_event} AS by_event,
        CASE WHEN s.kind = 'one_time' OR s.kind = 'recurring' AND s.proration = 'none'
             THEN s.service_start + 1 ELSE s.service_end END AS pricing_end,
        s.kind = 'recurring' AND s.proration = 'by_day' AS prorated,
@@ -145,7 +132,7 @@ SELECT row_number() OVER (ORDER BY subscription_charge_id, service_start) AS ite
        CASE WHEN s.carried_over THEN s.start_date ELSE s.service_start END AS counted_from,
        s.carried_over AND s.proration = 'by_day' AND s.aggregation <> 'weighted_sum'
            AND NOT {by_event} AS stood
-FROM ({spans}) s JOIN minor_unit m USING (currency)
+FROM ({spans}) s
 WHERE s.service_start < s.service_end
   AND NOT (s.kind = 'recurring' AND s.proration = 'none' AND s.continues
            AND s.service_start = s.start_date AND s.start_date > s.cycle_start)
@@ -187,7 +174,9 @@ SELECT *, CASE WHEN by_event
           END AS pool_id
 FROM (SELECT * FROM rated_item UNION ALL BY NAME SELECT * FROM counted_item)
 """
-_ALONE = "SELECT *, NULL::BIGINT AS pool_id FROM rated_item"
+_ALONE = "SELECT *, NULL::BIGINT AS pool_id FROM ({due}) WHERE {condition}"
+
+_DUE_ITEM = "SELECT * FROM charge_item WHERE NOT (tree_only OR counted_only)"
 
 # Service that was billed but is no longer given: each recurring or one-time charge billed
 # beyond the end gives back its share of days of the amount as billed, less what earlier reversals
@@ -196,7 +185,7 @@ _ALONE = "SELECT *, NULL::BIGINT AS pool_id FROM rated_item"
 # _CUT_SHORT). So are minimums, maximums and discounts of a charge.
 _REVERSIBLE = """
 SELECT b.rated_charge_id, d.*, b.cycle_start, b.cycle_end, b.price_id, b.layer,
-       b.amount AS billed_amount, b.quantity AS billed_quantity, m.minor_digits,
+       b.amount AS billed_amount, b.quantity AS billed_quantity,
        b.discount_id, b.holder_id, b.applied_name, b.service_start AS counts_on,
        greatest(d.end_date, b.service_start) AS service_start,
        coalesce(r.given_back_from, b.service_end) AS service_end,
@@ -204,9 +193,8 @@ SELECT b.rated_charge_id, d.*, b.cycle_start, b.cycle_end, b.price_id, b.layer,
        b.service_end - b.service_start AS cycle_days,
        {part} AS part, {whole} AS whole,
        coalesce(r.given_back, 0) AS given_back, coalesce(n.amount, 0) AS by_hand
-FROM {charge} d
+FROM every_charge d
 JOIN billed_charge b USING (subscription_charge_id)
-JOIN minor_unit m ON m.currency = d.currency
 LEFT JOIN (SELECT reverses_id, -sum(amount) AS given_back, min(service_start) AS given_back_from
            FROM billed_charge WHERE kind = 'reversal' GROUP BY reverses_id) r
   ON r.reverses_id = b.rated_charge_id
@@ -259,16 +247,28 @@ SELECT * EXCLUDE (share), CASE WHEN billed_amount < 0
        ELSE least(share, greatest(billed_amount - given_back + by_hand, 0)) END AS back
 FROM (SELECT *, CASE WHEN part = whole THEN billed_amount
              ELSE {minor_units(_REVERSED_MINOR, "minor_digits")} END - given_back AS share
-      FROM {{reversible}})
+      FROM reversible)
 """
 
 
-def make_cycles(engine: Engine, billing_date: date, *, since: date = date.min) -> None:
-    """From relation ``every_charge`` make ``cycle``: every cycle of every distinct cadence that may
-    matter and does not end before ``since``, computed from its original anchor; ``ahead`` counts
-    those that begin after the billing date."""
+def every_charge(charges: pa.Table, tree: pa.Table) -> pa.Table:
+    """Charges (columns of load_charges) and those of others that are rated for the sake of their
+    formulas: those are ``tree_only``. With the ``minor_digits`` of their currencies."""
+    marked = [
+        table.append_column("tree_only", pa.repeat(pa.scalar(only), table.num_rows))
+        for table, only in ((charges, False), (tree, True))
+    ]
+    return with_minor_digits(pa.concat_tables(marked), "currency")
+
+
+def make_cycles(
+    engine: Engine, charges: pa.Table, billing_date: date, *, since: date = date.min
+) -> None:
+    """Make ``cycle``: every cycle of every distinct cadence of the charges that may matter and does
+    not end before ``since``, computed from its original anchor; ``ahead`` counts those that begin
+    after the billing date."""
     rows: list[tuple[object, ...]] = []
-    for alignment, unit, count, cycle_day, anchor_date, first_day, ahead in engine.rows(_CADENCES):
+    for alignment, unit, count, cycle_day, anchor_date, first_day, ahead in _cadences(charges):
         anchor = calendar_anchor(unit, cycle_day) if alignment == "calendar" else anchor_date
         first_day = max(first_day, since)
         cadence = Cadence(unit, count)
@@ -293,6 +293,27 @@ def make_cycles(engine: Engine, billing_date: date, *, since: date = date.min) -
     engine.register("cycle", pa.table(columns, schema=_CYCLES))
 
 
+def _cadences(charges: pa.Table) -> list[tuple[Any, ...]]:
+    """alignment, period_unit, period_count, cycle_day or anchor_date, the first day from which
+    cycles are needed, and how many of them ahead."""
+    charges = charges.filter(pc.not_equal(charges["kind"], "one_time"))
+    by_calendar = pc.equal(charges["alignment"], "calendar")
+    nothing = pa.scalar(None)
+    billed = pc.and_(pc.equal(charges["kind"], "recurring"), charges["billed_through"].is_valid())
+    columns = {
+        **{name: charges[name] for name in ("alignment", "period_unit", "period_count")},
+        "cycle_day": pc.if_else(by_calendar, charges["cycle_day"], nothing),
+        "anchor_date": pc.if_else(by_calendar, nothing, charges["anchor_date"]),
+        "needed_from": pc.if_else(billed, charges["billed_through"], charges["start_date"]),
+        "periods_ahead": charges["periods_ahead"],
+    }
+    names = [*columns][:5]
+    grouped = pa.table(columns).group_by(names, use_threads=False)
+    found = grouped.aggregate([("needed_from", "min"), ("periods_ahead", "max")])
+    ordered = found.select([*names, "needed_from_min", "periods_ahead_max"])
+    return list(zip(*(column.to_pylist() for column in ordered.columns), strict=True))
+
+
 @dataclass(frozen=True, slots=True)
 class Due:
     """What there may be among what is due: what there is none of need not be computed.
@@ -306,20 +327,18 @@ class Due:
     given_back: bool
 
 
-def make_due_items(engine: Engine, billing_date: date, *, condition: str = "true") -> Due:
-    """From ``every_charge``, ``pool_member``, ``cycle`` and ``new_usage`` make ``due_item``; and,
+def make_due_items(
+    engine: Engine, charges: pa.Table, billing_date: date, *, condition: str = "true"
+) -> Due:
+    """From ``every_charge``, ``pool_member``, ``cycle`` and ``new_day`` make ``due_item``; and,
     with what is rated for the sake of formulas and what counts in pools besides, ``charge_item``
-    (core.rating.relations); both have all columns of ``charge`` beside. Only what meets the SQL
-    ``condition`` is due."""
-    minor = pa.table(
-        {
-            "currency": pa.array(list(CURRENCIES), pa.string()),
-            "minor_digits": pa.array(list(CURRENCIES.values()), pa.int32()),
-        }
-    )
-    engine.register("minor_unit", minor)
-    late, once, given_back = _make_late_cycles(engine)
-    pooled = bool(engine.rows("SELECT 1 FROM pool_member LIMIT 1"))
+    (core.rating.relations); both have all columns of ``every_charge`` beside. Only what meets the
+    SQL ``condition`` is due."""
+    engine.register("every_charge", charges)
+    ended = pc.any(pc.greater(charges["billed_through"], charges["end_date"])).as_py()
+    once = pc.any(pc.equal(charges["kind"], "one_time")).as_py()
+    pooled = engine.has_rows("pool_member")
+    late = _make_late_cycles(engine, cut_short=bool(ended), pooled=pooled)
     spans = [_IN_CYCLES, *([_IN_LATE_CYCLES] if late else []), *([_ONCE] if once else [])]
     due = _DUE.format(
         spans=" UNION ALL ".join(spans),
@@ -327,39 +346,35 @@ def make_due_items(engine: Engine, billing_date: date, *, condition: str = "true
         billing_date=billing_date.isoformat(),
         due_on=DUE_ON.format(s="s."),
     )
-    engine.run(f"CREATE TABLE rated_item AS SELECT * FROM ({due}) WHERE {condition}")
-    engine.run("CREATE VIEW due_item AS SELECT * FROM rated_item WHERE NOT tree_only")
     if pooled:
+        engine.run(f"CREATE TABLE rated_item AS SELECT * FROM ({due}) WHERE {condition}")
         engine.run(f"CREATE TABLE counted_item AS {_COUNTED_ONLY}")
         engine.run(f"CREATE TABLE charge_item AS {_CHARGE_ITEM}")
     else:
-        engine.run(f"CREATE TABLE charge_item AS {_ALONE}")
-    return Due(bool(engine.rows("SELECT 1 FROM rated_item LIMIT 1")), late, given_back)
+        engine.run(f"CREATE TABLE charge_item AS {_ALONE.format(due=due, condition=condition)}")
+    engine.run(f"CREATE VIEW due_item AS {_DUE_ITEM}")
+    return Due(engine.has_rows("charge_item"), late, bool(ended))
 
 
-def _make_late_cycles(engine: Engine) -> tuple[bool, bool, bool]:
-    """Make ``late_cycle``, asking only what can have an answer; whether there may be any, whether
-    any charge is due once, and whether any was billed beyond its end."""
-    engine.run(f"CREATE TABLE new_day AS {_NEW_DAY}")
-    late = []
-    if engine.rows("SELECT 1 FROM new_day LIMIT 1"):
+def _make_late_cycles(engine: Engine, *, cut_short: bool, pooled: bool) -> bool:
+    """Make ``late_cycle``, asking only what can have an answer; whether there may be any."""
+    late = [_CUT_SHORT] if cut_short else []
+    if engine.has_rows("new_day"):
         late.append(_LATE_USAGE)
-        if engine.rows("SELECT 1 FROM pool_member LIMIT 1"):
+        if pooled:
             late.append(_LATE_IN_POOL)
-        if engine.rows("SELECT 1 FROM usage_reader LIMIT 1"):
+        if engine.has_rows("usage_reader"):
             late.append(_LATE_FOR_FORMULA)
-    beyond_end, once = engine.row(
-        "SELECT bool_or(billed_through > end_date), bool_or(kind = 'one_time') FROM every_charge"
-    )
-    if beyond_end:
-        late.append(_CUT_SHORT)
-    engine.run(f"CREATE TABLE late_cycle AS {' UNION '.join(late or [_NO_LATE_CYCLE])}")
-    return bool(late), bool(once), bool(beyond_end)
+    if late:
+        engine.run(f"CREATE TABLE late_cycle AS {' UNION '.join(late)}")
+    else:
+        engine.leave_empty("late_cycle", _NO_LATE_CYCLE)
+    return bool(late)
 
 
 def make_reversible(engine: Engine) -> None:
-    """From ``charge`` and ``billed_charge`` make ``reversible`` and ``reversed``, which has the
-    amount given ``back`` beside; from ``tree_charge`` ``tree_reversible`` and ``tree_reversed``."""
+    """From ``every_charge`` and ``billed_charge`` make ``reversible`` and ``reversed``, which has
+    the amount given ``back`` beside."""
     asked = engine.rows(_SECONDS_ASKED)
     if asked:
         engine.register("midnight_back", midnight_relation(asked))
@@ -368,8 +383,5 @@ def make_reversible(engine: Engine) -> None:
             "second FROM midnight_back"
         )
     shares = _SECONDS_BACK if asked else _DAYS_BACK
-    for prefix in ("", "tree_"):
-        sql = _REVERSIBLE.format(charge=f"{prefix}charge", **shares)
-        engine.run(f"CREATE TABLE {prefix}reversible AS {sql}")
-        back = _REVERSED.format(reversible=f"{prefix}reversible")
-        engine.run(f"CREATE TABLE {prefix}reversed AS {back}")
+    engine.run(f"CREATE TABLE reversible AS {_REVERSIBLE.format(**shares)}")
+    engine.run(f"CREATE TABLE reversed AS {_REVERSED}")

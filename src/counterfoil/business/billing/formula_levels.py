@@ -183,7 +183,8 @@ def rate_by_levels(
     for level, of_level in enumerate(levels.charges):
         rows = ", ".join(f"({charge}, {level})" for charge in of_level)
         engine.run(f"INSERT INTO main.charge_level VALUES {rows}")
-        engine.run(f"CREATE SCHEMA level_{level}; SET search_path = 'level_{level},main'")
+        engine.run(f"CREATE SCHEMA level_{level}")
+        engine.look_into(f"level_{level}")
         _rate_level(engine, formulas.of_charges(of_level), of_level, rate)
     if levels.stuck:
         told = levels.stuck.replace("'", "''")
@@ -191,7 +192,7 @@ def rate_by_levels(
             "CREATE OR REPLACE TABLE formula_fault AS "
             f"SELECT item_id, 'formula' AS place, '{told}' AS told FROM charge_item"
         )
-    engine.run("SET search_path = 'main'")
+    engine.look_into()
     engine.unregister("charge_item")
     for name in (*results, "usage_epoch"):
         parts = " UNION ALL BY NAME ".join(
@@ -209,7 +210,7 @@ def look_at_level(engine: Engine, subscription_charge: int) -> None:
         "SELECT level FROM charge_level JOIN every_item USING (charge_id) "
         f"WHERE subscription_charge_id = {int(subscription_charge)}"
     )
-    engine.run(f"SET search_path = 'level_{level},main'")
+    engine.look_into(f"level_{level}")
 
 
 def _rate_level(

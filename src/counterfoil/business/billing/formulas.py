@@ -243,10 +243,7 @@ def _usage_readers(placed: Sequence[PlacedFormula], names: pa.Table) -> pa.Table
 
 
 def register_formulas(engine: Engine, terms: FormulaTerms) -> None:
-    """Put the relations of formulas on the engine, empty ones where there are none; of ``charge``
-    and ``tree_charge`` make ``every_charge``."""
-    beside = " UNION ALL SELECT *, true FROM tree_charge" if terms.tree.num_rows else ""
-    engine.run(f"CREATE VIEW every_charge AS SELECT *, false AS tree_only FROM charge{beside}")
+    """Put the relations of formulas on the engine, empty ones where there are none."""
     for shape in (*FORMULA_INPUTS, USAGE_READER):
         if shape.name in terms.relations:
             engine.register(shape.name, terms.relations[shape.name])
@@ -283,8 +280,7 @@ UNION SELECT subscription_charge_id FROM every_charge WHERE billed_through > end
 _GIVEN_BACK = """
 UNION ALL BY NAME
 SELECT *, -back AS exact_amount
-FROM (SELECT * FROM reversed UNION ALL BY NAME SELECT * FROM tree_reversed)
-WHERE applied_name IS NULL
+FROM reversed WHERE applied_name IS NULL
 """
 _NOT_RATED_ANEW = """
 AND NOT EXISTS (SELECT 1 FROM charge_item i WHERE i.cycle_start = b.cycle_start

@@ -23,7 +23,7 @@ from counterfoil.core.rating.attributes import ATTRIBUTES, PIECES, attribute_sta
 from counterfoil.core.rating.cells import MATRIX_TERMS, cell_statements
 from counterfoil.core.rating.itemised import itemised
 from counterfoil.core.rating.itemised_meters import itemised_meters
-from counterfoil.core.rating.meters import PRICED_ANEW
+from counterfoil.core.rating.meters import priced_anew
 from counterfoil.core.rating.prices import LAID_TIER, laid_over
 from counterfoil.core.rating.quantities import EventSource
 from counterfoil.core.rating.relations import EVENT, SMALLEST_QUANTITY, Statement
@@ -123,7 +123,7 @@ def itemise_usage(uow: UnitOfWork, store: UsageStore, rated_charges: Sequence[in
         engine.register("charge_item", charges)
         _register_cells(uow, engine, charges)
         anew = {
-            row[0] for row in engine.rows(f"SELECT item_id FROM charge_item WHERE {PRICED_ANEW}")
+            row[0] for row in engine.rows(f"SELECT item_id FROM charge_item WHERE {priced_anew()}")
         }
     stored = StoredFormulas(uow, rated_charges)
     anew.update(stored.rated_charges)
@@ -183,7 +183,7 @@ def _register_cells(uow: UnitOfWork, engine: Engine, charges: pa.Table) -> None:
 def _run(engine: Engine, whole: StoredFormulas | None) -> None:
     names = tuple(name for (name,) in engine.rows(ATTRIBUTES))
     pieces = tuple(int(minute) for (minute,) in engine.rows(PIECES))
-    cells = whole is not None and bool(engine.rows("SELECT 1 FROM price_cell LIMIT 1"))
+    cells = whole is not None and engine.has_rows("price_cell")
     source = EventSource(attributes=bool(names or pieces), cells=cells)
     statements = itemised(source)
     if whole is not None:

@@ -4,7 +4,7 @@ Every function takes the ids of *billed* accounts (those with a billing profile)
 all of them and for the accounts below that are billed through them, in one statement.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date, timedelta
 
 import pyarrow as pa
@@ -271,7 +271,7 @@ def trees_billed(uow: UnitOfWork, roots: Sequence[int]) -> list[int]:
     return [int(row["account_id"]) for row in uow.query(_BILLED_IN_TREES, roots=list(roots))]
 
 
-def load_meter_filters(uow: UnitOfWork, meters: Sequence[int]) -> pa.Table:
+def load_meter_filters(uow: UnitOfWork, meters: Collection[int]) -> pa.Table:
     """``meter_filter`` (core.rating.relations) of the meters (ids)."""
     return uow.read_arrow(_METER_FILTERS, meters=sorted(set(meters)))
 

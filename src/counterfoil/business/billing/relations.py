@@ -14,7 +14,10 @@ from counterfoil.platform.engine.duck import Engine
 
 def make_relation(engine: Engine, name: str, shape: Relation, select: str | None) -> None:
     """Make the view ``name`` from a SELECT, or empty with the columns of ``shape``."""
-    engine.run(f"CREATE VIEW {name} AS {select or shape.nothing}")
+    if select is None:
+        engine.leave_empty(name, shape.nothing)
+    else:
+        engine.run(f"CREATE VIEW {name} AS {select}")
 
 
 def midnight_relation(days: Iterable[tuple[str, date]]) -> pa.Table:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from counterfoil.business.billing.allowances import make_allowances
 from counterfoil.business.billing.buckets import rate_on
 from counterfoil.business.billing.charging import load_line, load_terms
-from counterfoil.business.billing.due import make_cycles, make_due_items
+from counterfoil.business.billing.due import every_charge, make_cycles, make_due_items
 from counterfoil.business.billing.formulas import (
     load_formulas,
     make_known_amounts,
@@ -22,8 +22,7 @@ from counterfoil.business.billing.formulas import (
 )
 from counterfoil.business.billing.loading import load_billed_charges, load_charges_of
 from counterfoil.business.billing.rating import find_needs
-from counterfoil.business.billing.relations import make_relation
-from counterfoil.core.rating.relations import USAGE
+from counterfoil.business.billing.usage_needed import NEW_DAY
 from counterfoil.platform.engine.duck import Engine, open_engine
 from counterfoil.platform.engine.runner import IN_THIS_PROCESS
 from counterfoil.platform.metadata import Record
@@ -111,14 +110,13 @@ def remaining_terms(
 
 def _rate(uow: UnitOfWork, engine: Engine, charges: pa.Table, first: date, last: date) -> None:
     """Make ``rated`` and ``price_epoch`` of recurring charges as if nothing had been billed."""
-    engine.register("charge", charges)
     formulas = load_formulas(uow, [], charges, last)
-    engine.register("tree_charge", formulas.tree)
     register_formulas(engine, formulas)
-    load_line(uow, engine, charges, last)
-    make_relation(engine, "new_usage", USAGE, None)
-    make_cycles(engine, last - timedelta(days=1), since=first)
-    make_due_items(engine, date.max, condition="kind = 'recurring'")
+    rated = every_charge(charges, formulas.tree)
+    load_line(uow, engine, rated, last)
+    engine.leave_empty(NEW_DAY.name, NEW_DAY.nothing)
+    make_cycles(engine, rated, last - timedelta(days=1), since=first)
+    make_due_items(engine, rated, date.max, condition="kind = 'recurring'")
     load_terms(uow, engine, charges, load_billed_charges(uow, []))
     make_known_amounts(uow, engine, formulas, anew=True)
     make_allowances(uow, engine)

@@ -104,7 +104,8 @@ SELECT c.billed_account_id, c.account_name, c.site_name, c.product_name,
        t.back AS list_amount, t.back AS exact_amount, t.back AS amount,
        '[]' AS steps, false AS late, t.adjustment_no, n.number AS corrects
 FROM taken t
-JOIN charge c USING (subscription_charge_id)
+JOIN every_charge c
+  ON c.subscription_charge_id = t.subscription_charge_id AND NOT c.tree_only
 LEFT JOIN corrected n USING (rated_charge_id)
 """
 """Rows for what is in force of the cycles in ``difference``, of those that ``which`` names."""
@@ -138,7 +139,8 @@ SELECT c.billed_account_id, c.account_name, c.site_name, c.product_name, s.name 
            billed := CAST(s.billed AS DECIMAL(20,4)),
            rated := CAST(s.now AS DECIMAL(20,4)))]) AS VARCHAR) AS steps,
        false AS late, s.adjustment_no
-FROM scaled s JOIN charge c USING (subscription_charge_id)
+FROM scaled s
+JOIN every_charge c ON c.subscription_charge_id = s.subscription_charge_id AND NOT c.tree_only
 WHERE {amount} <> 0
 """
 

@@ -268,8 +268,8 @@ _CHARGED = """
 SELECT c.subscription_charge_id, c.cycle_start, c.cycle_end, c.billed_account_id, d.account_id,
        c.currency, CAST(sum(c.amount) AS DECIMAL(28,4)) AS amount,
        CAST(-coalesce(sum(c.amount) FILTER (c.kind = 'discount'), 0) AS DECIMAL(28,4)) AS discount
-FROM charged c JOIN charge d USING (subscription_charge_id)
-WHERE c.{beginning} GROUP BY ALL
+FROM charged c JOIN every_charge d USING (subscription_charge_id)
+WHERE NOT d.tree_only AND c.{beginning} GROUP BY ALL
 """
 
 _BILLED = """

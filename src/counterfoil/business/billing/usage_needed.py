@@ -3,10 +3,12 @@
 The less is read, the sooner an account is answered; a bill run reads whole buckets.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 
-from counterfoil.business.billing.relations import make_relation
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from counterfoil.business.usage.store import (
     BUCKETS,
     Manifest,
@@ -16,17 +18,18 @@ from counterfoil.business.usage.store import (
     timestamp,
 )
 from counterfoil.core.periods.zones import local_midnight
-from counterfoil.core.rating.relations import USAGE
+from counterfoil.core.rating.relations import USAGE, Relation
 from counterfoil.core.rating.statements import Needs
 from counterfoil.platform.engine.duck import Engine
 
 FEW = 1000
 """Subscriptions that are picked out one by one; of more the whole buckets are read."""
 
-_BILLED_THROUGH = """
-SELECT time_zone, max(billed_through) FROM every_charge
-WHERE kind = 'usage' AND billed_through IS NOT NULL GROUP BY time_zone
-"""
+NEW_DAY = Relation(
+    "new_day",
+    {"subscription_id": "BIGINT", "meter_id": "BIGINT", "day": "DATE"},
+    "Days (UTC) on which usage lies that no bill run has seen, in what may have been billed.",
+)
 
 
 def few(subscriptions: Iterable[int]) -> list[int] | None:
@@ -35,23 +38,10 @@ def few(subscriptions: Iterable[int]) -> list[int] | None:
     return found if len(found) <= FEW else None
 
 
-def few_subscriptions(engine: Engine, *relations: str) -> list[int] | None:
-    """The subscriptions in these relations whose usage is needed, or None: that of many is."""
-    if engine.rows("SELECT 1 FROM usage_reader LIMIT 1"):
-        # A formula reads the usage of others than it stands at.
-        return None
-    parts = " UNION ".join(
-        f"SELECT DISTINCT subscription_id FROM {name} WHERE meter_id IS NOT NULL"
-        for name in relations
-    )
-    rows = engine.rows(f"{parts} LIMIT {FEW + 1}")
-    return few(int(row[0]) for row in rows)
-
-
 def read_once(engine: Engine, needs: Needs) -> bool:
     """Whether one statement of the rating alone reads the usage: where events are only added up."""
     named = needs.by_event or needs.anew or needs.attributes or needs.pieces
-    return not (named or engine.rows("SELECT 1 FROM formula LIMIT 1"))
+    return not (named or engine.has_rows("formula"))
 
 
 def keep_usage(engine: Engine, select: str | None, needs: Needs) -> str | None:
@@ -62,7 +52,7 @@ def keep_usage(engine: Engine, select: str | None, needs: Needs) -> str | None:
     if read_once(engine, needs):
         return select
     unread: set[str] = set()
-    if not engine.rows("SELECT 1 FROM formula LIMIT 1"):
+    if not engine.has_rows("formula"):
         named = needs.by_event or needs.anew or needs.attributes
         unread |= set() if named else {"source", "event_id"}
         unread |= set() if needs.attributes else {"attributes"}
@@ -74,35 +64,60 @@ def keep_usage(engine: Engine, select: str | None, needs: Needs) -> str | None:
     return "SELECT * FROM kept_usage"
 
 
-def make_new_usage(
-    engine: Engine, store: UsageStore, manifest: Manifest, *, newer_than: int
+def make_new_days(
+    engine: Engine,
+    store: UsageStore,
+    manifest: Manifest,
+    charges: pa.Table,
+    line: pa.Table,
+    *,
+    newer_than: int,
 ) -> None:
-    """Make ``new_usage``: events in segments beyond ``newer_than``, duplicates included, that may
-    lie in cycles that were billed.
+    """Make ``new_day`` of the events in segments beyond ``newer_than`` that the charges and those
+    that stand in ``line`` with them count.
 
     Events that were withdrawn are among them: their cycles have changed as well. Compaction moves
     old events into new segments, so this may be more than what is really new. Of compacted segments
     only those of the accounts' buckets are read; fresh ones hold all buckets.
     """
-    billed = engine.rows(_BILLED_THROUGH)
-    before = max((local_midnight(day, zone) for zone, day in billed), default=None)
+    before = _billed_before(charges)
     select = None
     if before is not None:
-        buckets = [int(row[0]) for row in engine.rows(_BUCKETS_OF_CHARGES)]
-        select = _new_usage(engine, store, manifest, newer_than, before, buckets)
-    make_relation(engine, "new_usage", USAGE, select)
+        buckets = {root % BUCKETS for root in charges["root_id"].unique().to_pylist()}
+        # A formula reads the usage of others than it stands at.
+        subscriptions = None if engine.has_rows("usage_reader") else few(_metered(charges, line))
+        select = _new_usage(store, manifest, newer_than, before, buckets, subscriptions)
+    if select is None:
+        engine.leave_empty(NEW_DAY.name, NEW_DAY.nothing)
+    else:
+        engine.run(f"CREATE TABLE new_day AS {select}")
 
 
-_BUCKETS_OF_CHARGES = f"SELECT DISTINCT root_id % {BUCKETS} FROM charge"
+def _metered(*charges: pa.Table) -> Iterator[int]:
+    """The subscriptions of those that count usage."""
+    for table in charges:
+        yield from (
+            table.filter(table["meter_id"].is_valid())["subscription_id"].unique().to_pylist()
+        )
+
+
+def _billed_before(charges: pa.Table) -> datetime | None:
+    """The instant before which usage of the charges may have been billed, if any was."""
+    billed = charges.filter(
+        pc.and_(pc.equal(charges["kind"], "usage"), charges["billed_through"].is_valid())
+    )
+    days = billed.group_by("time_zone", use_threads=False).aggregate([("billed_through", "max")])
+    zones = zip(days["time_zone"].to_pylist(), days["billed_through_max"].to_pylist(), strict=True)
+    return max((local_midnight(day, zone) for zone, day in zones), default=None)
 
 
 def _new_usage(
-    engine: Engine,
     store: UsageStore,
     manifest: Manifest,
     newer_than: int,
     before: datetime,
-    buckets: Sequence[int],
+    buckets: Collection[int],
+    subscriptions: Sequence[int] | None,
 ) -> str | None:
     compacted = [row for row in manifest.compacted if row["bucket"] in buckets]
     newer = [
@@ -113,9 +128,9 @@ def _new_usage(
     if not newer:
         return None
     chosen = f"time < {timestamp(before)}"
-    subscriptions = few_subscriptions(engine, "every_charge", "pool_member")
     if subscriptions is not None:
         chosen += f" AND {subscriptions_among(subscriptions)}"
     return (
-        f"SELECT subscription_id, meter_id, time FROM {parquet(store.paths(newer))} WHERE {chosen}"
+        "SELECT DISTINCT subscription_id, meter_id, CAST(time AS DATE) AS day "
+        f"FROM {parquet(store.paths(newer))} WHERE {chosen}"
     )

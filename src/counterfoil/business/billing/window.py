@@ -13,7 +13,7 @@ from datetime import date, timedelta
 import pyarrow as pa
 
 from counterfoil.business.billing.charging import Items, load_line, load_terms, make_charged
-from counterfoil.business.billing.due import DUE_ON, make_cycles, make_due_items
+from counterfoil.business.billing.due import DUE_ON, every_charge, make_cycles, make_due_items
 from counterfoil.business.billing.formulas import (
     load_formulas,
     make_known_amounts,
@@ -23,10 +23,9 @@ from counterfoil.business.billing.loading import (
     load_billed_charges,
     load_served_charges,
 )
-from counterfoil.business.billing.relations import make_relation
+from counterfoil.business.billing.usage_needed import NEW_DAY
 from counterfoil.business.usage.store import UsageStore
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.core.rating.relations import USAGE
 from counterfoil.platform.engine.duck import Engine
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
@@ -79,11 +78,6 @@ ON_BILLS_WITH_BEGINNING = (
 BILLED = " AND service_end <= billed_before"
 """Only what bill runs have gone past."""
 
-_CHARGE = """
-SELECT * REPLACE (CAST(NULL AS DATE) AS billed_through), billed_through AS billed_before
-FROM {served}
-"""
-
 # A price that was billed holds for what it was billed for; nothing is taken off.
 _PRICES_AS_BILLED = """
 SELECT DISTINCT i.item_id, b.service_start, b.service_end, b.price_id, b.layer,
@@ -111,27 +105,33 @@ def rate_window(
     Of the billed ``accounts``; only cycles that would be due ``today``, and of these the ``items``
     this condition lets through; with ``as_billed`` at the prices that usage was billed at, and
     ``as_of`` the newest usage segment that counts.
-    ``charge`` and ``billed_charge`` hold what they were made from and what has been billed of it.
+    ``every_charge`` and ``billed_charge`` hold what they were made from and what has been billed of
+    it.
     """
     until, end, since = min(window.end, today), window.end, window.start
     if items == ON_BILLS_WITH_BEGINNING:
         until, end, since = today, max(end, today + _ONE_DAY), since - _ONE_DAY
     charges = load_served_charges(uow, accounts, end)
-    engine.register("served_charge", charges)
-    engine.run(f"CREATE VIEW charge AS {_CHARGE.format(served='served_charge')}")
     formulas = load_formulas(uow, accounts, charges, end, served=True)
-    engine.register("served_tree", formulas.tree)
-    engine.run(f"CREATE VIEW tree_charge AS {_CHARGE.format(served='served_tree')}")
     register_formulas(engine, formulas)
-    rated = pa.concat_tables([charges, formulas.tree])
-    make_relation(engine, "new_usage", USAGE, None)
-    make_cycles(engine, until, since=since)
+    rated = _as_unbilled(every_charge(charges, formulas.tree))
+    engine.leave_empty(NEW_DAY.name, NEW_DAY.nothing)
+    make_cycles(engine, rated, until, since=since)
     bounds = {"start": window.start.isoformat(), "end": window.end.isoformat()}
     load_line(uow, engine, rated, end)
-    due = make_due_items(engine, today, condition=items.format_map(bounds))
+    due = make_due_items(engine, rated, today, condition=items.format_map(bounds))
     billed = load_billed_charges(uow, rated.column("subscription_charge_id").to_pylist())
     load_terms(uow, engine, rated, billed)
     if as_billed:
         engine.run(f"INSERT INTO billed_usage {_PRICES_AS_BILLED}")
     make_known_amounts(uow, engine, formulas, anew=True)
     make_charged(uow, engine, store, Items(rated, formulas, due), for_events=as_billed, as_of=as_of)
+
+
+def _as_unbilled(charges: pa.Table) -> pa.Table:
+    """The charges as if nothing had been billed; through when it was is in ``billed_before``."""
+    billed = charges["billed_through"]
+    place = charges.column_names.index("billed_through")
+    nothing = pa.nulls(charges.num_rows, billed.type)
+    unbilled = charges.set_column(place, "billed_through", nothing)
+    return unbilled.append_column("billed_before", billed)

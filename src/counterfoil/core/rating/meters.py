@@ -20,23 +20,26 @@ from counterfoil.core.rating.relations import QUANTITY, Statement
 ALWAYS_ANEW = ("latest", "unique_count", "weighted_sum", "percentile")
 """Aggregations whose quantity is no sum over the epochs."""
 
-PRICED_ANEW = f"""NOT by_event
-  AND (aggregation IN {ALWAYS_ANEW} OR carried_over OR unit_rounding <> 'exact'
-       OR charge_id IN (SELECT charge_id FROM price_cell))"""
-"""Whether a usage item is priced anew as a whole."""
+_IN_CELLS = " OR charge_id IN (SELECT charge_id FROM price_cell)"
+
+
+def priced_anew(charges: Collection[int] = (), *, cells: bool = True) -> str:
+    """Whether a usage item is priced anew as a whole. Of ``charges`` whose price or quantity is a
+    formula all are: what it reads may have changed since they were billed. ``cells``: some prices
+    have cells."""
+    listed = f" OR charge_id IN ({', '.join(map(str, sorted(charges)))})" if charges else ""
+    return (
+        f"NOT by_event AND (aggregation IN {ALWAYS_ANEW} OR carried_over "
+        f"OR unit_rounding <> 'exact'{_IN_CELLS if cells else ''}{listed})"
+    )
 
 
 def anew_items(charges: Collection[int] = ()) -> Statement:
-    """Makes ``anew_item``: item_id of the items that are priced anew as a whole, and whether their
-    units cost the share of the days they stood. Of ``charges`` whose price or quantity is a formula
-    all are: what it reads may have changed since they were billed."""
-    chosen = PRICED_ANEW
-    if charges:
-        listed = ", ".join(str(charge) for charge in sorted(charges))
-        chosen = f"(({PRICED_ANEW}) OR NOT by_event AND charge_id IN ({listed}))"
+    """Makes ``anew_item``: item_id of the items that are ``priced_anew``, and whether their units
+    cost the share of the days they stood."""
     return Statement(
         "anew_item",
-        f"SELECT item_id, stood FROM charge_item WHERE kind = 'usage' AND {chosen}",
+        f"SELECT item_id, stood FROM charge_item WHERE kind = 'usage' AND {priced_anew(charges)}",
     )
 
 

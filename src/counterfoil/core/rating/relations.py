@@ -52,6 +52,7 @@ CHARGE_ITEM = Relation(
         "pricing_end": "DATE",
         "quantity": "DECIMAL(18,6)",
         "prorated": "BOOLEAN",
+        "by_second": "BOOLEAN",
         "meter_id": "BIGINT",
         "aggregation": "VARCHAR",
         "event_minimum": QUANTITY,

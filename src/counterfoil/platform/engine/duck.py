@@ -7,6 +7,7 @@ loaded. Inside the engine instants are naive ``TIMESTAMP`` values in UTC.
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -45,19 +46,48 @@ class Engine:
         self,
         connection: duckdb.DuckDBPyConnection,
         give_back: Callable[[duckdb.DuckDBPyConnection], None] | None = None,
+        kept: dict[str, str] | None = None,
     ) -> None:
         self._connection = connection
         self._give_back = give_back
         self.small = give_back is not None
         """Whether it was opened for few rows."""
+        self._kept = kept
+        self._in_schema = False
+        self._filled: dict[str, bool] = {}
 
     def register(self, name: str, data: pa.Table | pa.RecordBatchReader) -> None:
         """Make ``data`` readable as the relation ``name`` (a reader can be read once)."""
         self._connection.register(name, data)
+        if isinstance(data, pa.Table):
+            self._filled[name] = data.num_rows > 0
 
     def unregister(self, name: str) -> None:
         """Forget a registered relation and let go of its memory."""
         self._connection.unregister(name)
+        self._filled.pop(name, None)
+
+    def leave_empty(self, name: str, nothing: str) -> None:
+        """Make ``nothing``, a SELECT of no row, readable as the relation ``name``."""
+        self._filled[name] = False
+        if self._kept is None or self._in_schema or self._kept.get(name, nothing) != nothing:
+            self.run(f"CREATE VIEW {name} AS {nothing}")
+        elif name not in self._kept:
+            self.run(f"CREATE VIEW {_KEPT}.{name} AS {nothing}")
+            self._kept[name] = nothing
+
+    def has_rows(self, name: str) -> bool:
+        """Whether the relation has any; of what was registered or left empty nobody is asked."""
+        known = self._filled.get(name)
+        return bool(self.rows(f"SELECT 1 FROM {name} LIMIT 1")) if known is None else known
+
+    def look_into(self, *schemas: str) -> None:
+        """Find relations in these schemas first, and make them in the first of them."""
+        self._in_schema = bool(schemas)
+        path = [*schemas, "main"]
+        if self._kept is not None:
+            path = [*(f"{_WORK}.{schema}" for schema in path), f"{_KEPT}.main"]
+        self.run(f"SET search_path = {sql_literal(','.join(path))}")
 
     def run(self, sql: str, parameters: Mapping[str, object] | None = None) -> None:
         """Execute one or more statements for their effect; parameters are written ``$name``."""
@@ -172,8 +202,20 @@ _SKIPPED_FOR_FEW_ROWS = (
     *("join_order", "common_subexpressions", "common_subplan", "compressed_materialization"),
     *("partial_aggregate_pushdown", "join_elimination", "projection_placement"),
 )
+_WORK, _KEPT = "work", "nothing"
 _MOST_IDLE = 8
-_idle: list[tuple[int, duckdb.DuckDBPyConnection]] = []
+
+
+@dataclass(frozen=True, slots=True)
+class _Instance:
+    """An engine's database that is kept, and the empty relations kept in it, by name."""
+
+    connection: duckdb.DuckDBPyConnection
+    kept: dict[str, str]
+    process: int
+
+
+_idle: list[_Instance] = []
 _idle_lock = threading.Lock()
 
 
@@ -181,40 +223,44 @@ def small_engine() -> Engine:
     """An empty engine on one thread for few rows, where planning takes longer than computing.
 
     To open a database takes longer than to answer a question about one account: so it is kept
-    when the engine is closed, and the next engine gets a catalog of its own in it.
+    when the engine is closed, with the relations that were left empty, which mostly are so again;
+    and the next engine gets a catalog of its own in it.
     """
     with _idle_lock:
         # A connection does not survive a fork.
-        own = [kept for kept in _idle if kept[0] == os.getpid()]
+        own = [instance for instance in _idle if instance.process == os.getpid()]
         _idle[:] = own[:-1]
-    instance = own[-1][1] if own else _small_instance()
-    connection = instance.cursor()
-    connection.execute("ATTACH ':memory:' AS work; USE work; SET TimeZone = 'UTC'")
+    instance = own[-1] if own else _small_instance()
+    connection = instance.connection.cursor()
+    connection.execute(f"ATTACH ':memory:' AS {_WORK}; USE {_WORK}; SET TimeZone = 'UTC'")
 
     def give_back(used: duckdb.DuckDBPyConnection) -> None:
         try:
-            used.execute("USE memory; DETACH work")
+            used.execute(f"USE memory; DETACH {_WORK}")
         except duckdb.Error:
             # Interrupted, or a result was left half read: such an instance is not used again.
             used.close()
-            instance.close()
+            instance.connection.close()
             return
         used.close()
         with _idle_lock:
             if len(_idle) < _MOST_IDLE:
-                _idle.append((os.getpid(), instance))
+                _idle.append(instance)
 
-    return Engine(connection, give_back)
+    engine = Engine(connection, give_back, instance.kept)
+    engine.look_into()
+    return engine
 
 
-def _small_instance() -> duckdb.DuckDBPyConnection:
-    instance = _connect({**_OFFLINE, "temp_directory": "", "threads": "1"})
+def _small_instance() -> _Instance:
+    connection = _connect({**_OFFLINE, "temp_directory": "", "threads": "1"})
     skipped = ",".join(_SKIPPED_FOR_FEW_ROWS)
-    instance.execute(f"SET GLOBAL disabled_optimizers = '{skipped}'")
+    connection.execute(f"SET GLOBAL disabled_optimizers = '{skipped}'")
     # Usage segments never change: their footers are read once, their pages by the machine's cache.
-    instance.execute("SET GLOBAL parquet_metadata_cache = true")
-    instance.execute("SET GLOBAL enable_external_file_cache = false")
-    return instance
+    connection.execute("SET GLOBAL parquet_metadata_cache = true")
+    connection.execute("SET GLOBAL enable_external_file_cache = false")
+    connection.execute(f"ATTACH ':memory:' AS {_KEPT}")
+    return _Instance(connection, {}, os.getpid())
 
 
 def _connect(
