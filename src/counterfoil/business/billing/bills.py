@@ -18,6 +18,7 @@ from counterfoil.business.billing.parts import NAMED, SNAPSHOT, share_out
 from counterfoil.business.billing.told_fields import tell_custom_fields
 from counterfoil.business.incentives.loading import Present, find_present, load_whole_trees
 from counterfoil.business.usage.store import UsageStore
+from counterfoil.core.rating.relations import Relation
 from counterfoil.platform.engine.duck import Engine, open_engine, small_engine
 from counterfoil.platform.engine.runner import IN_THIS_PROCESS, Runner
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -51,6 +52,10 @@ class Bills:
 
 
 NOTHING_DUE = Bills(*(pa.table({}) for _ in range(7)))
+
+OPEN_DRAFT = Relation(
+    "open_draft", {"account_id": "BIGINT"}, "Billed accounts of which something stands on a draft."
+)
 
 # What is built on a draft would be wrong without it, so a draft is decided on before more is
 # billed to its account.

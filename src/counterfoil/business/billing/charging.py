@@ -36,7 +36,7 @@ from counterfoil.business.billing.loading import (
 from counterfoil.business.billing.price_layers import load_prices
 from counterfoil.business.billing.rating import look_at_items
 from counterfoil.business.billing.relations import midnight_relation, usage_between
-from counterfoil.business.billing.usage_needed import few, keep_usage, make_new_days
+from counterfoil.business.billing.usage_needed import few_subscriptions, keep_usage, make_new_days
 from counterfoil.business.usage.store import BUCKETS, UsageStore, visible_segments
 from counterfoil.core.rating.bounds import BOUNDS
 from counterfoil.core.rating.relations import BILLED_USAGE, QUANTITY
@@ -154,8 +154,8 @@ SELECT c.*, row_number() OVER () AS row_no, NULL::BIGINT AS applies_to_row, 0 AS
        NULL::BIGINT AS prepaid_grant_id, NULL::BIGINT AS commitment_part,
        NULL::BIGINT AS adjustment_no, NULL::VARCHAR AS corrects, NULL::VARCHAR AS bill_part
 FROM ({rows}) c
-WHERE c.billed_account_id NOT IN (SELECT account_id FROM problem)
 """
+_WITHOUT_FAULTY = "WHERE c.billed_account_id NOT IN (SELECT account_id FROM problem)"
 
 _BOUNDS_APPLY = """
 UPDATE charged SET applies_to_row = b.row_no
@@ -306,9 +306,9 @@ def make_charged(
     engine.run(
         f"CREATE TABLE usage_read AS SELECT CAST({manifest.newest} AS BIGINT) AS newest_segment"
     )
-    facts = look_at_items(engine)
-    needs, span = facts.needs, midnight_relation(facts.span)
-    subscriptions = None if facts.subscriptions is None else few(facts.subscriptions)
+    needs, days = look_at_items(engine)
+    needs = replace(needs, used=used)
+    span, subscriptions = midnight_relation(days), few_subscriptions(engine)
     of_all = sorted({root % BUCKETS for root in items.charges["root_id"].unique().to_pylist()})
 
     def usage_of(buckets: list[int] | None) -> str | None:
@@ -320,7 +320,10 @@ def make_charged(
 
     rate_on(runner, engine, usage_of, needs)
     traced = engine.has_rows("formula")
-    engine.run(f"CREATE TABLE problem AS {' UNION ALL '.join(_problems(needs, traced=traced))}")
+    engine.run("CREATE TABLE problem (account_id BIGINT, code VARCHAR, message VARCHAR)")
+    faulty = needs.attributes or traced or needs.partials or needs.cells or _some_unpriced(engine)
+    if faulty:
+        engine.run(f"INSERT INTO problem {' UNION ALL '.join(_problems(needs, traced=traced))}")
     rows = [_RATED_ROWS.format(formulas="t.formulas" if traced else "NULL::VARCHAR")]
     rows[0] += _TRACED if traced else ""
     if items.due.given_back:
@@ -331,10 +334,21 @@ def make_charged(
         for statement in BOUNDS:
             engine.run(statement.create)
         rows.append(_BOUNDED_ROWS)
-    engine.run(f"CREATE TABLE charged AS {_CHARGED.format(rows=' UNION ALL '.join(rows))}")
+    charged = _CHARGED.format(rows=" UNION ALL ".join(rows))
+    engine.run(f"CREATE TABLE charged AS {charged}{_WITHOUT_FAULTY if faulty else ''}")
     if bounded:
         engine.run(_BOUNDS_APPLY)
     return needs
+
+
+def _some_unpriced(engine: Engine) -> bool:
+    """Whether a price or a tier is missing: asked first, as it rarely is."""
+    return bool(
+        engine.rows(
+            "SELECT 1 FROM price_epoch WHERE price_id IS NULL "
+            "UNION ALL SELECT 1 FROM uncovered LIMIT 1"
+        )
+    )
 
 
 def _problems(needs: Needs, *, traced: bool) -> Iterator[str]:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-from counterfoil.business.billing.bills import whole_trees
+from counterfoil.business.billing.bills import OPEN_DRAFT, whole_trees
 from counterfoil.business.billing.charging import make_charged, make_items, price_items
 from counterfoil.business.billing.due import DUE_ON
 from counterfoil.business.billing.incentives import apply_incentives
 from counterfoil.business.billing.loading import load_line_names, usage_seen
+from counterfoil.business.billing.relations import make_relation
 from counterfoil.business.billing.usage_needed import read_once
 from counterfoil.business.incentives.loading import Present, find_present
 from counterfoil.business.subscriptions.invoicing import BilledAccount, who_is_billed
@@ -238,7 +239,7 @@ def charge_so_far(
     price_items(uow, engine, items)
     needs = make_charged(uow, engine, store, items, used=True)
     # A draft keeps nobody from seeing what comes together meanwhile.
-    engine.run("CREATE TABLE open_draft AS SELECT 0::BIGINT AS account_id WHERE false")
+    make_relation(engine, OPEN_DRAFT.name, OPEN_DRAFT, None)
     ends = today
     if part.startswith("NOT"):
         engine.run("DELETE FROM charged WHERE kind = 'reversal'")

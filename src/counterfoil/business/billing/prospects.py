@@ -11,13 +11,14 @@ from decimal import Decimal
 from typing import cast
 
 from counterfoil.business.billing.applied_explanation import applied_sentences
-from counterfoil.business.billing.bills import make_documents, whole_trees
+from counterfoil.business.billing.bills import OPEN_DRAFT, make_documents, whole_trees
 from counterfoil.business.billing.charging import make_charged, make_items, price_items
 from counterfoil.business.billing.commands import BatchOrder, save_bills
 from counterfoil.business.billing.entities import APPLIED_KINDS
 from counterfoil.business.billing.explanation import rated_sentences
 from counterfoil.business.billing.incentives import apply_incentives
 from counterfoil.business.billing.loading import PRICED_BY_EVENT, load_profiles
+from counterfoil.business.billing.relations import make_relation
 from counterfoil.business.incentives.loading import find_present
 from counterfoil.business.usage.store import UsageStore, visible_segments
 from counterfoil.core.periods.cadence import Cadence, calendar_anchor, cycles_between
@@ -47,8 +48,6 @@ def begin_prospects(
 
 _CHARGES = "SELECT id FROM subscription_charge WHERE subscription_id = ANY(:ids) ORDER BY id"
 
-_NO_DRAFT = "CREATE TABLE open_draft AS SELECT 0::BIGINT AS account_id WHERE false"
-
 
 def bill_prospects(uow: UnitOfWork, store: UsageStore, of: Prospects, day: date) -> None:
     """Bill what is due of them by a day, after what was billed of them before. Refuses (422) what
@@ -70,7 +69,7 @@ def bill_prospects(uow: UnitOfWork, store: UsageStore, of: Prospects, day: date)
             )
             price_items(uow, engine, items)
             make_charged(uow, engine, store, items)
-            engine.run(_NO_DRAFT)
+            make_relation(engine, OPEN_DRAFT.name, OPEN_DRAFT, None)
             apply_incentives(uow, engine, [of.account], day, present, store, lock=False)
         except NotComputable as fault:
             message = str(fault).splitlines()[0][:1000]

@@ -5,9 +5,9 @@ over files. So the same step runs here, in another process or as a task on a clu
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
-from typing import Any
+from typing import NamedTuple
 
 from counterfoil.business.billing.formula_levels import (
     FORMULA_RESULTS,
@@ -56,19 +56,35 @@ FROM price_epoch e JOIN charge_item i USING (item_id) WHERE i.kind = 'usage'{fur
 """
 
 _ITEMS = """
-SELECT coalesce(bool_or(by_event), false),
-       coalesce(bool_or(by_event AND unit_rounding <> 'exact'), false),
-       coalesce(bool_or(aggregation = 'max'), false), coalesce(bool_or(by_second), false),
-       list(DISTINCT kind), list(DISTINCT property), list(DISTINCT quantity_attribute),
-       list(DISTINCT aggregation) FILTER (kind = 'usage' AND NOT stood AND {anew}),
-       list(DISTINCT aggregation) FILTER (kind = 'usage' AND stood AND {anew}),
-       list(DISTINCT subscription_id) FILTER (meter_id IS NOT NULL),
-       list(DISTINCT time_zone), min(counted_from) FILTER ({counted}),
-       max(service_end) FILTER ({counted})
-FROM charge_item
+SELECT kind, time_zone, property, quantity_attribute, aggregation, stood,
+       kind = 'usage' AND {anew} AS anew, by_event, by_second,
+       by_event AND unit_rounding <> 'exact' AS rounded, {counted} AS counted,
+       min(counted_from) AS first_day, max(service_end) AS end_day
+FROM charge_item GROUP BY ALL ORDER BY ALL
 """
 
-_PRICES = "SELECT coalesce(bool_or(partial), false), list(DISTINCT layer) FROM price"
+
+class _Sort(NamedTuple):
+    """Items of one sort: a row of ``_ITEMS``."""
+
+    kind: str
+    time_zone: str
+    property: str | None
+    quantity_attribute: str | None
+    aggregation: str
+    stood: bool
+    anew: bool
+    by_event: bool
+    by_second: bool
+    rounded: bool
+    counted: bool
+    first_day: date
+    end_day: date
+
+
+_PRICES = """
+SELECT coalesce(bool_or(partial), false), count(package_size) > 0, list(DISTINCT layer) FROM price
+"""
 
 _ANEW = """
 SELECT DISTINCT i.aggregation, i.stood
@@ -104,56 +120,41 @@ def _rate(engine: Engine, needs: Needs) -> None:
         make_relation(engine, shape.name, shape, None)
 
 
-@dataclass(frozen=True, slots=True)
-class ItemFacts:
-    """What the items on the engine need: for their rating, and of usage.
-
-    All usage they count lies between the first and the last of the days of ``span`` (zone, local
-    day). ``subscriptions`` (ids) count it, or None: formulas read that of others too.
-    """
-
-    needs: Needs
-    span: tuple[tuple[str, date], ...]
-    subscriptions: tuple[int, ...] | None
-
-
-def look_at_items(engine: Engine) -> ItemFacts:
-    """Look once at ``charge_item`` and the prices."""
-    cells, read = engine.has_rows("price_cell"), engine.has_rows("usage_reader")
-    counted = "kind = 'usage'"
-    if read:
+def look_at_items(engine: Engine) -> tuple[Needs, list[tuple[str, date]]]:
+    """What the items and prices on the engine use; and zones and local days between whose midnights
+    all usage lies that the items count."""
+    cells, counted = engine.has_rows("price_cell"), "kind = 'usage'"
+    if engine.has_rows("usage_reader"):
         counted += " OR charge_id IN (SELECT charge_id FROM usage_reader)"
-    row = engine.row(_ITEMS.format(anew=priced_anew(cells=cells), counted=counted))
-    by_event, rounded, peaks, by_second, *found, first, end = row
-    kinds, properties, quantities, anew, stood, subscriptions, zones = map(_known, found)
-    partials, layers = engine.row(_PRICES)
+    asked = _ITEMS.format(anew=priced_anew(cells=cells), counted=counted)
+    sorts = [_Sort(*row) for row in engine.rows(asked)]
+    partials, packages, layers = engine.row(_PRICES)
+    named = {name for sort in sorts for name in (sort.property, sort.quantity_attribute) if name}
+    anew = [sort for sort in sorts if sort.anew]
     needs = Needs(
-        by_event=by_event,
+        by_event=any(sort.by_event for sort in sorts),
         allowance_ranks=_allowance_ranks(engine),
-        rounded_events=rounded,
-        attributes=_attributes(engine, {*properties, *quantities}),
-        aggregations=tuple(anew),
-        stood=tuple(stood),
+        rounded_events=any(sort.rounded for sort in sorts),
+        attributes=_attributes(engine, named),
+        aggregations=tuple(sorted({sort.aggregation for sort in anew if not sort.stood})),
+        stood=tuple(sorted({sort.aggregation for sort in anew if sort.stood})),
         cells=cells,
         pieces=_pieces(engine, cells=cells),
-        partials=partials,
+        partials=bool(partials),
         layers=frozenset(layers or ()),
-        kinds=frozenset(kinds),
+        kinds=frozenset(sort.kind for sort in sorts),
         late=engine.has_rows("billed_usage"),
-        peaks=peaks,
-        by_second=by_second,
+        peaks=any(sort.aggregation == "max" for sort in sorts),
+        by_second=any(sort.by_second for sort in sorts),
+        packages=bool(packages),
     )
-    span = [(zone, day) for zone in zones for day in (first, end) if day is not None]
-    return ItemFacts(needs, tuple(span), None if read else tuple(subscriptions))
+    days = {(s.time_zone, day) for s in sorts if s.counted for day in (s.first_day, s.end_day)}
+    return needs, sorted(days)
 
 
 def find_needs(engine: Engine) -> Needs:
     """What the items and prices on the engine use."""
-    return look_at_items(engine).needs
-
-
-def _known(values: list[Any] | None) -> list[Any]:
-    return sorted(value for value in values or () if value is not None)
+    return look_at_items(engine)[0]
 
 
 def _attributes(engine: Engine, named: set[str]) -> tuple[str, ...]:

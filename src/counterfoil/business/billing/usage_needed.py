@@ -32,6 +32,11 @@ NEW_DAY = Relation(
 )
 
 
+_SUBSCRIPTIONS = f"""
+SELECT DISTINCT subscription_id FROM charge_item WHERE meter_id IS NOT NULL LIMIT {FEW + 1}
+"""
+
+
 def few(subscriptions: Iterable[int]) -> list[int] | None:
     """These subscriptions, each once, or None when they are many."""
     found = sorted(set(subscriptions))
@@ -42,6 +47,14 @@ def read_once(engine: Engine, needs: Needs) -> bool:
     """Whether one statement of the rating alone reads the usage: where events are only added up."""
     named = needs.by_event or needs.anew or needs.attributes or needs.pieces
     return not (named or engine.has_rows("formula"))
+
+
+def few_subscriptions(engine: Engine) -> list[int] | None:
+    """The subscriptions whose usage the items on the engine need, or None: that of many is."""
+    if engine.has_rows("usage_reader"):
+        # A formula reads the usage of others than it stands at.
+        return None
+    return few(int(row[0]) for row in engine.rows(_SUBSCRIPTIONS))
 
 
 def keep_usage(engine: Engine, select: str | None, needs: Needs) -> str | None:

@@ -42,8 +42,9 @@ class Needs:
     those of the charges and their prices: their values are in ``formula_input``. ``partials``: some
     prices are partial. ``layers`` have prices; the items are of these ``kinds``; ``late``: some of
     them were billed before; ``peaks``: of some the highest quantity counts; ``by_second``: some
-    begin or end within a day. ``millionths``: usage events have their quantity in these beside.
-    ``used``: ``metered`` is to tell what came in as it is, and when last.
+    begin or end within a day; ``packages``: some prices count in packages. ``millionths``: usage
+    events have their quantity in these beside. ``used``: ``metered`` is to tell what came in as it
+    is, and when last.
     """
 
     by_event: bool = False
@@ -63,6 +64,7 @@ class Needs:
     by_second: bool = False
     millionths: bool = True
     used: bool = False
+    packages: bool = True
 
     @property
     def anew(self) -> bool:
@@ -123,7 +125,7 @@ def rating_statements(needs: Needs) -> tuple[Statement, ...]:
         *anew_positions(needs.aggregations, needs.stood, source),
         *_positions(needs, further),
         *(formula_steps(formulas, detailed=detailed, stood=stood) if asked else ()),
-        *tier_steps(detailed=detailed, stood=stood, formulas=asked),
+        *tier_steps(detailed=detailed, stood=stood, formulas=asked, packages=needs.packages),
         UNCOVERED,
         *((EVENT_AMOUNTS,) if needs.by_event else ()),
         *second_shares(needed=needs.by_second),

@@ -25,7 +25,7 @@ def _at_least_nothing(given: str, units: str) -> str:
     return f"CASE WHEN {given} IS NOT NULL THEN greatest({units}, 0) END"
 
 
-def _tier_position(*, detailed: bool, stood: bool) -> Statement:
+def _tier_position(*, detailed: bool, stood: bool, packages: bool) -> Statement:
     """The positions that matter: where the stretch ends and begins, with what is included taken
     off (billed) and without (list; only where something is included); nothing begins at null. In a
     pool also what the whole comes to, by which a volume price finds its band; of what stood some
@@ -55,9 +55,7 @@ def _tier_position(*, detailed: bool, stood: bool) -> Statement:
             columns[f"list_peak_{end}"] = _at_least_nothing(peak, peak)
     share = ", share_days, cycle_days" if stood else ""
     taken_off = ", ".join(f"CAST({sql} AS {QUANTITY}) AS {name}" for name, sql in columns.items())
-    packed = ", ".join(f"{_packages(name)} AS {name}" for name in columns)
     sql = f"""
-WITH taken_off AS (
     SELECT p.position_id, p.item_id, p.epoch_no, p.cell_no, e.terms_id, e.price_id, r.model,
            r.package_size{share}, {taken_off}
     FROM position p
@@ -66,10 +64,10 @@ WITH taken_off AS (
     LEFT JOIN terms_tier f ON f.terms_id = e.terms_id AND f.cell_no = p.cell_no
      AND f.from_quantity = 0
     WHERE p.used OR NOT p.continues AND f.flat_amount <> 0
-)
-SELECT position_id, item_id, epoch_no, cell_no, terms_id, price_id, model{share}, {packed}
-FROM taken_off
 """
+    if packages:
+        packed = ", ".join(f"{_packages(name)} AS {name}" for name in columns)
+        sql = f"SELECT * REPLACE ({packed}) FROM ({sql})"
     return Statement("tier_position", sql)
 
 
@@ -178,16 +176,21 @@ price covers, in full or in part. What was priced for them is not to be used."""
 
 
 def tier_steps(
-    *, detailed: bool = False, stood: bool = False, formulas: bool = False
+    *,
+    detailed: bool = False,
+    stood: bool = False,
+    formulas: bool = False,
+    packages: bool = True,
 ) -> tuple[Statement, ...]:
     """Make ``priced``: position_id, gross and list_gross DECIMAL(38,25) (list_gross null where
     nothing is included), unit_amounts BIGINT, has_flat BOOLEAN, unit_amount, steps (list of
     structs: from, up_to, quantity, unit_amount, flat_amount, amount; in order of the tiers).
 
-    With ``formulas`` what is in ``formula_step`` counts as tiers too.
+    With ``formulas`` what is in ``formula_step`` counts as tiers too. No price counts in packages
+    unless ``packages``.
     """
     return (
-        _tier_position(detailed=detailed, stood=stood),
+        _tier_position(detailed=detailed, stood=stood, packages=packages),
         _tier_step(detailed=detailed, stood=stood, formulas=formulas),
         Statement("priced", _PRICED),
     )

@@ -54,24 +54,33 @@ class Engine:
         """Whether it was opened for few rows."""
         self._kept = kept
         self._in_schema = False
+        self._registered: set[str] = set()
         self._filled: dict[str, bool] = {}
 
     def register(self, name: str, data: pa.Table | pa.RecordBatchReader) -> None:
         """Make ``data`` readable as the relation ``name`` (a reader can be read once)."""
-        self._connection.register(name, data)
         if isinstance(data, pa.Table):
+            nothing = None if data.num_rows else _nothing(data.schema)
+            if nothing is not None:
+                self.leave_empty(name, nothing)
+                return
             self._filled[name] = data.num_rows > 0
+        self._connection.register(name, data)
+        self._registered.add(name)
 
     def unregister(self, name: str) -> None:
         """Forget a registered relation and let go of its memory."""
-        self._connection.unregister(name)
         self._filled.pop(name, None)
+        if name in self._registered:
+            self._registered.remove(name)
+            self._connection.unregister(name)
 
     def leave_empty(self, name: str, nothing: str) -> None:
         """Make ``nothing``, a SELECT of no row, readable as the relation ``name``."""
+        self.unregister(name)
         self._filled[name] = False
         if self._kept is None or self._in_schema or self._kept.get(name, nothing) != nothing:
-            self.run(f"CREATE VIEW {name} AS {nothing}")
+            self.run(f"CREATE OR REPLACE VIEW {name} AS {nothing}")
         elif name not in self._kept:
             self.run(f"CREATE VIEW {_KEPT}.{name} AS {nothing}")
             self._kept[name] = nothing
@@ -271,6 +280,29 @@ def _connect(
     # It would be written to standard output, among what a command prints.
     connection.execute("SET enable_progress_bar = false")
     return connection
+
+
+_PLAIN = {
+    pa.int64(): "BIGINT",
+    pa.int32(): "INTEGER",
+    pa.string(): "VARCHAR",
+    pa.bool_(): "BOOLEAN",
+    pa.date32(): "DATE",
+    pa.timestamp("us"): "TIMESTAMP",
+}
+
+
+def _nothing(schema: pa.Schema) -> str | None:
+    """A SELECT of no row of these columns; None where one is of another type."""
+    columns = []
+    for column in schema:
+        kind = _PLAIN.get(column.type)
+        if pa.types.is_decimal128(column.type):
+            kind = f"DECIMAL({column.type.precision},{column.type.scale})"
+        if kind is None:
+            return None
+        columns.append(f"CAST(NULL AS {kind}) AS {sql_name(column.name)}")
+    return f"SELECT {', '.join(columns)} WHERE false" if columns else None
 
 
 def sql_literal(text: str) -> str:
