@@ -5,7 +5,7 @@ decimals. An empty string is written in quotes and NULL as nothing, so the two s
 """
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 import psycopg
 import pyarrow as pa
@@ -62,9 +62,21 @@ def arrow_type(field: Field) -> pa.DataType:
     return _ARROW_OF_TYPE[field.type]
 
 
-def read_table(connection: psycopg.Connection[object], statement: str) -> pa.Table:
-    """The rows of a SELECT whose parameters are already written into it."""
-    schema = _described(connection, statement)
+_MOST_DESCRIBED = 1000
+_schemas: dict[Hashable, pa.Schema] = {}
+
+
+def read_table(connection: psycopg.Connection[object], statement: str, asked: Hashable) -> pa.Table:
+    """The rows of a SELECT whose parameters are already written into it.
+
+    Whatever is ``asked`` in the same words has the same columns: PostgreSQL is not asked again.
+    """
+    schema = _schemas.get(asked)
+    if schema is None:
+        schema = _described(connection, statement)
+        if len(_schemas) >= _MOST_DESCRIBED:
+            _schemas.clear()
+        _schemas[asked] = schema
     buffer = io.BytesIO()
     longest = 0
     with connection.cursor() as cursor, cursor.copy(_copy_out(statement)) as copy:

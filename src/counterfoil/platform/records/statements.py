@@ -22,6 +22,12 @@ Ids = list[int]
 Records = list[Record]
 
 
+# A statement with the sorts of its parameters: written as the driver takes it once, not each time.
+Asked = tuple[str, tuple[tuple[str, tuple[type, bool]], ...]]
+_MOST_WRITTEN = 1000
+_written: dict[Asked, str] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """An answer given before to a request with the same idempotency key."""
@@ -97,8 +103,10 @@ class Statements:
         text. Refuses columns without a declared type, such as a sum: cast them in the SELECT.
         """
         self._refuse_sql()
+        asked = sql, tuple((name, _sort_of(value)) for name, value in parameters.items())
         with refusing(self._whole):
-            return read_table(self._driver, self._with_literals(sql, parameters))
+            statement = self._with_literals(asked, parameters)
+            return read_table(self._driver, statement, (self._whole, asked))
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -211,7 +219,18 @@ class Statements:
         self.catalogue.entity(entity)
         return self._tables.tables[entity]
 
-    def _with_literals(self, sql: str, parameters: Mapping[str, object]) -> str:
+    def _with_literals(self, asked: Asked, parameters: Mapping[str, object]) -> str:
         """COPY takes no parameters, so the driver writes them into the statement, quoted."""
-        compiled = text(sql).bindparams(**parameters).compile(self._connection)
-        return psycopg.ClientCursor(self._driver).mogrify(str(compiled), compiled.params)
+        written = _written.get(asked)
+        if written is None:
+            clause = text(asked[0]).bindparams(**parameters)
+            written = str(clause.compile(self._connection))
+            if len(_written) >= _MOST_WRITTEN:
+                _written.clear()
+            _written[asked] = written
+        return psycopg.ClientCursor(self._driver).mogrify(written, parameters)
+
+
+def _sort_of(value: object) -> tuple[type, bool]:
+    """What the type of a parameter follows from."""
+    return type(value), isinstance(value, int) and value.bit_length() >= 32
