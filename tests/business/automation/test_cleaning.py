@@ -30,7 +30,7 @@ def extracted(organisation: Organisation, name: str, contents: list[bytes], at: 
         batches.append(Batch(1, sha256))
     with organisation.database.transaction(now=at) as uow:
         values = {"name": name, "method": "query", "statement": "SELECT", "format": "json"}
-        complete_extract(uow, begin_extract(uow, values), batches)
+        complete_extract(uow, begin_extract(uow, values, "ann"), batches)
 
 
 def contents(organisation: Organisation) -> set[bytes]:
@@ -45,7 +45,9 @@ def test_old_answers_extracts_and_jobs_go_and_newer_ones_stay(organisation: Orga
         with organisation.database.transaction(now=at) as uow:
             uow.remember_answer(key, "f", 201, "{}")
             begin_extract(
-                uow, {"name": key, "method": "query", "statement": "SELECT", "format": "json"}
+                uow,
+                {"name": key, "method": "query", "statement": "SELECT", "format": "json"},
+                "ann",
             )
     long_ago = NOW - timedelta(days=91)
     with organisation.database.transaction(now=long_ago) as uow:
