@@ -120,11 +120,11 @@ def _rate(engine: Engine, needs: Needs) -> None:
         make_relation(engine, shape.name, shape, None)
 
 
-def look_at_items(engine: Engine) -> tuple[Needs, list[tuple[str, date]]]:
+def look_at_items(engine: Engine, *, readers: bool = True) -> tuple[Needs, list[tuple[str, date]]]:
     """What the items and prices on the engine use; and zones and local days between whose midnights
-    all usage lies that the items count."""
+    all usage lies that the items count, with what ``readers`` read for their formulas."""
     cells, counted = engine.has_rows("price_cell"), "kind = 'usage'"
-    if engine.has_rows("usage_reader"):
+    if readers and engine.has_rows("usage_reader"):
         counted += " OR charge_id IN (SELECT charge_id FROM usage_reader)"
     asked = _ITEMS.format(anew=priced_anew(cells=cells), counted=counted)
     sorts = [_Sort(*row) for row in engine.rows(asked)]
@@ -153,8 +153,8 @@ def look_at_items(engine: Engine) -> tuple[Needs, list[tuple[str, date]]]:
 
 
 def find_needs(engine: Engine) -> Needs:
-    """What the items and prices on the engine use."""
-    return look_at_items(engine)[0]
+    """What the items and prices on the engine use, where ``INPUTS`` is all there is."""
+    return look_at_items(engine, readers=False)[0]
 
 
 def _attributes(engine: Engine, named: set[str]) -> tuple[str, ...]:
