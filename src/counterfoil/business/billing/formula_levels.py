@@ -70,6 +70,8 @@ def parse_placed(rows: Iterable[Record], fields: Mapping[str, Type]) -> list[Pla
 
 def read_formulas(engine: Engine, *, of_discounts: bool = False) -> Formulas:
     """The formulas on the engine, those of charges or those of discounts, ready to be evaluated."""
+    if not engine.has_rows("formula"):
+        return Formulas((), {})
     columns = ("place", "charge_id", "price_id", "text")
     rows = engine.rows(
         "SELECT place, charge_id, price_id, text FROM formula "

@@ -14,7 +14,7 @@ from counterfoil.business.billing.formula_levels import (
     rate_by_levels,
     read_formulas,
 )
-from counterfoil.business.billing.relations import make_relation, midnight_relation
+from counterfoil.business.billing.relations import make_relation, make_statement, midnight_relation
 from counterfoil.core.rating.attributes import NOTHING_UNREADABLE, PIECES
 from counterfoil.core.rating.cells import UNMATCHED
 from counterfoil.core.rating.formula_prices import Formulas
@@ -108,11 +108,11 @@ def rate_items(engine: Engine, usage: str | None, needs: Needs) -> None:
 
 def _rate(engine: Engine, needs: Needs) -> None:
     for statement in price_statements(needs):
-        engine.run(statement.create)
+        make_statement(engine, statement)
     days = _EPOCH_DAYS.format(further=" OR i.by_second" if needs.by_second else "")
     engine.register("midnight", midnight_relation(engine.rows(days)))
     for statement in rating_statements(needs):
-        engine.run(statement.create)
+        make_statement(engine, statement)
     unused: tuple[Relation, ...] = () if needs.formulas.placed else FORMULA_RESULTS
     unused += () if needs.cells else (UNMATCHED,)
     unused += () if needs.attributes else (NOTHING_UNREADABLE,)

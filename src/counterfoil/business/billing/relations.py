@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from counterfoil.business.usage.store import Manifest, UsageStore, usage_relation
 from counterfoil.core.periods.zones import local_midnight
-from counterfoil.core.rating.relations import Relation
+from counterfoil.core.rating.relations import Relation, Statement
 from counterfoil.platform.engine.duck import Engine
 
 
@@ -18,6 +18,14 @@ def make_relation(engine: Engine, name: str, shape: Relation, select: str | None
         engine.leave_empty(name, shape.nothing)
     else:
         engine.run(f"CREATE VIEW {name} AS {select}")
+
+
+def make_statement(engine: Engine, statement: Statement) -> None:
+    """Make the relation of a statement."""
+    if statement.empty:
+        engine.leave_empty(statement.name, statement.sql)
+    else:
+        engine.run(statement.create)
 
 
 def midnight_relation(days: Iterable[tuple[str, date]]) -> pa.Table:

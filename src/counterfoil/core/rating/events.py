@@ -7,7 +7,7 @@ reached a tier, and who used what was included, follows from when they happened.
 """
 
 from counterfoil.core.rating.quantities import EVENT_COUNTS, EventSource, with_priced_units
-from counterfoil.core.rating.relations import QUANTITY, Statement
+from counterfoil.core.rating.relations import QUANTITY, Relation, Statement
 
 
 def _counted(source: EventSource, *, rounding: bool) -> Statement:
@@ -68,20 +68,30 @@ FROM {before} e LEFT JOIN taken_{rank} t USING (event_no)
     return Statement(f"taken_{rank}", taken), Statement(f"undrawn_{rank}", left)
 
 
+_DRAWN = Relation(
+    "drawn",
+    {
+        "allowance_id": "BIGINT",
+        "item_id": "BIGINT",
+        "epoch_no": "BIGINT",
+        "quantity": QUANTITY,
+    },
+    "What items drew on allowances, in priced units.",
+)
+
+
 def drawn(ranks: int) -> Statement:
     """Make ``drawn``: allowance_id, item_id, epoch_no, quantity in priced units."""
     parts = [
         f"SELECT allowance_id, item_id, epoch_no, taken FROM taken_{rank}"
         for rank in range(1, ranks + 1)
     ]
-    columns = ("allowance_id", "item_id", "epoch_no", "taken")
-    nothing = ", ".join(f"NULL::BIGINT AS {name}" for name in columns)
-    rows = " UNION ALL ".join(parts) if parts else f"SELECT {nothing} WHERE false"
+    if not parts:
+        return Statement(_DRAWN.name, _DRAWN.nothing, empty=True)
     return Statement(
-        "drawn",
+        _DRAWN.name,
         f"SELECT allowance_id, item_id, epoch_no, CAST(sum(taken) AS {QUANTITY}) AS quantity "
-        f"FROM ({rows}) GROUP BY ALL",
-        view=not parts,
+        f"FROM ({' UNION ALL '.join(parts)}) GROUP BY ALL",
     )
 
 

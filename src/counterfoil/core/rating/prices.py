@@ -236,7 +236,7 @@ def price_epochs(
             Statement("price_stretch", _STRETCH, view=True),
             Statement("price_epoch", _epoch(partials=False)),
             TERMS_TIER,
-            Statement("conflicting", _NOTHING_CONFLICTS, view=True),
+            Statement("conflicting", _NOTHING_CONFLICTS, empty=True),
         )
     return (
         *candidates,

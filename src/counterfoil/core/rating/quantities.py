@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from counterfoil.core.money.exact_sql import decimal15, half_up, raw
-from counterfoil.core.rating.relations import QUANTITY, SMALLEST_QUANTITY, Statement
+from counterfoil.core.rating.relations import QUANTITY, SMALLEST_QUANTITY, Relation, Statement
 
 # Without a minimum it is nothing, without an increment the smallest quantity there is: so that
 # the arithmetic per event needs no branches, which is what makes it fast.
@@ -210,6 +210,19 @@ JOIN billed_usage b ON b.item_id = e.item_id
 GROUP BY e.item_id, e.epoch_no
 """
 
+_EPOCH_BILLED = Relation(
+    "billed_epoch",
+    {
+        "item_id": "BIGINT",
+        "epoch_no": "BIGINT",
+        "quantity": QUANTITY,
+        "exact_amount": QUANTITY,
+        "list_amount": QUANTITY,
+        "amount": "DECIMAL(38,4)",
+    },
+    "What an epoch was billed for.",
+)
+
 # Late units stand behind everything the cycle has been billed for.
 _POSITION = f"""
 WITH counted AS (
@@ -284,9 +297,12 @@ def metered(
     """Make ``metered`` (what each usage epoch came to) and ``billed_epoch``: item_id, epoch_no,
     quantity, exact_amount, list_amount, amount. With ``used`` also what came in as it is, and when
     last."""
+    billed = Statement(_EPOCH_BILLED.name, _EPOCH_BILLED.nothing, empty=True)
+    if late:
+        billed = Statement("billed_epoch", _BILLED_EPOCH)
     return (
         _metered(source, anew=anew, peaks=peaks, millionths=millionths, used=used),
-        Statement("billed_epoch", _BILLED_EPOCH, view=not late),
+        billed,
     )
 
 

@@ -253,11 +253,13 @@ INPUTS = (
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A relation made from others. A view costs nothing until it is read, and again each time."""
+    """A relation made from others. A view costs nothing until it is read, and again each time; one
+    that is ``empty`` is made from none and has no row."""
 
     name: str
     sql: str
     view: bool = False
+    empty: bool = False
 
     @property
     def create(self) -> str:
