@@ -318,6 +318,7 @@ def load(engine: Engine, chosen: list[Item], books: dict[int, list[Price]]) -> N
                 i.service_start + timedelta(days=1) if i.one_price else i.service_end,
                 decimal(i.quantity),
                 i.prorated,
+                False,
                 i.item_id,
                 i.aggregation,
                 decimal(i.event_minimum),

@@ -185,6 +185,7 @@ def item_row(metered: MeteredItem) -> tuple[Any, ...]:
         "pricing_end": item.service_end,
         "quantity": Decimal(1),
         "prorated": False,
+        "by_second": False,
         "aggregation": metered.aggregation,
         "event_minimum": None,
         "event_increment": None,
