@@ -57,7 +57,7 @@ def measure_billing(settings: Settings, accounts: int) -> BillingResult:
     with scratch_organisation(settings) as organisation:
         make_company(organisation, accounts)
         events = add_usage(organisation, accounts)
-        runs = []
+        runs: list[BillRun] = []
         with _connect(organisation) as connection:
             for workers in WORKERS:
                 if runs:

@@ -149,13 +149,14 @@ def make_company(organisation: Organisation, accounts: int) -> None:
 
 def _names(uow: UnitOfWork, accounts: int) -> dict[str, object]:
     charges = uow.ids_by("charge", "external_id", [m.replace("_", "-") for m in METERS])
+    plans = uow.ids_by("rate_plan", "external_id", ["rooms", "minutes"])
     return {
         "accounts": accounts,
         "charges": list(charges.values()),
         "room": uow.ids_by("charge", "external_id", ["room"])["room"],
         "price": uow.query("SELECT max(id) AS id FROM price")[0]["id"],
         "template": uow.ids_by("pricing_template", "external_id", ["reseller"])["reseller"],
-        **uow.ids_by("rate_plan", "external_id", ["rooms", "minutes"]),
+        **{str(name): plan for name, plan in plans.items()},
     }
 
 

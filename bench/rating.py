@@ -146,7 +146,9 @@ def measure_rating(folder: Path, events: int, rounds: int = 3) -> RatingResult:
     """Generate ``events`` call records below ``folder``, rate them both ways, in turn."""
     subscriptions = max(events // EVENTS_PER_SUBSCRIPTION, 1)
     paths = _write_events(folder, events, subscriptions)
-    ours, bare, totals = [], [], set()
+    ours: list[float] = []
+    bare: list[float] = []
+    totals = set()
     for _ in range(rounds):
         for side, times in ((rate, ours), (_rate_bare, bare)):
             with open_engine(temp_directory=folder) as engine:

@@ -15,7 +15,7 @@ from counterfoil.business.billing.allowances import make_allowances
 from counterfoil.business.billing.buckets import BucketWork, bucket_works, rate_bucket
 from counterfoil.business.billing.charging import make_items, price_items
 from counterfoil.business.billing.loading import billed_accounts
-from counterfoil.business.billing.rating import find_needs, rate_items, usage_span
+from counterfoil.business.billing.rating import look_at_items, rate_items
 from counterfoil.business.billing.relations import midnight_relation, usage_between
 from counterfoil.business.usage.store import BUCKETS, visible_segments
 from counterfoil.platform.engine.choice import open_runner
@@ -52,14 +52,16 @@ def measure_spark(settings: Settings, accounts: int) -> SparkResult:
             )
             price_items(uow, engine, items)
             make_allowances(uow, engine)
-            span, manifest = midnight_relation(usage_span(engine)), visible_segments(uow)
+            needs, days = look_at_items(engine)
+            span, manifest = midnight_relation(days), visible_segments(uow)
 
-            def usage_of(buckets: list[int]) -> str | None:
-                return usage_between(manifest, store, span, buckets=buckets)
+            def usage_of(buckets: list[int] | None) -> str | None:
+                chosen = range(BUCKETS) if buckets is None else buckets
+                return usage_between(manifest, store, span, buckets=chosen)
 
             works = bucket_works(engine, list(range(BUCKETS)), usage_of)
             begin = time.perf_counter()
-            rate_items(engine, usage_of(list(range(BUCKETS))), find_needs(engine))
+            rate_items(engine, usage_of(None), needs)
             seconds = {"in one piece": time.perf_counter() - begin}
         for name, runner in _runners(works):
             seconds[name] = min(_seconds(runner, works) for _ in range(ROUNDS))

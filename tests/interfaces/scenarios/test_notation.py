@@ -89,7 +89,7 @@ def test_unknown_action_lists_the_known_ones():
     assert message == (
         "s.yaml:10: timeline[2].do: unknown action 'invent' (allowed: subscribe, renew_due, "
         "change_quantity, cancel, amend, usage, correct_usage, load_prices, load_incentives, bill, "
-        "rerate, credit, pay, preview, provisioning, order, complete, cancel_order)"
+        "rerate, credit, pay, spending, preview, provisioning, order, complete, cancel_order)"
     )
 
 

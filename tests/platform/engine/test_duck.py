@@ -91,3 +91,36 @@ def test_small_engines_are_used_by_many_threads():
 
     with ThreadPoolExecutor(6) as pool:
         assert list(pool.map(ask, range(1, 60))) == list(range(1, 60))
+
+
+def test_what_is_left_empty_is_there_when_it_is_named_and_can_be_filled_and_emptied_again():
+    nothing = "SELECT CAST(NULL AS BIGINT) AS n WHERE false"
+    for make in (small_engine, open_engine):
+        with make() as engine:
+            engine.leave_empty("part", nothing)
+            assert (engine.has_rows("part"), engine.rows("SELECT n FROM part")) == (False, [])
+            engine.register("part", pa.table({"n": [1]}))
+            assert (engine.has_rows("part"), engine.rows("SELECT n FROM part")) == (True, [(1,)])
+            engine.register("part", pa.table({"amount": pa.array([], pa.decimal128(20, 4))}))
+            assert engine.has_rows("part") is False
+            assert engine.rows("SELECT typeof(amount) FROM part UNION ALL SELECT 'none'") == [
+                ("none",)
+            ]
+            engine.run("CREATE TABLE made AS SELECT 1 AS n")
+            assert engine.has_rows("made")
+            with pytest.raises(EngineFault, match="never_left"):
+                engine.rows("SELECT * FROM never_left")
+
+
+def test_what_is_left_empty_in_a_schema_is_empty_there_only():
+    with small_engine() as engine:
+        engine.leave_empty("shared", "SELECT 1 AS n WHERE false")
+        engine.run("CREATE TABLE own AS SELECT 1 AS n")
+        for schema in ("one", "two"):
+            engine.run(f"CREATE SCHEMA {schema}")
+            engine.look_into(schema)
+            assert engine.rows("SELECT * FROM own, shared") == []
+            engine.leave_empty("own", "SELECT 1 AS n WHERE false")
+            assert engine.rows("SELECT * FROM own") == []
+        engine.look_into()
+        assert engine.rows("SELECT n FROM own") == [(1,)]

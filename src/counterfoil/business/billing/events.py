@@ -15,7 +15,7 @@ THRESHOLD_REACHED = EventType(
 )
 
 SPENDING_REACHED = EventType(
-    "spending.threshold_reached", "So much has been spent in a period that somebody asked to hear."
+    "spending.threshold_reached", "The charges of an account in a period have come to so much."
 )
 
 EVENT_TYPES = (INVOICE_FINALIZED, BILL_RUN_FINISHED, THRESHOLD_REACHED, SPENDING_REACHED)

@@ -5,8 +5,9 @@ loaded. Inside the engine instants are naive ``TIMESTAMP`` values in UTC.
 """
 
 import os
+import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -36,7 +37,18 @@ _OFFLINE: Settings = {
 
 _MOST_PARSED = 1000
 _LONGEST_KEPT = 20_000
-_parsed: dict[str, list[duckdb.Statement]] = {}
+_WORD = re.compile(r"[a-z_][a-z_0-9]*")
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A text that was parsed, and the words in it."""
+
+    statements: Sequence[duckdb.Statement]
+    words: frozenset[str]
+
+
+_parsed: dict[str, _Text] = {}
 
 
 class Engine:
@@ -46,16 +58,15 @@ class Engine:
         self,
         connection: duckdb.DuckDBPyConnection,
         give_back: Callable[[duckdb.DuckDBPyConnection], None] | None = None,
-        kept: dict[str, str] | None = None,
     ) -> None:
         self._connection = connection
         self._give_back = give_back
         self.small = give_back is not None
         """Whether it was opened for few rows."""
-        self._kept = kept
         self._in_schema = False
         self._registered: set[str] = set()
         self._filled: dict[str, bool] = {}
+        self._unmade: dict[str, str] = {}
 
     def register(self, name: str, data: pa.Table | pa.RecordBatchReader) -> None:
         """Make ``data`` readable as the relation ``name`` (a reader can be read once)."""
@@ -71,19 +82,20 @@ class Engine:
     def unregister(self, name: str) -> None:
         """Forget a registered relation and let go of its memory."""
         self._filled.pop(name, None)
+        self._unmade.pop(name, None)
         if name in self._registered:
             self._registered.remove(name)
             self._connection.unregister(name)
 
     def leave_empty(self, name: str, nothing: str) -> None:
-        """Make ``nothing``, a SELECT of no row, readable as the relation ``name``."""
+        """Make ``nothing``, a SELECT of no row, readable as the relation ``name``. It costs nothing
+        until a statement names it: most never do."""
         self.unregister(name)
         self._filled[name] = False
-        if self._kept is None or self._in_schema or self._kept.get(name, nothing) != nothing:
-            self.run(f"CREATE OR REPLACE VIEW {name} AS {nothing}")
-        elif name not in self._kept:
-            self.run(f"CREATE VIEW {_KEPT}.{name} AS {nothing}")
-            self._kept[name] = nothing
+        if self._in_schema:
+            self._connection.execute(f"CREATE OR REPLACE VIEW {name} AS {nothing}")
+        else:
+            self._unmade[name] = nothing
 
     def has_rows(self, name: str) -> bool:
         """Whether the relation has any; of what was registered or left empty nobody is asked."""
@@ -93,10 +105,7 @@ class Engine:
     def look_into(self, *schemas: str) -> None:
         """Find relations in these schemas first, and make them in the first of them."""
         self._in_schema = bool(schemas)
-        path = [*schemas, "main"]
-        if self._kept is not None:
-            path = [*(f"{_WORK}.{schema}" for schema in path), f"{_KEPT}.main"]
-        self.run(f"SET search_path = {sql_literal(','.join(path))}")
+        self.run(f"SET search_path = {sql_literal(','.join((*schemas, 'main')))}")
 
     def run(self, sql: str, parameters: Mapping[str, object] | None = None) -> None:
         """Execute one or more statements for their effect; parameters are written ``$name``."""
@@ -140,7 +149,7 @@ class Engine:
     def _execute(
         self, sql: str, parameters: Mapping[str, object] | None
     ) -> duckdb.DuckDBPyConnection:
-        *before, last = self._parsed(sql)
+        *before, last = self._ready(sql)
         for statement in before:
             self._connection.execute(statement)
         if parameters:
@@ -150,7 +159,7 @@ class Engine:
     def _relation(
         self, sql: str, parameters: Mapping[str, object] | None
     ) -> duckdb.DuckDBPyRelation:
-        (statement,) = self._parsed(sql)
+        (statement,) = self._ready(sql)
         if parameters:
             relation = self._connection.sql(statement, params=dict(parameters))
         else:
@@ -159,12 +168,20 @@ class Engine:
             raise EngineFault("the statement has no result")
         return relation
 
-    def _parsed(self, sql: str) -> list[duckdb.Statement]:
-        """The statements of the text. Parsing takes as long as planning, and most texts come
-        again."""
+    def _ready(self, sql: str) -> Sequence[duckdb.Statement]:
+        """The statements of the text; what was left empty and is named in them is made now."""
+        text = self._parsed(sql)
+        for name in self._unmade.keys() & text.words:
+            nothing = self._unmade.pop(name)
+            self._connection.execute(f"CREATE OR REPLACE VIEW main.{name} AS {nothing}")
+        return text.statements
+
+    def _parsed(self, sql: str) -> _Text:
+        """Parsing takes as long as planning, and most texts come again."""
         found = _parsed.get(sql)
         if found is None:
-            found = self._connection.extract_statements(sql)
+            statements = self._connection.extract_statements(sql)
+            found = _Text(statements, frozenset(_WORD.findall(sql)))
             if len(sql) <= _LONGEST_KEPT:
                 if len(_parsed) >= _MOST_PARSED:
                     _parsed.clear()
@@ -211,20 +228,8 @@ _SKIPPED_FOR_FEW_ROWS = (
     *("join_order", "common_subexpressions", "common_subplan", "compressed_materialization"),
     *("partial_aggregate_pushdown", "join_elimination", "projection_placement"),
 )
-_WORK, _KEPT = "work", "nothing"
 _MOST_IDLE = 8
-
-
-@dataclass(frozen=True, slots=True)
-class _Instance:
-    """An engine's database that is kept, and the empty relations kept in it, by name."""
-
-    connection: duckdb.DuckDBPyConnection
-    kept: dict[str, str]
-    process: int
-
-
-_idle: list[_Instance] = []
+_idle: list[tuple[int, duckdb.DuckDBPyConnection]] = []
 _idle_lock = threading.Lock()
 
 
@@ -232,44 +237,40 @@ def small_engine() -> Engine:
     """An empty engine on one thread for few rows, where planning takes longer than computing.
 
     To open a database takes longer than to answer a question about one account: so it is kept
-    when the engine is closed, with the relations that were left empty, which mostly are so again;
-    and the next engine gets a catalog of its own in it.
+    when the engine is closed, and the next engine gets a catalog of its own in it.
     """
     with _idle_lock:
         # A connection does not survive a fork.
-        own = [instance for instance in _idle if instance.process == os.getpid()]
+        own = [kept for kept in _idle if kept[0] == os.getpid()]
         _idle[:] = own[:-1]
-    instance = own[-1] if own else _small_instance()
-    connection = instance.connection.cursor()
-    connection.execute(f"ATTACH ':memory:' AS {_WORK}; USE {_WORK}; SET TimeZone = 'UTC'")
+    instance = own[-1][1] if own else _small_instance()
+    connection = instance.cursor()
+    connection.execute("ATTACH ':memory:' AS work; USE work; SET TimeZone = 'UTC'")
 
     def give_back(used: duckdb.DuckDBPyConnection) -> None:
         try:
-            used.execute(f"USE memory; DETACH {_WORK}")
+            used.execute("USE memory; DETACH work")
         except duckdb.Error:
             # Interrupted, or a result was left half read: such an instance is not used again.
             used.close()
-            instance.connection.close()
+            instance.close()
             return
         used.close()
         with _idle_lock:
             if len(_idle) < _MOST_IDLE:
-                _idle.append(instance)
+                _idle.append((os.getpid(), instance))
 
-    engine = Engine(connection, give_back, instance.kept)
-    engine.look_into()
-    return engine
+    return Engine(connection, give_back)
 
 
-def _small_instance() -> _Instance:
-    connection = _connect({**_OFFLINE, "temp_directory": "", "threads": "1"})
+def _small_instance() -> duckdb.DuckDBPyConnection:
+    instance = _connect({**_OFFLINE, "temp_directory": "", "threads": "1"})
     skipped = ",".join(_SKIPPED_FOR_FEW_ROWS)
-    connection.execute(f"SET GLOBAL disabled_optimizers = '{skipped}'")
+    instance.execute(f"SET GLOBAL disabled_optimizers = '{skipped}'")
     # Usage segments never change: their footers are read once, their pages by the machine's cache.
-    connection.execute("SET GLOBAL parquet_metadata_cache = true")
-    connection.execute("SET GLOBAL enable_external_file_cache = false")
-    connection.execute(f"ATTACH ':memory:' AS {_KEPT}")
-    return _Instance(connection, {}, os.getpid())
+    instance.execute("SET GLOBAL parquet_metadata_cache = true")
+    instance.execute("SET GLOBAL enable_external_file_cache = false")
+    return instance
 
 
 def _connect(
