@@ -277,13 +277,11 @@ def _compute_part(
     condition: str,
 ) -> tuple[list[Record], list[Problem]]:
     needs = charge_so_far(uow, engine, store, [account], today, present, condition)
-    charges = _records(engine, _CHARGES.format(today=today.isoformat(), account=account))
-    used = {row["item_id"]: row for row in _records(engine, _used(engine, needs))}
+    charges = engine.records(_CHARGES.format(today=today.isoformat(), account=account))
+    used = {row["item_id"]: row for row in engine.records(_used(engine, needs))}
     problems = [
         Problem(row["code"], row["message"], "account")
-        for row in _records(
-            engine, f"SELECT code, message FROM problem WHERE account_id = {account}"
-        )
+        for row in engine.records(f"SELECT code, message FROM problem WHERE account_id = {account}")
     ]
     unknown = {"amount": None} if problems else {}
     return [{**row, **used.get(row["item_id"], _UNUSED), **unknown} for row in charges], problems
@@ -306,11 +304,6 @@ def _place(row: Record) -> tuple[object, ...]:
         row["subscription_charge_id"] or 0,
         row["kind"],
     )
-
-
-def _records(engine: Engine, sql: str) -> list[Record]:
-    rows: list[Record] = engine.arrow(sql).to_pylist()
-    return rows
 
 
 def _shown(

@@ -160,7 +160,7 @@ def _compute(
             make_charged(uow, engine, store, items)
         except NotComputable:
             return []
-        rows: list[Record] = engine.arrow(_INCLUDED.format(today=today.isoformat())).to_pylist()
+        rows: list[Record] = engine.records(_INCLUDED.format(today=today.isoformat()))
         return rows
 
 

@@ -152,8 +152,8 @@ def weigh_prices(uow: UnitOfWork, item: PricedItem) -> tuple[list[Record], list[
         make_relation(engine, "billed_usage", BILLED_USAGE, None)
         for statement in (*price_epochs(partials=True), LOOKED_INTO):
             engine.run(statement.create)
-        answers = engine.arrow(_ANSWERS).to_pylist()
-        tiers = engine.arrow(_TIERS).to_pylist()
+        answers = engine.records(_ANSWERS)
+        tiers = engine.records(_TIERS)
     owners = _names_of(uow, answers)
     conditions = _conditions_of(uow, answers)
     of_subscription = [

@@ -73,7 +73,7 @@ def prices_in_force(
         engine.register("charge", charges)
         engine.run(f"CREATE TABLE charge_item AS {_CHARGE_ITEM}")
         _weigh(uow, engine, charges)
-        found = engine.arrow(_FOUND).to_pylist()
+        found = engine.records(_FOUND)
         laid = _laid_tiers(engine)
     terms = read_terms(uow, [int(row["price_id"]) for row in found])
     return [

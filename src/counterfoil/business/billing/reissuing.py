@@ -171,7 +171,7 @@ def _rate(
                 adjustments=engine.arrow(ADJUSTMENTS),
                 billed_through=bills.billed_through.slice(0, 0),
             ),
-            [_rounded(row) for row in engine.arrow(DIFFERENCES).to_pylist()],
+            [_rounded(row) for row in engine.records(DIFFERENCES)],
             {(int(row[0]), row[1]) for row in found},
         )
 

@@ -87,7 +87,7 @@ def remaining_terms(
         engine.register("served_charge", served)
         last = max(end for _, _, end in asked)
         _rate(uow, engine, engine.arrow(_CHARGE), min(day for _, day, _ in asked), last)
-        parts = engine.arrow(_PARTS).to_pylist()
+        parts = engine.records(_PARTS)
         unpriced = engine.rows(_UNPRICED)
     of_each: dict[int, list[Record]] = {}
     for row in parts:

@@ -7,6 +7,7 @@ loaded. Inside the engine instants are naive ``TIMESTAMP`` values in UTC.
 import os
 import re
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,9 @@ NotComputable = (duckdb.OutOfRangeException, duckdb.ConversionException)
 NotAvailable = duckdb.OperationalError
 """A file could not be read or memory was short: nothing that the data are to blame for."""
 
+
+# A relation is planned twice. For few rows it is cheaper to copy them, whatever is warned of.
+warnings.filterwarnings("ignore", "Arrow output on a DB-API result")
 
 Settings = dict[str, str | bool | int | float | list[str]]
 
@@ -121,9 +125,17 @@ class Engine:
         """The first row of a result that has at least one."""
         return self.rows(sql, parameters)[0]
 
+    def records(self, sql: str) -> list[dict[str, Any]]:
+        """All rows of a small result, column name to plain Python value."""
+        found = self._execute(sql, None)
+        names = [column[0] for column in found.description]
+        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
     def arrow(self, sql: str, parameters: Mapping[str, object] | None = None) -> pa.Table:
         """The whole result as an Arrow table; decimals keep their precision and scale."""
-        return self._relation(sql, parameters).to_arrow_table()
+        if not self.small:
+            return self._relation(sql, parameters).to_arrow_table()
+        return self._execute(sql, parameters).to_arrow_table()
 
     def arrow_batches(
         self, sql: str, *, rows: int = 100_000, parameters: Mapping[str, object] | None = None
