@@ -194,7 +194,8 @@ def compute_bills(
         make_charged(uow, engine, store, items, runner)
         exclude_drafts(uow, engine, accounts)
         apply_incentives(uow, engine, accounts, billing_date, present, store, lock=lock)
-        keep_only(engine, asked)
+        if accounts is not asked:
+            keep_only(engine, asked)
         engine.register("profile", load_profiles(uow, asked))
         if present.grants:
             draw_balances(uow, engine, billing_date, lock=lock)
@@ -236,6 +237,8 @@ def keep_only(engine: Engine, accounts: Sequence[int]) -> None:
 def exclude_drafts(uow: UnitOfWork, engine: Engine, accounts: Sequence[int]) -> None:
     """Take the accounts that have a draft out of ``charged``."""
     engine.register("open_draft", load_open_drafts(uow, accounts))
+    if not engine.has_rows("open_draft"):
+        return
     engine.run(f"INSERT INTO problem {_OPEN_DRAFT}")
     engine.run("DELETE FROM charged WHERE billed_account_id IN (SELECT account_id FROM problem)")
 

@@ -14,13 +14,12 @@ import pyarrow as pa
 from counterfoil.business.accounts.queries import find_account
 from counterfoil.business.billing.change_sentences import uplifts_of
 from counterfoil.business.billing.price_layers import load_prices, regions
-from counterfoil.business.billing.relations import make_relation
+from counterfoil.business.billing.relations import make_statement
 from counterfoil.business.subscriptions.invoicing import billed_account
 from counterfoil.core.money.written import without_zeros
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.core.rating.layers import LAYERS
 from counterfoil.core.rating.prices import LOOKED_INTO, price_epochs
-from counterfoil.core.rating.relations import BILLED_USAGE
 from counterfoil.platform.engine.duck import Engine, small_engine
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -149,9 +148,11 @@ def weigh_prices(uow: UnitOfWork, item: PricedItem) -> tuple[list[Record], list[
         engine.register("price", prices)
         engine.register("price_tier", price_tiers)
         engine.register("price_layer", layers)
-        make_relation(engine, "billed_usage", BILLED_USAGE, None)
-        for statement in (*price_epochs(partials=True), LOOKED_INTO):
-            engine.run(statement.create)
+        epochs = price_epochs(
+            partials=True, layers=prices["layer"].unique().to_pylist(), late=False
+        )
+        for statement in (*epochs, LOOKED_INTO):
+            make_statement(engine, statement)
         answers = engine.records(_ANSWERS)
         tiers = engine.records(_TIERS)
     owners = _names_of(uow, answers)
