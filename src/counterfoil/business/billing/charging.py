@@ -37,7 +37,7 @@ from counterfoil.business.billing.price_layers import load_prices
 from counterfoil.business.billing.rating import look_at_items
 from counterfoil.business.billing.relations import midnight_relation, usage_between
 from counterfoil.business.billing.usage_needed import few_subscriptions, keep_usage, make_new_days
-from counterfoil.business.usage.store import BUCKETS, UsageStore, visible_segments
+from counterfoil.business.usage.store import BUCKETS, Manifest, UsageStore, visible_segments
 from counterfoil.core.rating.bounds import BOUNDS
 from counterfoil.core.rating.relations import BILLED_USAGE, QUANTITY
 from counterfoil.core.rating.statements import Needs
@@ -190,6 +190,7 @@ class Items:
     charges: pa.Table
     formulas: FormulaTerms
     due: Due
+    manifest: Manifest
 
     @property
     def nothing_due(self) -> bool:
@@ -218,10 +219,11 @@ def make_items(
     rated = every_charge(charges, formulas.tree)
     register_formulas(engine, formulas)
     line = load_line(uow, engine, rated, day)
-    make_new_days(engine, store, visible_segments(uow), rated, line, newer_than=usage_seen)
+    manifest = visible_segments(uow)
+    make_new_days(engine, store, manifest, rated, line, newer_than=usage_seen)
     make_cycles(engine, rated, day)
     due = make_due_items(engine, rated, date.max if running else day, condition=items)
-    return Items(rated, formulas, due)
+    return Items(rated, formulas, due, manifest)
 
 
 def price_items(uow: UnitOfWork, engine: Engine, items: Items) -> None:
@@ -294,15 +296,14 @@ def make_charged(
     runner: Runner = IN_THIS_PROCESS,
     *,
     for_events: bool = False,
-    as_of: int | None = None,
     used: bool = False,
 ) -> Needs:
     """Rate ``charge_item`` and give back ``reversible``: make ``charged``, one row per rated charge
     to be, and ``problem``, whose accounts are not in it. With ``for_events`` the events stay as
-    they are stored, with where they came from. ``as_of`` is the newest usage segment that counts,
-    when not all do. What was needed for it is given back, with ``used`` among it if asked for."""
+    they are stored, with where they came from. What was needed for it is given back, with ``used``
+    among it if asked for."""
     make_allowances(uow, engine)
-    manifest = visible_segments(uow, as_of=as_of)
+    manifest = items.manifest
     engine.run(
         f"CREATE TABLE usage_read AS SELECT CAST({manifest.newest} AS BIGINT) AS newest_segment"
     )

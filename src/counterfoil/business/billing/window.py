@@ -24,7 +24,7 @@ from counterfoil.business.billing.loading import (
     load_served_charges,
 )
 from counterfoil.business.billing.usage_needed import NEW_DAY
-from counterfoil.business.usage.store import UsageStore
+from counterfoil.business.usage.store import UsageStore, visible_segments
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.engine.duck import Engine
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -125,7 +125,8 @@ def rate_window(
     if as_billed:
         engine.run(f"INSERT INTO billed_usage {_PRICES_AS_BILLED}")
     make_known_amounts(uow, engine, formulas, anew=True)
-    make_charged(uow, engine, store, Items(rated, formulas, due), for_events=as_billed, as_of=as_of)
+    rated_items = Items(rated, formulas, due, visible_segments(uow, as_of=as_of))
+    make_charged(uow, engine, store, rated_items, for_events=as_billed)
 
 
 def _as_unbilled(charges: pa.Table) -> pa.Table:
