@@ -168,3 +168,20 @@ def test_an_unknown_account_is_refused(company: Company) -> None:
     with pytest.raises(Refused, match="there is no account 'NOBODY'") as refused:
         current(company, at(15), "NOBODY")
     assert refused.value.status == 404
+
+
+def test_usage_of_others_is_not_opened(company: Company) -> None:
+    company.open_account("ACME")
+    company.open_account("BOLT")
+    acme = company.subscribe("M", "ACME", "minutes", JAN)
+    bolt = company.subscribe("N", "BOLT", "minutes", JAN)
+    company.use(acme, ("a", at(3), "660"))
+    company.bill(FEB)
+    before = set((company.store.folder / "fresh").iterdir())
+    company.use(bolt, ("b", at(20), "600"))
+    (late,) = set((company.store.folder / "fresh").iterdir()) - before
+    late.unlink()
+    found = current(company, at(10, month=2))
+    assert [(c.charge, c.cycle_start, str(c.amount)) for c in found.charges] == [
+        ("minute", FEB, "0.00")
+    ]

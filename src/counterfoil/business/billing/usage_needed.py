@@ -9,6 +9,7 @@ from datetime import datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from counterfoil.business.usage.membership import holding
 from counterfoil.business.usage.store import (
     BUCKETS,
     Manifest,
@@ -138,6 +139,8 @@ def _new_usage(
         for row in (*compacted, *manifest.fresh, *manifest.withdrawn)
         if row["id"] > newer_than and row["min_time"] < before
     ]
+    if subscriptions is not None:
+        newer = holding(newer, subscriptions)
     if not newer:
         return None
     chosen = f"time < {timestamp(before)}"

@@ -1,5 +1,6 @@
 """Declarations of the usage room. The events themselves are Parquet files, not rows (see store)."""
 
+from counterfoil.business.usage.membership import LONGEST_FILTER
 from counterfoil.platform.metadata import Entity
 from counterfoil.platform.metadata.fields import (
     EXTERNAL_ID,
@@ -79,6 +80,8 @@ USAGE_SEGMENT = Entity(
             default=False,
             help="Known to hold no event that stands in an earlier segment.",
         ),
+        # Technical, and nothing a person could read.
+        text("subscription_filter", secret=True, computed=True, max_length=LONGEST_FILTER),
     ),
 )
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from counterfoil.business.usage.membership import Members, holding
 from counterfoil.platform.engine.duck import sql_literal
 from counterfoil.platform.files.store import sync
 from counterfoil.platform.metadata import Record
@@ -58,12 +59,16 @@ FOLDERS = ("incoming", "fresh", "compacted", "withdrawn")
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A written file that is not in the manifest yet; ``path`` is absolute, times naive UTC."""
+    """A written file that is not in the manifest yet; ``path`` is absolute, times naive UTC.
+
+    ``subscription_filter`` says whose events it may hold; see :mod:`membership`.
+    """
 
     path: Path
     events: int
     min_time: datetime
     max_time: datetime
+    subscription_filter: str | None = None
     bucket: int | None = None
     month: datetime | None = None
 
@@ -136,6 +141,8 @@ class UsageStore:
                     "min_time": file.min_time.replace(tzinfo=UTC),
                     "max_time": file.max_time.replace(tzinfo=UTC),
                     "first_only": first_only or state == "compacted",
+                    # Compacted segments are picked by bucket, withdrawn ones are all read.
+                    "subscription_filter": file.subscription_filter if state == "fresh" else None,
                 }
             )
         _sync_folder(self.folder / state)
@@ -160,6 +167,7 @@ def count_beside(uow: UnitOfWork, files: Sequence[Incoming]) -> None:
             "min_time": file.min_time.replace(tzinfo=UTC),
             "max_time": file.max_time.replace(tzinfo=UTC),
             "first_only": True,
+            "subscription_filter": file.subscription_filter,
         }
         for segment_id, file in zip(ids, files, strict=True)
     ]
@@ -212,6 +220,7 @@ class _OpenFile:
         self.path = path
         self.events = 0
         self._times: list[tuple[datetime, datetime]] = []
+        self._members = Members()
         self._writer = pq.ParquetWriter(
             path, SEGMENT_SCHEMA, compression="zstd", store_schema=False, write_page_index=False
         )
@@ -219,14 +228,15 @@ class _OpenFile:
     def append(self, events: pa.Table) -> None:
         self._writer.write_table(events, row_group_size=ROWS_PER_GROUP)
         self.events += events.num_rows
+        self._members.add(events["subscription_id"])
         bounds = pc.min_max(events["time"]).as_py()
         self._times.append((bounds["min"], bounds["max"]))
 
     def close(self) -> Incoming:
         self._writer.close()
         sync(self.path)
-        first = min(low for low, _ in self._times)
-        return Incoming(self.path, self.events, first, max(high for _, high in self._times))
+        first, last = min(low for low, _ in self._times), max(high for _, high in self._times)
+        return Incoming(self.path, self.events, first, last, self._members.filter())
 
     def abandon(self) -> None:
         self._writer.close()
@@ -292,6 +302,10 @@ def usage_relation(
         if _overlaps(row, from_time, to_time) and (buckets is None or row["bucket"] in buckets)
     ]
     near = [row for row in manifest.fresh if _overlaps(row, from_time, to_time)]
+    if subscriptions is not None:
+        # What is left out has no event that is chosen; as earlier segments with which those that
+        # are chosen are compared all fresh ones stay.
+        near = holding(near, subscriptions)
     wanted += [row for row in near if row["first_only"]]
     doubtful = [row for row in near if not row["first_only"]]
     parts = []
@@ -372,7 +386,8 @@ def visible_segments(uow: UnitOfWork, *, as_of: int | None = None) -> Manifest:
     newest: compaction moves events into later segments, but they keep their batch.
     """
     rows = uow.query(
-        "SELECT id, path, state, bucket, month, events, min_time, max_time, first_only "
+        "SELECT id, path, state, bucket, month, events, min_time, max_time, first_only, "
+        "subscription_filter "
         "FROM usage_segment "
         "WHERE state IN ('fresh', 'compacted', 'withdrawn') ORDER BY id"
     )
@@ -484,5 +499,6 @@ _MANIFEST = pa.schema(
         ("min_time", pa.timestamp("us", "UTC")),
         ("max_time", pa.timestamp("us", "UTC")),
         ("first_only", pa.bool_()),
+        ("subscription_filter", pa.string()),
     ]
 )

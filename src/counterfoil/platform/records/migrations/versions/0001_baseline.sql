@@ -1215,6 +1215,7 @@ CREATE TABLE usage_segment (
     min_time TIMESTAMP WITH TIME ZONE NOT NULL,
     max_time TIMESTAMP WITH TIME ZONE NOT NULL,
     first_only BOOLEAN NOT NULL,
+    subscription_filter TEXT,
     CONSTRAINT pk_usage_segment PRIMARY KEY (id),
     CONSTRAINT uq_usage_segment_path UNIQUE (path),
     CONSTRAINT ck_usage_segment_state CHECK (state IN ('fresh', 'compacted', 'replaced', 'withdrawn')),
