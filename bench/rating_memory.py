@@ -26,7 +26,8 @@ COPY (
            CAST(i * 7919 % {subscriptions} + 1 AS BIGINT) AS subscription_id,
            CAST(i // {subscriptions} % {meters} + 1 AS BIGINT) AS meter_id,
            CAST(hash(i, 4) % 3600 + 1 AS DECIMAL(38,15)) AS quantity,
-           1::BIGINT AS batch_id, i AS line, '{{}}' AS attributes
+           1::BIGINT AS batch_id, i AS line, '{{}}' AS attributes,
+           CAST(quantity * 1000000 AS BIGINT) AS millionths
     FROM range({events}) t(i) ORDER BY subscription_id, time
 ) TO '{path}' (FORMAT parquet, COMPRESSION zstd)
 """
