@@ -167,7 +167,7 @@ class SparkPlace:
 
 # Two cores are shared by all of the suite: what Spark keeps for itself is kept small.
 _SPARK_DEFAULTS = """
-spark.driver.memory            512m
+spark.driver.memory            1500m
 spark.executor.memory          512m
 spark.executor.extraJavaOptions -XX:+UseSerialGC -XX:TieredStopAtLevel=1
 spark.driver.extraJavaOptions   -XX:+UseSerialGC -XX:TieredStopAtLevel=1
