@@ -184,40 +184,29 @@ def get_preview(desk: Desk, call: Call) -> Answer:
     return json_answer(preview)
 
 
-def get_current_charges(desk: Desk, call: Call) -> Answer:
-    """Usage and charges of an account up to now; stores nothing."""
+def _told_of_account(desk: Desk, call: Call, question: Callable[..., object]) -> Answer:
+    """What the question answers about the account in the path, as of now."""
     organisation = desk.organisation
-    found = current_charges(
-        organisation.database,
-        organisation.usage_store,
-        call.variables["external_id"],
-        now=organisation.clock(),
+    account = call.variables["external_id"]
+    found = question(
+        organisation.database, organisation.usage_store, account, now=organisation.clock()
     )
     return json_answer(found)
+
+
+def get_current_charges(desk: Desk, call: Call) -> Answer:
+    """Usage and charges of an account up to now; stores nothing."""
+    return _told_of_account(desk, call, current_charges)
 
 
 def get_included(desk: Desk, call: Call) -> Answer:
     """What an account may still use without charge in its running cycles; stores nothing."""
-    organisation = desk.organisation
-    found = included_quantities(
-        organisation.database,
-        organisation.usage_store,
-        call.variables["external_id"],
-        now=organisation.clock(),
-    )
-    return json_answer(found)
+    return _told_of_account(desk, call, included_quantities)
 
 
 def get_spending(desk: Desk, call: Call) -> Answer:
     """What counts for the thresholds of an account in their running periods; stores nothing."""
-    organisation = desk.organisation
-    found = spending(
-        organisation.database,
-        organisation.usage_store,
-        call.variables["external_id"],
-        now=organisation.clock(),
-    )
-    return json_answer(found)
+    return _told_of_account(desk, call, spending)
 
 
 def get_explanation(desk: Desk, call: Call) -> Answer:
