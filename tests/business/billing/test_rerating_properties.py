@@ -141,3 +141,18 @@ def test_corrected_afterwards_is_right_from_the_beginning(
     book, _ = parse_price_book(PRICE_BOOK, "same.yaml")
     same = simulate(company.database, company.store, book, WINDOW, now=NOW, accounts=both)
     assert {row.amounts.change for row in (*same.totals, *same.accounts)} <= {Decimal(0)}
+
+
+def test_late_usage_before_a_price_change_is_put_where_it_was_used(company: Company) -> None:
+    """Two minutes are included until the 20th, none from then on: four minutes that come late
+    stand behind the two that were billed, at 0.22; from the beginning two of them cost nothing."""
+    customer = Customer(company, "MOVED")
+    own_price(company, "MOVED", "minute", "0.01", valid_from=MIDDLE)
+    customer.live([("use", JAN, 1), ("use", date(2024, 1, 23), 1)], 1)
+    company.bill(FEB, accounts=[customer.account])
+    customer.live([("use", JAN, 1)] * 4, 2)
+    company.bill(MAR, accounts=[customer.account])
+
+    (moved,) = rerate(company, WINDOW, accounts=[customer.account]).listed
+    told = (moved["billed"], moved["now"], moved["difference"])
+    assert told == (Decimal("0.89"), Decimal("0.67"), Decimal("-0.22"))
