@@ -7,6 +7,7 @@ import pytest
 from counterfoil.core.problems import Refused
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.database import Database
+from counterfoil.platform.records.history import HistoryQuery
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 NOW = datetime(2026, 1, 15, tzinfo=UTC)
@@ -54,6 +55,24 @@ def test_accounts_below_follow_to_the_new_tree(database: Database) -> None:
         }
         uow.update("account", division, {"parent_id": None})
         assert roots(uow)["office"] == "division"
+
+
+def test_accounts_below_have_their_new_root_in_their_history(database: Database) -> None:
+    with database.transaction(now=NOW) as uow:
+        top, other = account(uow, "top"), account(uow, "other")
+        division = account(uow, "division", top)
+        team = account(uow, "team", division)
+    with database.transaction(now=NOW, actor="ada", source="rest") as uow:
+        uow.update("account", division, {"parent_id": other})
+        asked = HistoryQuery(entity="account", record_id=team)
+        moved, made = uow.history(asked).records
+        assert (moved["actor"], moved["source"], moved["action"]) == ("ada", "rest", "update")
+        assert moved["changes"] == {"root_id": [top, other]}
+        assert (made["row_version"], moved["row_version"]) == (1, 2)
+        assert uow.get("account", team)["row_version"] == 2
+    with database.transaction(now=NOW) as uow:
+        uow.update("account", division, {"name": "Division"})
+        assert len(uow.history(asked).records) == 2
 
 
 def test_several_accounts_move_at_once(database: Database) -> None:

@@ -90,7 +90,7 @@ def move_descendants(
     ]
     if not moved:
         return []
-    uow.execute(
+    below = uow.query(
         "WITH RECURSIVE moved AS ("
         "SELECT * FROM unnest(CAST(:ids AS bigint[]), CAST(:roots AS bigint[])) AS m(id, root)"
         "), below AS ("
@@ -98,13 +98,12 @@ def move_descendants(
         " WHERE account.id <> ALL(:written)"
         " UNION SELECT account.id, below.root FROM account"
         " JOIN below ON account.parent_id = below.id WHERE account.id <> ALL(:written)) "
-        "UPDATE account SET root_id = below.root, updated_at = :now,"
-        " row_version = row_version + 1 FROM below WHERE account.id = below.id",
+        "SELECT id, root FROM below",
         ids=[row["id"] for row in moved],
         roots=[row["root_id"] for row in moved],
         written=[row["id"] for row in rows],
-        now=uow.now,
     )
+    uow.fill_in("account", [(row["id"], {"root_id": row["root"]}) for row in below])
     return []
 
 

@@ -1,6 +1,6 @@
 """Reading records: one, the first that fits, a page of those that fit; all within the access."""
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -192,3 +192,19 @@ def unknown_records(entity: Entity, ids: Sequence[int], known: Container[int]) -
         if record_id not in known
     ]
     return Refused(problems, status=404)
+
+
+def refuse_other_versions(rows: Sequence[Record], expected: Mapping[int, int]) -> None:
+    """Refuse (409) records that are no longer of the version that was expected of them."""
+    problems = [
+        Problem(
+            "version_conflict",
+            f"has changed meanwhile: its version is {row['row_version']}",
+            "row_version",
+            line=line if len(rows) > 1 else None,
+        )
+        for line, row in enumerate(rows, start=1)
+        if expected.get(row["id"], row["row_version"]) != row["row_version"]
+    ]
+    if problems:
+        raise Refused(problems, status=409)

@@ -31,7 +31,12 @@ from counterfoil.platform.records.exact_json import encode_json
 from counterfoil.platform.records.guarding import Guard
 from counterfoil.platform.records.history import History
 from counterfoil.platform.records.locating import locate_refusal
-from counterfoil.platform.records.reading import Reading, possible_ids, unknown_records
+from counterfoil.platform.records.reading import (
+    Reading,
+    possible_ids,
+    refuse_other_versions,
+    unknown_records,
+)
 from counterfoil.platform.records.refusals import refusing
 from counterfoil.platform.records.statements import Ids, Records
 from counterfoil.platform.records.upserting import (
@@ -287,6 +292,17 @@ class UnitOfWork(Reading, History):
             raise Refused(problems)
         self._run_check(entity, new_rows, list(old_rows))
         return self._change(declared, seen, old_rows, new_rows, range(1, len(new_rows) + 1))
+
+    def fill_in(self, entity: str, changes: Sequence[tuple[int, Record]]) -> set[int]:
+        """Change computed fields that follow from another write, with one UPDATE and history.
+
+        The rules of the room that computed them are not asked again.
+        """
+        self._refuse_sql()
+        declared, values = self._whole.entity(entity), dict(changes)
+        old_rows = self._locked(entity, "id", values, deleting=False) if changes else []
+        new_rows = [old | values[old["id"]] for old in old_rows]
+        return self._change(declared, declared, old_rows, new_rows, range(1, len(new_rows) + 1))
 
     def _change(
         self,
@@ -577,19 +593,3 @@ class UnitOfWork(Reading, History):
         fitted = fitted_table(self._whole.entity(entity), table, header)
         with refusing(self._whole):
             return copy_table(self._driver, entity, fitted)
-
-
-def refuse_other_versions(rows: Sequence[Record], expected: Mapping[int, int]) -> None:
-    """Refuse (409) records that are no longer of the version that was expected of them."""
-    problems = [
-        Problem(
-            "version_conflict",
-            f"has changed meanwhile: its version is {row['row_version']}",
-            "row_version",
-            line=line if len(rows) > 1 else None,
-        )
-        for line, row in enumerate(rows, start=1)
-        if expected.get(row["id"], row["row_version"]) != row["row_version"]
-    ]
-    if problems:
-        raise Refused(problems, status=409)
