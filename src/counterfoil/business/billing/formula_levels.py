@@ -20,7 +20,7 @@ from counterfoil.core.formulas.vocabulary import (
     number,
 )
 from counterfoil.core.problems import Refused
-from counterfoil.core.rating.attributes import ATTRIBUTES, attribute_statements
+from counterfoil.core.rating.attributes import READ_ATTRIBUTES, attribute_statements
 from counterfoil.core.rating.formula_prices import (
     FORMULA_FAULT,
     FORMULA_TRACE,
@@ -108,11 +108,12 @@ class Levels:
 
 
 def with_filtered_usage(engine: Engine, formulas: Formulas) -> Formulas:
-    """The formulas, reading usage through the filters of its meters where any have."""
-    names = tuple(str(name) for (name,) in engine.rows(ATTRIBUTES))
+    """The formulas, reading usage as its meters count it: through their filters, and by the
+    attribute that is the quantity, where any have these."""
+    names = tuple(str(name) for (name,) in engine.rows(READ_ATTRIBUTES))
     if not names:
         return formulas
-    for statement in attribute_statements(names):
+    for statement in attribute_statements(names, read=True):
         engine.run(statement.create)
     return replace(formulas, usage="counted_usage")
 

@@ -57,14 +57,14 @@ WHERE v.text IS NOT NULL
 
 # A charge and a product may have the same id: then the charge is meant.
 _NAMES = """
-SELECT 'usage' AS lookup, external_id AS name, id, aggregation FROM meter
+SELECT 'usage' AS lookup, external_id AS name, id, aggregation, quantity_attribute FROM meter
 WHERE external_id = ANY(:usage)
 UNION ALL
-SELECT 'quantity', external_id, id, '' FROM charge WHERE external_id = ANY(:quantity)
+SELECT 'quantity', external_id, id, '', NULL FROM charge WHERE external_id = ANY(:quantity)
 UNION ALL
-SELECT 'amount', external_id, id, '' FROM charge WHERE external_id = ANY(:amount)
+SELECT 'amount', external_id, id, '', NULL FROM charge WHERE external_id = ANY(:amount)
 UNION ALL
-SELECT 'amount', p.external_id, c.id, ''
+SELECT 'amount', p.external_id, c.id, '', NULL
 FROM product p JOIN rate_plan r ON r.product_id = p.id JOIN charge c ON c.rate_plan_id = r.id
 WHERE p.external_id = ANY(:amount)
   AND NOT EXISTS (SELECT 1 FROM charge d WHERE d.external_id = p.external_id)

@@ -36,12 +36,17 @@ UNION SELECT attribute FROM cell_condition ORDER BY 1
 """
 """The names of the attributes that the items at hand look at."""
 
+READ_ATTRIBUTES = f"""
+SELECT quantity_attribute FROM formula_name WHERE quantity_attribute IS NOT NULL
+UNION {ATTRIBUTES}"""
+"""The same, and the quantities of meters that formulas read, whoever is charged for these."""
+
 PIECES = """
 SELECT DISTINCT unnest([from_minute, to_minute]) FROM cell_window ORDER BY 1
 """
 """The minutes of the day at which windows of hours begin or end."""
 
-_METER_ATTRIBUTE = f"""
+_METER_ATTRIBUTE = """
 SELECT DISTINCT meter_id, property AS attribute, 'property' AS role FROM charge_item
 WHERE property IS NOT NULL
 UNION SELECT meter_id, quantity_attribute, 'quantity' FROM charge_item
@@ -49,8 +54,16 @@ WHERE quantity_attribute IS NOT NULL
 UNION SELECT meter_id, attribute, 'combined' FROM meter_filter
 UNION SELECT i.meter_id, c.attribute, 'combined'
 FROM charge_item i JOIN cell_condition c USING (charge_id)
+"""
+
+_HOURS_AS_ATTRIBUTE = f"""
 UNION SELECT i.meter_id, '{HOURS}', 'combined'
 FROM charge_item i JOIN cell_window w USING (charge_id)
+"""
+
+_READ_QUANTITY = """
+UNION SELECT id, quantity_attribute, 'quantity' FROM formula_name
+WHERE quantity_attribute IS NOT NULL
 """
 
 _METER_KEY = """
@@ -148,13 +161,15 @@ def attribute_statements(
     *,
     keep: bool = False,
     millionths: bool = True,
+    read: bool = False,
 ) -> tuple[Statement, ...]:
     """Make ``counted_usage``: the columns of ``usage`` (attributes if ``keep``), the value of the
     meter's property, and combination_no: only the events that pass the filters of their meters.
 
     ``attributes`` and ``pieces`` are what ``ATTRIBUTES`` and ``PIECES`` find; nothing is made of
-    none. ``millionths`` is whether ``usage`` has them. Needs ``charge_item``, ``meter_filter``,
-    ``cell_condition`` and ``cell_window``.
+    none: without pieces no hours are looked at. ``millionths`` is whether ``usage`` has them;
+    with ``read`` ``attributes`` are ``READ_ATTRIBUTES``. Needs ``charge_item``, ``meter_filter``,
+    ``cell_condition`` and ``cell_window``, with ``read`` ``formula_name``.
     """
     if not attributes and not pieces:
         return ()
@@ -176,8 +191,11 @@ def attribute_statements(
             f"CASE WHEN minute >= {piece} THEN {piece} ELSE 0 END" for piece in pieces
         )
         extracted = extracted.replace("FROM usage u", f"FROM ({_LOCAL.format(begun=begun)}) u")
+    attribute_of_meter = _METER_ATTRIBUTE
+    attribute_of_meter += _HOURS_AS_ATTRIBUTE if pieces else ""
+    attribute_of_meter += _READ_QUANTITY if read else ""
     return (
-        Statement("meter_attribute", _METER_ATTRIBUTE),
+        Statement("meter_attribute", attribute_of_meter),
         Statement("meter_key", _METER_KEY.format(names=names)),
         Statement("extracted", extracted),
         Statement("combination", _COMBINATION),

@@ -26,9 +26,15 @@ FORMULA = Relation(
 
 FORMULA_NAME = Relation(
     "formula_name",
-    {"lookup": "VARCHAR", "name": "VARCHAR", "id": "BIGINT", "aggregation": "VARCHAR"},
-    "What the names in lookups mean: of usage the meter and its aggregation, of quantity the "
-    "charge, of amount the charges.",
+    {
+        "lookup": "VARCHAR",
+        "name": "VARCHAR",
+        "id": "BIGINT",
+        "aggregation": "VARCHAR",
+        "quantity_attribute": "VARCHAR",
+    },
+    "What the names in lookups mean: of usage the meter, its aggregation and the attribute that is "
+    "its quantity, of quantity the charge, of amount the charges.",
 )
 
 FORMULA_SCOPE = Relation(
