@@ -11,6 +11,7 @@ from billingplatform import BillingPlatform, exceptions
 from tests.interfaces.brm.conftest import sign_in_as
 from tests.interfaces.conftest import Place
 
+from counterfoil.interfaces.brm import translating
 from counterfoil.platform.model.applying import apply_change_set
 
 
@@ -53,6 +54,15 @@ def test_a_query_in_batches(client: BillingPlatform) -> None:
     limited = asked(client.bulk_query_request("few", f"{sql} OFFSET 1 ROWS FETCH NEXT 4 ROWS ONLY"))
     (batch,) = fetch(client, limited)
     assert [row["n"] for row in json.loads(batch)] == [f'Bulk "{n}"' for n in (5, 4, 3, 2)]
+
+
+def test_as_many_rows_as_the_query_asks_for(
+    client: BillingPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(translating, "MOST_ROWS", 3)
+    sql = "SELECT Id FROM ACCOUNT WHERE ExternalKey LIKE 'B%' FETCH NEXT 6 ROWS ONLY"
+    request = asked(client.bulk_query_request("six", sql, RequestsPerBatch=2))
+    assert [len(json.loads(one)) for one in fetch(client, request)] == [2, 2, 2]
 
 
 def test_whole_records_as_csv(client: BillingPlatform) -> None:

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.interfaces.conftest import Place
 
+from counterfoil.interfaces.brm import children
 from counterfoil.platform.model.applying import apply_change_set
 
 
@@ -113,6 +114,37 @@ def rows(client: BillingPlatform, sql: str) -> list[tuple[str, ...]]:
             ["Northwind", "North's East", "100% West"],
         ),
         ("SELECT Name FROM ACCOUNT WHERE Created > SYSDATE + 1", []),
+        ("SELECT TRUNC(SYSDATE - Created) FROM ACCOUNT WHERE Id = 1", ["0"]),
+        ("SELECT Name FROM ACCOUNT WHERE SYSDATE - Created > 30", []),
+        ("SELECT Name FROM ACCOUNT WHERE Id = 1 AND SYSDATE - Created < 0.5", ["Northwind"]),
+        ("SELECT Name FROM ACCOUNT WHERE Id = 1 AND Created > SYSDATE - 12/24", ["Northwind"]),
+        ("SELECT Name FROM ACCOUNT WHERE Created > SYSDATE + 1/24", []),
+        ("SELECT StartDate + Months FROM CONTRACT WHERE Id = 1", ["2025-01-13"]),
+        ("SELECT 31 + StartDate FROM CONTRACT WHERE Id = 1", ["2025-02-01"]),
+        ("SELECT StartDate + 0.5 FROM CONTRACT WHERE Id = 1", ["2025-01-01T12:00:00+00:00"]),
+        (
+            (
+                "SELECT TO_TIMESTAMP('2025-01-03 06:00:00', 'YYYY-MM-DD HH24:MI:SS') - StartDate"
+                " FROM CONTRACT WHERE Id = 1"
+            ),
+            ["2.25"],
+        ),
+        (
+            "SELECT TO_DATE('2025-01-31 10:30', 'YYYY-MM-DD HH24:MI') FROM CONTRACT WHERE Id = 1",
+            ["2025-01-31T10:30:00+00:00"],
+        ),
+        (
+            (
+                "SELECT EXTRACT(YEAR FROM StartDate) * 100 + EXTRACT(MONTH FROM StartDate)"
+                " FROM CONTRACT"
+            ),
+            ["202501", "202601"],
+        ),
+        ("SELECT SUBSTR('Northwind', -4) FROM BILLING_PROFILE", ["wind"]),
+        ("SELECT SUBSTR('Northwind', -4, 2) FROM BILLING_PROFILE", ["wi"]),
+        ("SELECT SUBSTR('Northwind', 0, 2) FROM BILLING_PROFILE", ["No"]),
+        ("SELECT TO_NUMBER('1,234.50', '9,999.99') FROM BILLING_PROFILE", ["1234.5"]),
+        ("SELECT DECODE(ParentAccountId, NULL, 'top', 'sub') FROM ACCOUNT", ["top", "sub", "sub"]),
         ("SELECT Name FROM ACCOUNT WHERE Created > TRUNC(SYSDATE) - 1 AND Id = 1", ["Northwind"]),
     ],
 )
@@ -178,6 +210,22 @@ def test_the_keys_of_a_row_are_as_written(client: BillingPlatform) -> None:
     )
     first = client.query(sql)["queryResponse"][0]
     assert list(first) == ["Id", "AccountName", "ParentAccountObj.Name", "COUNT( * )", "b.Id"]
+
+
+def test_a_name_in_quotes_is_its_key_without_them(client: BillingPlatform) -> None:
+    sql = 'SELECT a."Name", "ParentAccountObj"."Name" FROM ACCOUNT a WHERE Id = 2'
+    (found,) = client.query(sql)["queryResponse"]
+    assert found == {"Name": "North's East", "ParentAccountObj.Name": "Northwind"}
+
+
+def test_collections_that_would_be_cut_off_are_refused(
+    client: BillingPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sql = "SELECT Name, (SELECT ContractNumber FROM Contract.AccountObj) FROM ACCOUNT WHERE Id = 1"
+    assert len(client.query(sql)["queryResponse"][0]["Contract"]) == 2
+    monkeypatch.setattr(children, "MOST_ROWS", 2)
+    with pytest.raises(exceptions.BillingPlatform400Exception):
+        client.query(sql)
 
 
 def test_post_is_the_same_as_get(client: BillingPlatform) -> None:
@@ -253,6 +301,12 @@ REFUSED = [
     "SELECT (SELECT Id FROM CONTRACT) FROM ACCOUNT",
     "SELECT (SELECT Id FROM CONTRACT.GhostObj) FROM ACCOUNT",
     "SELECT (SELECT COUNT(*) FROM CONTRACT.AccountObj GROUP BY Id) FROM ACCOUNT",
+    "SELECT (SELECT COUNT(*) FROM CONTRACT.AccountObj) FROM ACCOUNT",
+    "SELECT (SELECT Id FROM CONTRACT.AccountObj WHERE rownum <= 1) FROM ACCOUNT",
+    "SELECT INSTR(Name, 'o', 3) FROM ACCOUNT",
+    "SELECT TO_CHAR(Created, 'Month', 'NLS_DATE_LANGUAGE=German') FROM ACCOUNT",
+    "SELECT EXTRACT(TIMEZONE FROM Created) FROM ACCOUNT",
+    "SELECT EXTRACT(MILLENNIUM FROM Created) FROM ACCOUNT",
     "SELECT (SELECT Id FROM CONTRACT.AccountObj) FROM ACCOUNT GROUP BY Name",
     "SELECT (DELETE FROM CONTRACT) FROM ACCOUNT",
     "SELECT Id FROM (SELECT Id FROM ACCOUNT)",

@@ -15,6 +15,7 @@ from counterfoil.interfaces.brm.reading import Query, read_query
 from counterfoil.interfaces.brm.translating import translate
 from counterfoil.interfaces.brm.values import written
 from counterfoil.interfaces.brm.words import Dialect
+from counterfoil.platform.records.selecting import MOST_ROWS
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 MOST_CHILDREN = 5
@@ -71,6 +72,10 @@ def _child(place: int, item: exp.Expr, text: str) -> Child:
     for name in ("group", "having", "distinct", "limit", "offset"):
         if inner.tree.args.get(name):
             raise _refused(f"a collection cannot have {name}")
+    if any(one.name.lower() == "rownum" for one in inner.tree.find_all(exp.Column)):
+        raise _refused("a collection cannot have rownum: it would count the rows of all together")
+    if any(one.find(exp.AggFunc) for one in inner.tree.expressions):
+        raise _refused("a collection lists rows; sums stand in a query of their own, with GROUP BY")
     owner = exp.Alias(
         this=exp.column("Id", table=reference), alias=exp.to_identifier(_OWNER, quoted=True)
     )
@@ -91,7 +96,11 @@ def read_children(
     tree.set("where", exp.Where(this=condition))
     made = translate(Query(tree, child.query.items), dialect, now)
     found: dict[object, Rows] = {}
-    for owner, *values in uow.select(made.statement).rows:
+    rows = uow.select(made.statement).rows
+    if len(rows) >= MOST_ROWS:
+        message = f"the collections hold {MOST_ROWS:,} rows or more; ask for fewer rows at once"
+        raise _refused(message)
+    for owner, *values in rows:
         row = {key: written(value) for key, value in zip(made.keys[1:], values, strict=True)}
         found.setdefault(owner, []).append(dict(row))
     return found

@@ -193,9 +193,7 @@ def _bounds(asked: Asked, dialect: Dialect, now: datetime) -> tuple[int, int]:
     made = _translated(asked, dialect, now)
     offset = made.statement.args.get("offset")
     skipped = 0 if offset is None else int(str(offset.expression.this))
-    if made.limited:
-        return int(str(made.statement.args["limit"].expression.this)), skipped
-    return (MOST_BATCHES + 1) * asked.per_batch, skipped
+    return (MOST_BATCHES + 1) * asked.per_batch if made.wanted is None else made.wanted, skipped
 
 
 def _json(_asked: Asked, keys: Sequence[str], rows: Rows) -> bytes:

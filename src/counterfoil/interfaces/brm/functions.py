@@ -20,6 +20,8 @@ Kind = Literal["text", "number", "date", "instant", ""]
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)", re.ASCII)
 _MOMENT = re.compile(r"(\d{4}-\d{2}-\d{2}|\d{1,2}/\d{1,2}/\d{4})([T ].{1,40})?", re.ASCII)
+_MONTH_FIRST = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})(.*)", re.ASCII)
+_SECONDS_OF_A_DAY = exp.Literal.number(86_400)
 _POSTGRES = Dialect.get_or_raise("postgres")
 _UNITS = {
     **dict.fromkeys(("MM", "MON", "MONTH"), "month"),
@@ -81,7 +83,27 @@ def fitted(value: exp.Expr, kind: Kind) -> exp.Expr:
         what = "a number" if kind == "number" else "a date such as 2026-01-31"
         problem = Problem("wrong_value", f"{text[:60]!r} is not {what}", "sql")
         raise Refused(problem, status=400)
-    return exp.Literal.number(text.strip()) if kind == "number" else value
+    if kind == "number":
+        return exp.Literal.number(text.strip())
+    # Which of 02/01/2026 is the month would be for a server's settings to say.
+    found = _MONTH_FIRST.fullmatch(text.strip())
+    if found is None:
+        return value
+    month, day, year, rest = found.groups()
+    return exp.Literal.string(f"{year}-{int(month):02}-{int(day):02}{rest}")
+
+
+def refuse_others(node: exp.Expr, *known: str) -> None:
+    """Refuse (400) arguments of a function that would not be looked at."""
+    others = [
+        name
+        for name, value in node.args.items()
+        if (isinstance(value, exp.Expr) or (isinstance(value, list) and value))
+        and name not in known
+    ]
+    if others:
+        message = f"the {others[0].replace('_', ' ')} of {node.sql('oracle')[:60]} is not possible"
+        raise Refused(Problem("bad_query", message, "sql"), status=400)
 
 
 def compared(node: exp.Expr) -> exp.Expr:
@@ -111,15 +133,41 @@ def listed(node: exp.Expr) -> exp.Expr:
 
 
 def moved(node: exp.Expr) -> exp.Expr:
-    """Days added to an instant, and one instant less another one, as Oracle counts them."""
-    right = node.args["expression"]
-    if kind_of(node.this) == "instant" and kind_of(right) == "number":
-        zero = exp.Literal.number(0)
-        node.set("expression", call("make_interval", zero, zero.copy(), zero.copy(), right))
-        return marked(node, "instant")
-    kind = kind_of(node.this)
-    is_span = kind == "date" and kind_of(right) == "date"
-    return marked(node, "number" if is_span or kind == "number" else kind)
+    """Days added to a moment, and the days between two moments, as Oracle counts them."""
+    left, right = node.this, node.args["expression"]
+    if isinstance(node, exp.Add) and kind_of(left) == "number" and _is_moment(right):
+        left, right = right, left
+    if _is_moment(left) and _is_moment(right) and isinstance(node, exp.Sub):
+        if kind_of(left) == kind_of(right) == "date":
+            return marked(node, "number")
+        apart = exp.Paren(this=exp.Sub(this=_epoch(left), expression=_epoch(right)))
+        days = exp.Div(this=apart, expression=_SECONDS_OF_A_DAY.copy(), typed=True, safe=False)
+        return marked(exp.Paren(this=days), "number")
+    if not _is_moment(left) or kind_of(right) != "number":
+        kind = kind_of(left)
+        return marked(node, kind)
+    whole = not any(
+        isinstance(one, exp.Div) or (isinstance(one, exp.Literal) and "." in str(one.this))
+        for one in right.walk()
+    )
+    seconds = exp.Mul(this=exp.Paren(this=right), expression=_SECONDS_OF_A_DAY.copy())
+    span = call("make_interval", *(exp.Literal.number(0) for _ in range(6)), seconds)
+    kind = kind_of(left) if whole else "instant"
+    later = type(node)(this=left, expression=span)
+    return marked(cast(later, "date" if kind == "date" else "timestamptz"), kind)
+
+
+def _is_moment(node: exp.Expr) -> bool:
+    return kind_of(node) in ("date", "instant")
+
+
+def _epoch(node: exp.Expr) -> exp.Expr:
+    return exp.Extract(this=exp.var("epoch"), expression=cast(node, "timestamptz"))
+
+
+def part_of(node: exp.Expr) -> exp.Expr:
+    """EXTRACT (YEAR FROM a date)."""
+    return marked(node, "number")
 
 
 def divided(node: exp.Expr) -> exp.Expr:
@@ -130,14 +178,18 @@ def divided(node: exp.Expr) -> exp.Expr:
 
 def told(node: exp.Expr) -> exp.Expr:
     """TO_CHAR, with a format or without."""
+    refuse_others(node, "this", "format")
     pattern = node.args.get("format")
     value = cast(node.this, "text") if pattern is None else call("to_char", node.this, pattern)
     return marked(value, "text")
 
 
 def read_day(node: exp.Expr) -> exp.Expr:
-    """TO_DATE and a literal date."""
-    return marked(call("to_date", node.this, _pattern(node, "YYYY-MM-DD")), "date")
+    """TO_DATE and a literal date; with a time in its format it is a moment, as in Oracle."""
+    pattern = _pattern(node, "YYYY-MM-DD")
+    if any(part in str(pattern.this) for part in ("HH", "MI", "SS")):
+        return marked(call("to_timestamp", node.this, pattern), "instant")
+    return marked(call("to_date", node.this, pattern), "date")
 
 
 def read_instant(node: exp.Expr) -> exp.Expr:
@@ -192,10 +244,26 @@ def trimmed(node: exp.Expr) -> exp.Expr:
     """TRIM, LTRIM and RTRIM."""
     names = {"LEADING": "ltrim", "TRAILING": "rtrim"}
     name = names.get(str(node.args.get("position") or ""), "trim")
-    what = node.args.get("expression")
-    return marked(
-        call(name if what is None else name.replace("trim", "trim"), node.this, what), "text"
-    )
+    return marked(call(name, node.this, node.args.get("expression")), "text")
+
+
+def piece(node: exp.Expr) -> exp.Expr:
+    """SUBSTR: from 1, where 0 is 1 as well, and a place below 0 counts from the end."""
+    text, start, length = node.this, node.args.get("start"), node.args.get("length")
+    inner = start.this if isinstance(start, exp.Neg) else start
+    if isinstance(start, exp.Neg) and isinstance(inner, exp.Literal):
+        text, start = call("right", text, inner), exp.Literal.number(1)
+    elif isinstance(start, exp.Literal) and str(start.this) == "0":
+        start = exp.Literal.number(1)
+    return marked(call("substr", text, start, length), "text")
+
+
+def number_in(node: exp.Expr) -> exp.Expr:
+    """TO_NUMBER, with a format or without."""
+    refuse_others(node, "this", "format")
+    pattern = node.args.get("format")
+    found = cast(node.this, "decimal") if pattern is None else call("to_number", node.this, pattern)
+    return marked(found, "number")
 
 
 def joined_text(node: exp.Expr) -> exp.Expr:
@@ -205,15 +273,18 @@ def joined_text(node: exp.Expr) -> exp.Expr:
 
 
 def decoded(node: exp.Expr) -> exp.Expr:
-    """DECODE as CASE."""
+    """DECODE as CASE; nothing is equal to nothing in it."""
     value, *rest = node.expressions
     default = rest.pop() if len(rest) % 2 else None
     pairs = zip(rest[::2], rest[1::2], strict=True)
-    ifs = [
-        exp.If(this=compared(exp.EQ(this=value.copy(), expression=when)), true=then)
-        for when, then in pairs
-    ]
+    ifs = [exp.If(this=_same(value.copy(), when), true=then) for when, then in pairs]
     return exp.Case(ifs=ifs, default=default)
+
+
+def _same(value: exp.Expr, other: exp.Expr) -> exp.Expr:
+    if isinstance(other, exp.Null):
+        return exp.Is(this=value, expression=other)
+    return compared(exp.EQ(this=value, expression=other))
 
 
 def if_given(node: exp.Expr) -> exp.Expr:
@@ -240,6 +311,7 @@ def _exact(name: str, *more: str) -> Callable[[exp.Expr], exp.Expr]:
     """A function of numbers; PostgreSQL would take whole ones for floats."""
 
     def build(node: exp.Expr) -> exp.Expr:
+        refuse_others(node, "this", *more)
         rest = [node.args.get(one) for one in more]
         return marked(call(name, cast(node.this, "decimal"), *rest), "number")
 
@@ -248,6 +320,7 @@ def _exact(name: str, *more: str) -> Callable[[exp.Expr], exp.Expr]:
 
 def _plain(name: str, kind: Kind, *more: str) -> Callable[[exp.Expr], exp.Expr]:
     def build(node: exp.Expr) -> exp.Expr:
+        refuse_others(node, "this", "expressions", *more)
         rest = [node.args.get(one) for one in more]
         others = [*(one for one in rest if one is not None), *node.args.get("expressions", ())]
         return marked(call(name, node.this, *others), kind or kind_of(node.this))
@@ -275,11 +348,12 @@ BUILDERS: dict[type[exp.Expr], Callable[[exp.Expr], exp.Expr]] = {
     exp.DecodeCase: decoded,
     exp.Nvl2: if_given,
     exp.AddMonths: months_later,
-    exp.ToNumber: lambda node: marked(cast(node.this, "decimal"), "number"),
+    exp.ToNumber: number_in,
+    exp.Extract: part_of,
     exp.Upper: _plain("upper", "text"),
     exp.Lower: _plain("lower", "text"),
     exp.Length: _plain("length", "number"),
-    exp.Substring: _plain("substr", "text", "start", "length"),
+    exp.Substring: piece,
     exp.StrPosition: _plain("strpos", "number", "substr"),
     exp.Nullif: _plain("nullif", "", "expression"),
     exp.Round: _exact("round", "decimals"),

@@ -40,11 +40,11 @@ _KINDS: dict[FieldType, Kind] = {
 
 @dataclass(frozen=True, slots=True)
 class Translated:
-    """The statement, by which names its results go, and whether it says itself how many."""
+    """The statement, by which names its results go, and how many rows it asks for itself."""
 
     statement: exp.Select
     keys: tuple[str, ...]
-    limited: bool
+    wanted: int | None
 
 
 @dataclass(slots=True)
@@ -121,12 +121,13 @@ class Translation:
             if tree.args.get(clause) is not None:
                 made.set(clause, self._term(tree.args[clause]))
         made.set("order", self._order(items, aliases))
-        limit = min(limits)
+        wanted = min(limits, default=None)
+        limit = MOST_ROWS if wanted is None else min(wanted, MOST_ROWS)
         made.set("limit", exp.Limit(expression=exp.Literal.number(limit)))
         if tree.args.get("offset") is not None:
             made.set("offset", tree.args["offset"])
         self._write_from(made)
-        return Translated(made, keys, limited=len(limits) > 1)
+        return Translated(made, keys, wanted)
 
     # -- FROM --------------------------------------------------------------------------------
 
@@ -213,6 +214,8 @@ class Translation:
         return tuple(keys)
 
     def _without_table(self, item: exp.Expr, text: str) -> str:
+        if isinstance(item, exp.Column):
+            text = text.replace('"', "")
         head, dot, rest = text.partition(".")
         if isinstance(item, exp.Column | exp.Dot) and dot and head.strip().lower() in self._sources:
             return rest.strip()
@@ -299,9 +302,9 @@ class Translation:
         translation = Translation(Query(inner, ()), self._dialect, self._now, self._count)
         made = translation.result()
         self._count = translation._count
-        if not made.limited:
+        if made.wanted is None:
             made.statement.set("limit", None)
-        if not made.limited and inner.args.get("offset") is None:
+        if made.wanted is None and inner.args.get("offset") is None:
             made.statement.set("order", None)
         among = exp.Subquery(this=made.statement)
         return exp.In(this=self._term(node.this), query=among)
@@ -329,7 +332,7 @@ class Translation:
 
     def _row_limits(self) -> list[int]:
         """All limits of the query; conditions on ROWNUM are taken out of WHERE."""
-        limits = [MOST_ROWS]
+        limits: list[int] = []
         limit = self._tree.args.get("limit")
         if limit is not None:
             options = limit.args.get("limit_options")
@@ -351,7 +354,7 @@ class Translation:
                     kept.append(condition)
                 else:
                     limits.append(found)
-            if len(limits) > 1 and len(kept) < len(_conjuncts(where.this)):
+            if len(kept) < len(_conjuncts(where.this)):
                 self._refuse_counted_rows()
                 self._tree.set("where", exp.Where(this=exp.and_(*kept)) if kept else None)
         return limits

@@ -57,9 +57,12 @@ _OPERATIONS: tuple[type[exp.Expr], ...] = (
     *(exp.And, exp.Or, exp.Not, exp.Paren, exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE),
     *(exp.Is, exp.In, exp.Between, exp.Like, exp.ILike, exp.Escape, exp.Exists),
     *(exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Neg, exp.Case, exp.If, exp.Cast),
-    *(exp.Sum, exp.Count, exp.Avg, exp.Min, exp.Max, exp.Anonymous),
+    *(exp.Sum, exp.Count, exp.Avg, exp.Min, exp.Max, exp.Anonymous, exp.Extract, exp.Var),
 )
 _ALLOWED = frozenset((*_CLAUSES, *_VALUES, *_OPERATIONS))
+
+PARTS = frozenset({"epoch", "year", "quarter", "month", "day", "hour", "minute", "second"})
+"""What may be extracted from a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,10 @@ def _what_is_impossible(node: exp.Expr) -> str | None:
         return f"the function {str(node.this)[:60]}"
     if isinstance(node, exp.Cast) and node.to.this not in TYPES:
         return f"the type {node.to.sql()[:60]}"
+    if isinstance(node, exp.Var) and not (
+        isinstance(node.parent, exp.Extract) and node.name.lower() in PARTS
+    ):
+        return f"{node.name[:60]}"
     if isinstance(node, exp.Star) and not isinstance(node.parent, exp.Count):
         return "* outside of count"
     if isinstance(node, exp.Column) and node.args.get("join_mark"):
