@@ -1,8 +1,9 @@
 """Credit notes, voids and debit notes: shares of lines as billed, never more than is left."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from itertools import pairwise
@@ -140,13 +141,52 @@ def test_a_repeated_request_adds_nothing(billed: Company) -> None:
     before = billed.counts()
     with work(billed) as uow:
         assert credit_invoice(uow, "INV-000001", asked, amount=Decimal(10)) == first
-    with pytest.raises(Refused, match="'ticket-7' was used already, for CN-"), work(billed) as uow:
+    with pytest.raises(Refused, match="for correction credit: now"), work(billed) as uow:
         void_invoice(uow, "INV-000001", asked)
     with work(billed) as uow:
         void = void_invoice(uow, "INV-000001", ASKED)
         assert void_invoice(uow, "INV-000001", ASKED) == void
     assert void["total"] == Decimal("-239.95")
     assert billed.counts() == [number + 1 for number in before]
+
+
+def test_a_key_says_what_differs_from_what_it_was_used_for(billed: Company) -> None:
+    billed.bill(FEB)
+    asked = Request(reason="again", key="ticket-7")
+    part = CreditPart(position=1, amount=Decimal(10))
+    with work(billed) as uow:
+        credit_invoice(uow, "INV-000001", asked, amount=Decimal("10.00"))
+        credit_invoice(uow, "INV-000001", replace(asked, key="ticket-8"), parts=[part])
+    before = billed.counts()
+
+    def differences(
+        number: str = "INV-000001",
+        amount: str | None = "10",
+        parts: Sequence[CreditPart] = (),
+        **other: object,
+    ) -> list[str]:
+        request, exact = replace(asked, **other), None if amount is None else Decimal(amount)  # type: ignore[arg-type]
+        with pytest.raises(Refused) as refused, work(billed) as uow:
+            credit_invoice(uow, number, request, parts=parts, amount=exact)
+        problems = refused.value.problems
+        assert {one.code for one in problems} == {"request_key_reused"}
+        assert refused.value.status == 409
+        return [one.message.split(" was used already, ")[1] for one in problems]
+
+    assert differences(amount="10.01") == ["for amount 10: now it asks for amount 10.01"]
+    assert differences(amount=None) == ["for amount 10: now it asks for no amount"]
+    assert differences("INV-000002", finalize=False) == [
+        "for document INV-000001: now it asks for document INV-000002",
+        "for finalize True: now it asks for finalize False",
+    ]
+    assert differences(amount=None, parts=[part]) == [
+        "for amount 10: now it asks for no amount",
+        "for no lines",
+    ]
+    less = [replace(part, amount=Decimal(9))]
+    assert differences(amount=None, parts=less, key="ticket-8") == ["for other lines"]
+    assert differences(on=FEB) == ["for no date: now it asks for date 2024-02-01"]
+    assert billed.counts() == before
 
 
 def test_drafts_and_credit_notes_are_not_credited(company: Company) -> None:

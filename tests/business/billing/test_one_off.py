@@ -26,7 +26,12 @@ def test_lines_are_billed_and_credited_like_others(company: Company) -> None:
     )
     with company.database.transaction(now=NOW) as uow:
         made = bill_one_off(uow, "ACME", [WORK, fee], Request(key="order-1"), purchase_order="PO 7")
-        assert bill_one_off(uow, "ACME", [WORK], Request(key="order-1")) == made
+        again = bill_one_off(
+            uow, "ACME", [WORK, fee], Request(key="order-1"), purchase_order="PO 7"
+        )
+        assert again == made
+        with pytest.raises(Refused, match="'order-1' was used already, for other lines"):
+            bill_one_off(uow, "ACME", [WORK], Request(key="order-1"), purchase_order="PO 7")
         line = uow.find("invoice_line", invoice_id=made["id"], position=1)
         assert line is not None
         told = explain_line(uow, company.store, int(line["id"])).sentences

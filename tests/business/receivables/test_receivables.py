@@ -200,14 +200,16 @@ def test_a_repeated_payment_adds_nothing(ledger: Ledger) -> None:
     assert pay(ledger, 100, key="bank-1") == pay(ledger, 100, key="bank-1")
     assert owed(ledger) == ROOM - 100
     ledger.open_account("B")
-    with pytest.raises(Refused, match="another account"), ledger.work() as uow:
+    with pytest.raises(Refused, match="for account ACME: now"), ledger.work() as uow:
         record_payment(uow, NewPayment(account="B", amount=Decimal(1), key="bank-1"))
 
 
 def test_a_key_of_another_request_is_refused(two: Ledger) -> None:
     paid = pay(two, 300, allocate=False, key="bank-1")
-    with pytest.raises(Refused, match="'bank-1' was used already, for another amount"):
-        pay(two, 30, key="bank-1")
+    with pytest.raises(Refused, match="'bank-1' was used already, for amount 300: now"):
+        pay(two, 30, allocate=False, key="bank-1")
+    with pytest.raises(Refused, match="for allocations False: now it asks for allocations True"):
+        pay(two, 300, key="bank-1")
     with two.work() as uow:
         credit = Credit(payment=paid)
         made = refund_credit(uow, credit, Decimal(10), key="out-1")["id"]
@@ -215,6 +217,8 @@ def test_a_key_of_another_request_is_refused(two: Ledger) -> None:
         write_off_document(uow, "INV-000001", "lost", Decimal(5), key="off-1")
         others = (
             lambda: refund_credit(uow, credit, Decimal(11), key="out-1"),
+            lambda: refund_credit(uow, credit, key="out-1"),
+            lambda: refund_credit(uow, credit, Decimal(10), method="card", key="out-1"),
             lambda: write_off_document(uow, "INV-000002", "lost", Decimal(5), key="off-1"),
         )
         for other in others:

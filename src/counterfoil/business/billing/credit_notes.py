@@ -114,7 +114,8 @@ def credit_invoice(
         message = "give lines or an amount for the whole document, not both"
         raise Refused(Problem("bad_choice", message, "amount"))
     original = correctable(uow, invoice)
-    before = _made_before(uow, original, request, "credit")
+    request = correcting(request, original, "credit", amount=amount, lines=list(parts) or None)
+    before = made_before(uow, request, int(original["account_id"]))
     if before is not None:
         return before
     return _save_credit(uow, original, request, "credit", parts, amount)
@@ -124,7 +125,8 @@ def void_invoice(uow: UnitOfWork, invoice: str | int, request: Request) -> Recor
     """Credit all that is left of a document, which then counts as voided; answers with the credit
     note. Asked again, it answers with the same. Refuses (409) when nothing is left."""
     original = correctable(uow, invoice)
-    before = _made_before(uow, original, request, "void")
+    request = correcting(request, original, "void")
+    before = made_before(uow, request, int(original["account_id"]))
     voided = uow.find("invoice", corrects_id=original["id"], correction="void")
     if before is not None or voided is not None:
         return cast("Record", before or voided)
@@ -138,7 +140,8 @@ def reissue_invoice(uow: UnitOfWork, invoice: str | int, request: Request) -> Re
     Asked again, it answers with the same new document.
     """
     original = correctable(uow, invoice)
-    before = _made_before(uow, original, request, "reissue")
+    request = correcting(request, original, "reissue")
+    before = made_before(uow, request, int(original["account_id"]))
     again = uow.find("invoice", corrects_id=original["id"], correction="reissue")
     if before is not None or again is not None:
         return cast("Record", before or again)
@@ -189,7 +192,8 @@ def debit_invoice(
         message = "give lines or an amount for the whole document"
         raise Refused(Problem("bad_choice", message, "amount"))
     original = correctable(uow, invoice)
-    before = _made_before(uow, original, request, "debit")
+    request = correcting(request, original, "debit", amount=amount, lines=list(parts) or None)
+    before = made_before(uow, request, int(original["account_id"]))
     if before is not None:
         return before
     rows = read_billed_lines(uow, original)
@@ -200,16 +204,9 @@ def debit_invoice(
     return _save(uow, original, request, "debit", lines)
 
 
-def _made_before(
-    uow: UnitOfWork, original: Record, request: Request, correction: str
-) -> Record | None:
-    return made_before(
-        uow,
-        request,
-        int(original["account_id"]),
-        corrects_id=original["id"],
-        correction=correction,
-    )
+def correcting(request: Request, original: Record, correction: str, **more: object) -> Request:
+    """The request with what it is to do to a document."""
+    return request.asking(document=original["number"], correction=correction, **more)
 
 
 def correctable(uow: UnitOfWork, invoice: str | int) -> Record:
@@ -408,7 +405,7 @@ def _save(
         "corrects_id": original["id"],
         "correction": correction,
         "reason": request.reason,
-        "request_key": request.key,
+        **request.kept(),
         "currency": original["currency"],
         "invoice_date": on,
         "due_date": on + timedelta(days=terms),

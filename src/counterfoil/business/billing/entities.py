@@ -14,6 +14,12 @@ from counterfoil.platform.metadata.fields import (
     text,
 )
 
+ASKED_FOR = document(
+    "asked_for",
+    immutable=True,
+    help="What the request asked for: asked for otherwise, its key is refused.",
+)
+
 SELLER = Entity(
     name="seller",
     plural="sellers",
@@ -151,6 +157,7 @@ INVOICE = Entity(
             max_length=200,
             help="Whoever asked for the document calls it so; asked again, nothing is added.",
         ),
+        ASKED_FOR,
         text("currency", required=True, max_length=3),
         date("invoice_date", required=True),
         date("due_date", required=True),

@@ -1,8 +1,8 @@
 """Documents that someone asked for, stored like those of a bill run: draft, then final."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from typing import cast
@@ -14,6 +14,7 @@ from counterfoil.business.billing.commands import lock_accounts
 from counterfoil.business.billing.finalizing import finalize_drafts
 from counterfoil.business.billing.loading import load_profiles
 from counterfoil.business.billing.queries import read_invoice
+from counterfoil.business.billing.request_keys import find_made, kept_of_request
 from counterfoil.core.money.currencies import exponent
 from counterfoil.core.money.rounding import round_half_up
 from counterfoil.core.problems import Problem, Refused
@@ -27,13 +28,24 @@ class Request:
     """What all documents made by hand are asked for with.
 
     ``key`` is the caller's name of the request: asked again, the first answer stands.
-    ``on`` is the document's date, today at the account where it is None.
+    ``on`` is the document's date, today at the account where it is None. ``more`` is what else
+    is asked for: what has to be the same when it is asked for again.
     """
 
     reason: str | None = None
     on: date | None = None
     finalize: bool = True
     key: str | None = None
+    more: Mapping[str, object] = field(default_factory=dict)
+
+    def asking(self, **more: object) -> "Request":
+        """The request with what else it asks for."""
+        return replace(self, more=more)
+
+    def kept(self) -> Record:
+        """What a document keeps of the request that made it."""
+        said = {**self.more, "reason": self.reason, "date": self.on, "finalize": self.finalize}
+        return kept_of_request(self.key, **said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,25 +56,13 @@ class ManualLine:
     line: Record
 
 
-def made_before(
-    uow: UnitOfWork,
-    request: Request,
-    account_id: int,
-    *,
-    corrects_id: object = None,
-    correction: str | None = None,
-) -> Record | None:
+def made_before(uow: UnitOfWork, request: Request, account_id: int) -> Record | None:
     """The document an earlier request with the same key made; also locks the account.
 
-    Refuses (409) a key that was used for another account, or to correct something else.
+    Refuses (409) a key under which something else was asked for.
     """
     lock_accounts(uow, [account_id])
-    found = None if request.key is None else uow.find("invoice", request_key=request.key)
-    asked = {"account_id": account_id, "corrects_id": corrects_id, "correction": correction}
-    if found is not None and any(found[name] != value for name, value in asked.items()):
-        message = f"{request.key!r} was used already, for {found['number'] or 'a draft'}"
-        raise Refused(Problem("request_key_reused", message, "request_key"), 409)
-    return found
+    return find_made(uow, "invoice", request.kept())
 
 
 def day_of(uow: UnitOfWork, request: Request, snapshot: Record) -> date:

@@ -56,6 +56,9 @@ def bill_one_off(
     if uow.find("billing_profile", account_id=account_id) is None:
         message = f"account {account!r} has no billing profile: it is never invoiced"
         raise Refused(Problem("not_billed", message, "account"))
+    request = request.asking(
+        account=account, lines=list(lines), purchase_order=purchase_order or None
+    )
     before = made_before(uow, request, account_id)
     if before is not None:
         return before
@@ -70,7 +73,7 @@ def bill_one_off(
         "kind": "credit_note" if total < 0 else "invoice",
         "account_id": account_id,
         "reason": request.reason,
-        "request_key": request.key,
+        **request.kept(),
         "currency": currency,
         "invoice_date": on,
         "due_date": on + timedelta(days=terms),

@@ -19,6 +19,7 @@ from counterfoil.business.billing.commands import BatchOrder, lock_accounts, sav
 from counterfoil.business.billing.credit_notes import (
     billed_line,
     correctable,
+    correcting,
     credit_line,
     read_billed_lines,
     reissue_invoice,
@@ -113,7 +114,8 @@ def reissue_rated_again(
     accounts = [account, *(int(row["account_id"]) for row in rows)]
     lock_accounts(uow, accounts)
     which = {"corrects_id": original["id"], "correction": "reissue"}
-    again = made_before(uow, request, account, **which) or uow.find("invoice", **which)
+    request = correcting(request, original, "reissue")
+    again = made_before(uow, request, account) or uow.find("invoice", **which)
     note = uow.find("invoice", corrects_id=original["id"], correction="void")
     if again is not None and note is not None:
         return Reissued(note, again, [])
@@ -254,7 +256,7 @@ class _Documents:
             "corrects_id": original["id"],
             "correction": correction,
             "reason": self.request.reason,
-            "request_key": self.request.key if correction == "reissue" else None,
+            **(self.request if correction == "reissue" else Request()).kept(),
             "invoice_date": self.on,
             "due_date": self.on + timedelta(days=terms),
             "site_id": original["site_id"],
@@ -272,12 +274,14 @@ class _Documents:
         rows = []
         for row, correction in zip(invoices.to_pylist(), ("void", "reissue"), strict=False):
             head = self._head(correction)
-            rows.append({**row, **head, "snapshot": encode_json(head["snapshot"])})
+            documents = {name: encode_json(head[name]) for name in ("snapshot", "asked_for")}
+            rows.append({**row, **head, **documents})
         more = {
             "corrects_id": pa.int64(),
             "correction": pa.string(),
             "reason": pa.string(),
             "request_key": pa.string(),
+            "asked_for": pa.string(),
         }
         schema = invoices.schema
         for name, kind in more.items():

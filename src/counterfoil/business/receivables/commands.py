@@ -12,6 +12,7 @@ from typing import cast
 
 from counterfoil.business.billing.commands import lock_accounts
 from counterfoil.business.billing.manual_documents import check_places, final_document
+from counterfoil.business.billing.request_keys import find_made, kept_of_request
 from counterfoil.business.receivables.positions import (
     EVER,
     OLDEST_FIRST,
@@ -74,10 +75,21 @@ def record_payment(
         raise Refused(Problem("unknown_account", message, "account"), 404)
     account_id = int(account["id"])
     lock_accounts(uow, [account_id])
-    earlier = None if payment.key is None else uow.find("payment", request_key=payment.key)
+    row = _payment_row(uow, payment, account_id)
+    kept = kept_of_request(
+        payment.key,
+        account=payment.account,
+        amount=payment.amount,
+        received_on=payment.received_on,
+        currency=row["currency"],
+        method=payment.method,
+        reference=payment.reference,
+        allocations=list(chosen) or allocate,
+    )
+    earlier = find_made(uow, "payment", kept)
     if earlier is not None:
-        return _same_request(earlier, account_id=account_id, amount=payment.amount)
-    made = uow.create("payment", _payment_row(uow, payment, account_id), by_command=True)
+        return earlier
+    made = uow.create("payment", row | kept, by_command=True)
     credit = Credit(payment=int(made["id"]))
     if chosen:
         _allocate_chosen(uow, account_id, credit, chosen)
@@ -139,14 +151,18 @@ def refund_credit(
     """Pay back what remains of a payment or credit note, or an amount of it; answers with the
     refund. Refuses (409) more than remains: unallocate first what pays a document."""
     account_id, credit = _locked_credit(uow, credit)
-    earlier = None if key is None else uow.find("refund", request_key=key)
+    kept = kept_of_request(
+        key,
+        payment=credit.payment,
+        credit_note=credit.credit_note,
+        amount=amount,
+        method=method,
+        reference=reference,
+        reason=reason,
+    )
+    earlier = find_made(uow, "refund", kept)
     if earlier is not None:
-        return _same_request(
-            earlier,
-            payment_id=credit.payment,
-            credit_note_id=credit.credit_note,
-            amount=amount,
-        )
+        return earlier
     position = _position(uow, account_id, credit)
     wanted = _demanded(amount, position["remaining"], position["currency"], "is left of it")
     row = {
@@ -159,7 +175,7 @@ def refund_credit(
         "method": method,
         "reference": reference,
         "reason": reason,
-        "request_key": key,
+        **kept,
     }
     return uow.create("refund", row, by_command=True)
 
@@ -179,9 +195,10 @@ def write_off_document(
     invoice, _ = final_document(uow, document)
     account_id = int(invoice["account_id"])
     lock_accounts(uow, [account_id])
-    earlier = None if key is None else uow.find("write_off", request_key=key)
+    kept = kept_of_request(key, document=invoice["number"], amount=amount, reason=reason)
+    earlier = find_made(uow, "write_off", kept)
     if earlier is not None:
-        return _same_request(earlier, invoice_id=invoice["id"], amount=amount)
+        return earlier
     found = read_documents_due(uow, [account_id], ids=[int(invoice["id"])])
     is_open = found[0]["open"] if found else Decimal(0)
     wanted = _demanded(amount, is_open, str(invoice["currency"]), "is open")
@@ -191,7 +208,7 @@ def write_off_document(
         "written_off_on": max(today_of(uow, account_id), cast("date", invoice["invoice_date"])),
         "amount": wanted,
         "reason": reason,
-        "request_key": key,
+        **kept,
     }
     return uow.create("write_off", row, by_command=True)
 
@@ -261,18 +278,7 @@ def _payment_row(uow: UnitOfWork, payment: NewPayment, account_id: int) -> Recor
         "currency": currency,
         "method": payment.method,
         "reference": payment.reference,
-        "request_key": payment.key,
     }
-
-
-def _same_request(earlier: Record, **asked: object) -> Record:
-    """What was recorded under a request key; refuses (409) one that is used for something else."""
-    for name, value in asked.items():
-        if value is not None and earlier[name] != value:
-            noun = name.removesuffix("_id").replace("_", " ")
-            message = f"{earlier['request_key']!r} was used already, for another {noun}"
-            raise Refused(Problem("request_key_reused", message, "request_key"), 409)
-    return earlier
 
 
 def _locked_credit(uow: UnitOfWork, credit: Credit) -> tuple[int, Credit]:

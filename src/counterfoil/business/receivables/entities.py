@@ -1,5 +1,6 @@
 """Declarations of the receivables room. Rows are only added: a mistake is put right by another."""
 
+from counterfoil.business.billing.entities import ASKED_FOR
 from counterfoil.platform.metadata import Entity
 from counterfoil.platform.metadata.fields import choice, date, decimal, reference, text
 
@@ -18,6 +19,7 @@ PAYMENT = Entity(
         choice("method", METHODS, required=True, default="transfer"),
         text("reference", help="What the bank or the payer calls it."),
         text("request_key", unique=True, max_length=200, immutable=True),
+        ASKED_FOR,
     ),
 )
 
@@ -54,6 +56,7 @@ REFUND = Entity(
         text("reference"),
         text("reason", max_length=500),
         text("request_key", unique=True, max_length=200, immutable=True),
+        ASKED_FOR,
     ),
 )
 
@@ -69,6 +72,7 @@ WRITE_OFF = Entity(
         decimal("amount", 20, 4, required=True, immutable=True),
         text("reason", required=True, max_length=500),
         text("request_key", unique=True, max_length=200, immutable=True),
+        ASKED_FOR,
     ),
 )
 
