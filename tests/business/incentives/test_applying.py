@@ -56,6 +56,7 @@ CREATE TABLE discount_cycle (
     discount_id BIGINT, subscription_id BIGINT, charge_id BIGINT, cycle_start DATE);
 CREATE TABLE discount_use (
     discount_id BIGINT, holder_id BIGINT, uses BIGINT, amount DECIMAL(20,4));
+CREATE TABLE seniority (billed_account_id BIGINT, place BIGINT);
 CREATE TABLE unmet_discount (row_no BIGINT, discount_id BIGINT);
 CREATE TABLE discount_percentage (row_no BIGINT, discount_id BIGINT, percent DECIMAL(9,6));
 CREATE TABLE discount_trace (row_no BIGINT, discount_id BIGINT, formulas VARCHAR);
@@ -134,6 +135,7 @@ def test_shares_add_up_to_the_discount_and_no_line_becomes_negative(
     engine: Engine, lines: list[Decimal], discounts: list[Off]
 ) -> None:
     clear(engine)
+    engine.run("INSERT INTO seniority VALUES (1, 1)")
     for number, amount in enumerate(lines, start=1):
         add_line(engine, number, 1, amount)
     for number, one in enumerate(discounts, start=1):

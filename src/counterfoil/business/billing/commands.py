@@ -5,11 +5,12 @@ loses nothing and is simply run again: what is billed already is no longer due.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
+from itertools import chain, groupby
 
 import pyarrow as pa
 
@@ -18,6 +19,7 @@ from counterfoil.business.billing.events import BILL_RUN_FINISHED
 from counterfoil.business.billing.finalizing import finalize_drafts
 from counterfoil.business.billing.loading import billed_accounts, unbilled_accounts, usage_seen
 from counterfoil.business.billing.taking_back import take_back
+from counterfoil.business.incentives.loading import sharing_accounts
 from counterfoil.business.usage.store import UsageStore, lock_publishing
 from counterfoil.core.money.currencies import exponent
 from counterfoil.core.money.rounding import round_half_up
@@ -93,20 +95,18 @@ def run_bills(
         lock_billing(guard)
         run_id, todo, unbilled = _begin(database, billing_date, now, accounts, finalize=finalize)
         threads = 1 if workers > 1 else None
-        orders = [
-            BatchOrder(
-                batch,
-                billing_date,
-                run_id,
-                seen,
-                finalize,
-                now,
-                threads,
-            )
-            for batch, seen in _batches(todo)
-        ]
+        in_turn, at_once = (
+            [
+                BatchOrder(batch, billing_date, run_id, seen, finalize, now, threads)
+                for batch, seen in _batches(some, todo)
+            ]
+            for some in _in_turn(guard, todo)
+        )
         summary = BillRunSummary(run_id, problems=unbilled)
-        for done in _run_batches(database, store, runner, orders, workers):
+        for done in chain(
+            _run_batches(database, store, runner, in_turn, workers=1),
+            _run_batches(database, store, runner, at_once, workers),
+        ):
             summary.add(done)
             if progress is not None:
                 progress(summary.accounts, len(todo))
@@ -216,12 +216,24 @@ def _finish(database: Database, summary: BillRunSummary, now: datetime) -> None:
         )
 
 
-def _batches(todo: Mapping[int, int]) -> Iterator[tuple[tuple[int, ...], int]]:
-    """Batches of accounts for which the same usage has been seen, with that segment."""
-    for seen in sorted(set(todo.values()), reverse=True):
-        alike = [account for account, segment in todo.items() if segment == seen]
+def _in_turn(uow: UnitOfWork, seen: Mapping[int, int]) -> tuple[list[int], list[int]]:
+    """The accounts that share what can be used up, in the order in which they have it, one batch
+    after the other; and all others, those for which most has been seen first."""
+    sharing = sharing_accounts(uow, list(seen))
+    known = frozenset(sharing)
+    others = [account for account in seen if account not in known]
+    return sharing, sorted(others, key=seen.__getitem__, reverse=True)
+
+
+def _batches(
+    accounts: Iterable[int], seen: Mapping[int, int]
+) -> Iterator[tuple[tuple[int, ...], int]]:
+    """Batches of accounts, in their order, for which the same usage has been seen, with that
+    segment."""
+    for segment, group in groupby(accounts, key=seen.__getitem__):
+        alike = list(group)
         for start in range(0, len(alike), BATCH_ACCOUNTS):
-            yield tuple(alike[start : start + BATCH_ACCOUNTS]), seen
+            yield tuple(alike[start : start + BATCH_ACCOUNTS]), segment
 
 
 def _run_batches(

@@ -24,6 +24,7 @@ from counterfoil.business.incentives.loading import (
     load_discounts,
     load_grants,
     load_held_subtrees,
+    load_seniority,
     load_subtrees,
 )
 from counterfoil.business.usage.store import UsageStore
@@ -197,6 +198,7 @@ def _load_discount_history(
     """What invoices before a date say of these discounts; what was billed on the billing date, if
     there is one."""
     holders = {int(row[0]) for row in engine.rows("SELECT DISTINCT billed_account_id FROM charged")}
+    engine.register("seniority", load_seniority(uow, sorted(holders)))
     holders |= set(discounts.scope.column("holder_id").to_pylist())
     uses = uow.read_arrow(_USES, discounts=discounts.ids, holders=sorted(holders), before=before)
     engine.register("discount_use", uses)

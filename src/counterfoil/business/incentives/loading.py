@@ -178,6 +178,59 @@ def load_held_subtrees(uow: UnitOfWork, discounts: Sequence[int], roots: Sequenc
 
 _INVOICED = f"WITH RECURSIVE {invoiced('p.account_id = ANY(:accounts)')}"
 
+# Whose oldest subscription began first comes first.
+_SENIORITY = f"""{_INVOICED}
+SELECT b.account_id AS billed_account_id,
+       row_number() OVER (ORDER BY min(s.start_date), min(s.id), b.account_id) AS place
+FROM unnest(CAST(:accounts AS bigint[])) AS b(account_id)
+LEFT JOIN invoiced i ON i.billed_account_id = b.account_id
+LEFT JOIN subscription s ON s.id = i.subscription_id
+GROUP BY b.account_id
+"""
+
+# What holders share with nobody outside their tree matters where the tree has several invoices.
+_SHARING = """
+WITH shared AS (
+    SELECT d.id, d.audience, false AS within FROM discount d
+    WHERE d.maximum_uses > (
+        SELECT count(DISTINCT (i.account_id, coalesce(i.bill_run_id, -i.id), r.holder_id))
+        FROM rated_charge r JOIN invoice i ON i.id = r.invoice_id
+        WHERE r.discount_id = d.id AND r.kind = 'discount' AND r.adjustment_id IS NULL)
+    UNION ALL
+    SELECT d.id, d.audience, true FROM discount d
+    WHERE d.audience = 'holders' AND d.scope = 'subtree'
+      AND (d.holder_uses IS NOT NULL OR d.holder_maximum IS NOT NULL)
+), tree AS (
+    SELECT o.root_id, bool_and(s.within) AS within
+    FROM shared s JOIN discount_holder h ON h.discount_id = s.id
+    JOIN account o ON o.id = h.account_id
+    GROUP BY o.root_id
+)
+SELECT a.id FROM account a
+WHERE a.id = ANY(:accounts)
+  AND (EXISTS (SELECT 1 FROM shared WHERE audience = 'everyone')
+       OR a.root_id IN (SELECT t.root_id FROM tree t
+                        WHERE NOT t.within OR 1 < (
+                            SELECT count(*) FROM account o JOIN billing_profile p
+                              ON p.account_id = o.id WHERE o.root_id = t.root_id)))
+"""
+
+
+def load_seniority(uow: UnitOfWork, accounts: Sequence[int]) -> pa.Table:
+    """``seniority`` (core.rating.discounts) of these billed accounts: billed_account_id, place."""
+    return uow.read_arrow(_SENIORITY, accounts=list(accounts))
+
+
+def sharing_accounts(uow: UnitOfWork, accounts: Sequence[int]) -> list[int]:
+    """Those of these billed accounts that share a discount which can be used up with others, in
+    the order in which they have it."""
+    if not find_present(uow).discounts:
+        return []
+    sharing = [int(row["id"]) for row in uow.query(_SHARING, accounts=list(accounts))]
+    seniority = load_seniority(uow, sharing).to_pylist() if sharing else []
+    return [row["billed_account_id"] for row in sorted(seniority, key=lambda row: row["place"])]
+
+
 # From the narrowest to the widest; of two alike the minimum first.
 # That of a rate plan is kept on the days on which the subscription has the plan.
 _COMMITMENTS = f"""{_INVOICED}, {

@@ -98,7 +98,7 @@ GROUP BY f.row_no, f.discount_id, q.requirements HAVING count(*) = q.requirement
 
 # The cycles of a charge that had the discount before count, whatever else happened to them. Where
 # the volume of several invoices decides, their turn at the discount is the same: nobody's volume is
-# what others were left with. So it is where invoices of several days use up a discount: in order.
+# what others were left with. So it is where several invoices use up a discount: in their order.
 _LINE = """
 WITH had AS (
     SELECT discount_id, subscription_id, charge_id, count(DISTINCT cycle_start) AS cycles
@@ -124,7 +124,8 @@ WITH had AS (
     UNION
     SELECT t.priority, t.discount_id FROM taking t JOIN discount d USING (discount_id)
     WHERE d.maximum_uses IS NOT NULL OR d.holder_uses IS NOT NULL OR d.holder_maximum IS NOT NULL
-    GROUP BY t.priority, t.discount_id HAVING count(DISTINCT t.billed_on) > 1
+    GROUP BY t.priority, t.discount_id
+    HAVING count(DISTINCT (t.billed_account_id, t.billed_on)) > 1
 ), staged AS (
     SELECT t.*, (SELECT count(*) FROM shared s WHERE s.priority < t.priority
                  OR s.priority = t.priority AND s.discount_id <= t.discount_id) AS stage
@@ -248,7 +249,7 @@ wanted AS (
         FROM charged WHERE kind = 'discount' GROUP BY discount_id, holder_id)
     GROUP BY discount_id, holder_id
 ), capped AS (
-    SELECT w.*, u.uses AS holder_uses_before, u.amount AS holder_amount_before,
+    SELECT w.* EXCLUDE (minor), u.uses AS holder_uses_before, u.amount AS holder_amount_before,
            t.uses AS uses_before, d.maximum_uses, d.holder_uses, d.holder_maximum,
            CASE WHEN w.minor <= 0 THEN w.minor
                 ELSE greatest(least(w.minor, w.most,
@@ -258,22 +259,24 @@ wanted AS (
     LEFT JOIN (SELECT discount_id, sum(uses) AS uses FROM used GROUP BY discount_id) t
         USING (discount_id)
     WHERE w.weights <> 0 AND (w.minor > 0 AND w.most > 0 OR w.minor < 0 AND w.most < 0)
+), held AS (
+    SELECT c.*, row_number() OVER held AS holder_use_no,
+           coalesce(sum(greatest(one, 0)) OVER (held ROWS BETWEEN UNBOUNDED PRECEDING
+                                                AND 1 PRECEDING), 0) AS before, s.place
+    FROM capped c JOIN seniority s USING (billed_account_id)
+    WINDOW held AS (PARTITION BY discount_id, holder_id ORDER BY billed_on, place)
+), allowed AS (
+    SELECT * EXCLUDE (one), CASE WHEN one <= 0 OR holder_maximum IS NULL THEN one
+                                 ELSE greatest(least(one, {_LEFT} - before), 0) END AS minor
+    FROM held
+    WHERE holder_uses IS NULL OR coalesce(holder_uses_before, 0) + holder_use_no <= holder_uses
 ), ranked AS (
     SELECT *, row_number() OVER (PARTITION BY discount_id
-                                 ORDER BY billed_on, billed_account_id, holder_id) AS use_no,
-           row_number() OVER held AS holder_use_no,
-           coalesce(sum(greatest(one, 0)) OVER (held ROWS BETWEEN UNBOUNDED PRECEDING
-                                                AND 1 PRECEDING), 0) AS before
-    FROM capped
-    WINDOW held AS (PARTITION BY discount_id, holder_id ORDER BY billed_on, billed_account_id)
+                                 ORDER BY billed_on, place, holder_id) AS use_no
+    FROM allowed WHERE minor <> 0
 ), given AS (
-    SELECT discount_id, holder_id, billed_account_id, billed_on, weights,
-           CASE WHEN one <= 0 OR holder_maximum IS NULL THEN one
-                ELSE greatest(least(one, {_LEFT} - before), 0) END AS minor
-    FROM ranked
-    WHERE (maximum_uses IS NULL OR coalesce(uses_before, 0) + use_no <= maximum_uses)
-      AND (holder_uses IS NULL
-           OR coalesce(holder_uses_before, 0) + holder_use_no <= holder_uses)
+    SELECT discount_id, holder_id, billed_account_id, billed_on, weights, minor FROM ranked
+    WHERE maximum_uses IS NULL OR coalesce(uses_before, 0) + use_no <= maximum_uses
 )
 """
 
@@ -306,5 +309,6 @@ volume, discount_kind, taken and whole_amount DECIMAL(20,4) (what is taken off t
 lines of the invoice), net (what the line came to before).
 
 Needs what ``DISCOUNT_LINES`` needs and makes; ``discount_tier``; ``discount_use`` (discount_id,
-holder_id, uses, amount) of earlier invoices. What earlier rounds took must stand in
+holder_id, uses, amount) of earlier invoices; ``seniority`` (billed_account_id, place from 1: whose
+turn it is when invoices of one day use up a discount). What earlier rounds took must stand in
 ``charged`` as rows of the kind discount."""
