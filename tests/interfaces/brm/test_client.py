@@ -92,6 +92,44 @@ def test_update_changes_what_is_named_only(client: BillingPlatform) -> None:
     assert (unknown["ErrorCode"], unknown["success"]) == ("UNKNOWN_RECORD", False)
 
 
+def test_a_record_goes_back_as_it_was_read(client: BillingPlatform) -> None:
+    account = new_account(client, ExternalKey=f"R-{next(NUMBERS)}")
+    (profile,) = client.create(
+        "BILLING_PROFILE", {"AccountId": account, "CurrencyCode": "USD", "Address1": "1 Main St"}
+    )["createResponse"]
+    (record,) = client.retrieve_by_id("BILLING_PROFILE", profile["Id"])["retrieveResponse"]
+    assert "Street" not in record and record["Address1"] == "1 Main St"
+    changed = {**record, "Address1": "2 Main St"}
+    (element,) = client.update("BILLING_PROFILE", changed)["updateResponse"]
+    assert element["ErrorText"] == " "
+    (stale,) = client.update("BILLING_PROFILE", {**record, "City": "Austin"})["updateResponse"]
+    assert stale["ErrorText"] == "RowVersion: has changed meanwhile: its version is 2"
+    (now,) = client.retrieve_by_id("BILLING_PROFILE", profile["Id"])["retrieveResponse"]
+    assert (now["Address1"], now["City"]) == ("2 Main St", "")
+    (root,) = client.update("ACCOUNT", {"Id": account, "RootId": "7"})["updateResponse"]
+    assert root["ErrorCode"] == "NOT_KEPT_HERE"
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"fieldsToNull": ["Nmae"]}, "UNKNOWN_FIELD"),
+        ({"fieldsToNull": "ParentAccountId"}, "WRONG_TYPE"),
+        ({"Name": "One", "name": "Two"}, "DOUBLE_FIELD"),
+        ({"ExternalKey": "one-key", "ExternalId": "another"}, "DOUBLE_FIELD"),
+        ({"Name": "One", "fieldsToNull": ["Name"]}, "REQUIRED"),
+    ],
+)
+def test_nothing_that_is_sent_is_lost(
+    client: BillingPlatform, change: dict[str, object], code: str
+) -> None:
+    account = new_account(client)
+    (before,) = client.retrieve_by_id("ACCOUNT", account)["retrieveResponse"]
+    (element,) = client.update("ACCOUNT", {"Id": account, **change})["updateResponse"]
+    assert element["ErrorCode"] == code
+    assert client.retrieve_by_id("ACCOUNT", account)["retrieveResponse"] == [before]
+
+
 def test_upsert_by_an_external_id(client: BillingPlatform) -> None:
     key = f"U-{next(NUMBERS)}"
     (made,) = client.upsert("ACCOUNT", {"ExternalKey": key, "Name": "One"}, "ExternalKey")[

@@ -165,6 +165,8 @@ def test_what_stands_elsewhere_has_to_agree(client: BillingPlatform, product: st
     )["createResponse"]
     assert (refused["ErrorCode"], refused["ErrorElementField"]) == ("NOT_KEPT_HERE", "CurrencyCode")
     assert refused["ErrorText"] == "CurrencyCode: is EUR there and cannot be set here"
+    (unknown,) = client.create("CONTRACT_CURRENCY", {"ContractId": "99999"})["createResponse"]
+    assert unknown["ErrorText"] == "Id: there is no CONTRACT_CURRENCY 99999"
     (deleted,) = client.delete("CONTRACT_CURRENCY", {"Id": contract})["deleteResponse"]
     assert deleted["ErrorCode"] == "ONLY_SHOWN"
     (status,) = client.update("CONTRACT", {"Id": contract, "ContractStatus": "DRAFT"})[
@@ -287,6 +289,66 @@ def test_custom_fields_of_what_is_provisioned(
     client.update("ACCOUNT_PACKAGE", {"Id": provided, "x_order": "PO-2"})
     sql = f"SELECT AccountPackageObj.x_order o FROM ACCOUNT_PRODUCT WHERE AccountId = {account}"
     assert client.query(sql)["queryResponse"] == [{"o": "PO-2"}]
+
+
+def test_an_upsert_may_say_what_only_a_new_record_takes(
+    client: BillingPlatform, product: str
+) -> None:
+    (account,) = made(client, "ACCOUNT", {"Name": "Upserted"})
+    made(client, "BILLING_PROFILE", {"AccountId": account, "CurrencyCode": "USD"})
+    (record,) = client.retrieve_by_id("PRODUCT", product)["retrieveResponse"]
+    package: dict[str, object] = {
+        "ExternalKey": f"S-{account}",
+        "AccountId": account,
+        "PackageId": record["PackageId"],
+        "StartDate": "2026-01-01",
+        "BillingIdentifier": f"token-{account}",
+    }
+    payment = {"ExternalReferenceId": f"P-{account}", "AccountId": account, "Amount": "5"}
+    for fresh in (True, False):
+        (one,) = client.upsert("ACCOUNT_PACKAGE", package, "ExternalKey")["upsertResponse"]
+        assert (one["ErrorText"], one["created"]) == (" ", fresh)
+        (one,) = client.upsert("PAYMENT", {**payment, "Autoallocate": "0"}, "ExternalReferenceId")[
+            "upsertResponse"
+        ]
+        assert (one["ErrorText"], one["created"]) == (" ", fresh)
+    package["BillingIdentifier"] = "another"
+    (refused,) = client.upsert("ACCOUNT_PACKAGE", package, "ExternalKey")["upsertResponse"]
+    assert refused["ErrorElementField"] == "BillingIdentifier"
+    (refused,) = client.upsert("PAYMENT", {**payment, "Amount": "6"}, "ExternalReferenceId")[
+        "upsertResponse"
+    ]
+    assert refused["ErrorCode"] == "MADE_BY_COMMAND"
+
+
+def test_tiers_may_come_one_by_one(client: BillingPlatform, product: str) -> None:
+    (account,) = made(client, "ACCOUNT", {"Name": "Tiered"})
+    made(client, "BILLING_PROFILE", {"AccountId": account, "CurrencyCode": "USD"})
+    key = f"T-{account}"
+    contract = {"AccountId": account, "ContractNumber": key, "StartDate": "2026-01-01"}
+    (agreed,) = made(client, "CONTRACT", contract)
+    (rate,) = made(client, "CONTRACT_RATE", {"ContractId": agreed, "ProductId": product})
+    made(client, "PRICING", {"ContractRateId": rate, "Rate": "9", "UpperBand": "10"})
+    (last,) = made(client, "PRICING", {"ContractRateId": rate, "Rate": "8", "UpperBand": "-1"})
+    (tier,) = client.retrieve_by_id("PRICING", last)["retrieveResponse"]
+    assert (tier["LowerBand"], tier["UpperBand"]) == ("10", "-1")
+    (back,) = client.update("PRICING", tier)["updateResponse"]
+    assert back["ErrorText"] == " "
+
+
+def test_a_day_that_is_none_is_no_payment_date(client: BillingPlatform, place: Place) -> None:
+    (account,) = made(client, "ACCOUNT", {"Name": "Dated"})
+    made(client, "BILLING_PROFILE", {"AccountId": account, "CurrencyCode": "USD"})
+    payment = {"AccountId": account, "Amount": "5"}
+    before = place.count("payment")
+    for day in ("2026-01-31Tnonsense", "2026-01-31 x", "2026-02-30", "13/01/2026"):
+        (one,) = client.create("PAYMENT", {**payment, "PaymentDate": day})["createResponse"]
+        assert one["ErrorElementField"] == "PaymentDate", one
+    assert place.count("payment") == before
+    days = ("2026-01-31T23:30:00-08:00", "2026-01-31 10:00:00", "01/31/2026", "2026-01-31")
+    ids = made(client, "PAYMENT", *({**payment, "PaymentDate": day} for day in days))
+    found = client.query(f"SELECT PaymentDate FROM PAYMENT WHERE Id IN ({', '.join(ids)})")
+    assert [one["PaymentDate"] for one in found["queryResponse"]] == ["2026-01-31"] * 4
 
 
 def test_a_payment_is_recorded_once(client: BillingPlatform, place: Place) -> None:

@@ -136,6 +136,7 @@ def test_delete_has_a_body(http: httpx.Client) -> None:
     [
         ("POST", "/rest/2.0/ACCOUNT", ""),
         ("POST", "/rest/2.0/ACCOUNT", "[]"),
+        ("POST", "/rest/2.0/ACCOUNT/1", '{"brmObjects": {"Name": "x"}}'),
         ("POST", "/rest/2.0/ACCOUNT", "{"),
         ("POST", "/rest/2.0/ACCOUNT", '{"brmObjects": []}'),
         ("POST", "/rest/2.0/ACCOUNT", '{"brmObjects": [1]}'),

@@ -147,6 +147,8 @@ def write(names: Sequence[str], work: Work) -> Callable[[Request], Answer]:
         entity = entity_of(request)
         if plain_name(entity) == collecting.ENTITY:
             return usage_request(request)
+        if request.call.method == "POST" and entity == request.parts[0] and request.parts[1:]:
+            raise not_possible(request.call, ("GET", "PUT", "PATCH", "DELETE"))
         rows = rows_of(request.call, request.parts[1:] if entity == request.parts[0] else ())
         # Of one record by its path, a client reads the answer of an upsert.
         by_path = len(request.parts) == 2 and names == ("updateResponse",)

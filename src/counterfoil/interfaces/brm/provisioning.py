@@ -29,14 +29,23 @@ from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 Create = Callable[[UnitOfWork, Wording, Sequence[Change]], list[int]]
 Update = Callable[[UnitOfWork, Wording, Sequence[Change], Sequence[int]], None]
+Already = Callable[[UnitOfWork, Sequence[Change], Sequence[int]], None]
+
+
+def nothing_asked(_uow: UnitOfWork, _changes: Sequence[Change], _ids: Sequence[int]) -> None:
+    """What only a new record takes says nothing about one that is there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """How records of an entity are made and changed."""
+    """How records of an entity are made and changed.
+
+    ``already`` refuses what only a new record takes, of one that is there and differs from it.
+    """
 
     create: Create = create_records
     update: Update = update_records
+    already: Already = nothing_asked
 
 
 # -- what is provisioned ------------------------------------------------------------------------
@@ -269,6 +278,29 @@ def _identifiers(change: Change) -> tuple[str, ...]:
     return ()
 
 
+def demand_identifiers(
+    uow: UnitOfWork, changes: Sequence[Change], subscriptions: Sequence[int]
+) -> None:
+    """Refuse a BillingIdentifier that the subscription does not have."""
+    asked = {one: _identifiers(change) for one, change in zip(subscriptions, changes, strict=True)}
+    known = uow.unrestricted().query(
+        "SELECT subscription_id, identifier FROM usage_identifier"
+        " WHERE subscription_id = ANY(:ids)",
+        ids=list(asked),
+    )
+    there = {(row["subscription_id"], row["identifier"]) for row in known}
+    problems = [
+        Problem("not_kept_here", _OF_A_NEW_ONE, "BillingIdentifier", line=line)
+        for line, (subscription, tokens) in enumerate(asked.items(), start=1)
+        if any((subscription, token) not in there for token in tokens)
+    ]
+    if problems:
+        raise Refused(problems)
+
+
+_OF_A_NEW_ONE = "is taken of a new one only; create a USAGE_IDENTIFIER with its AccountPackageId"
+
+
 # -- prices -------------------------------------------------------------------------------------
 
 
@@ -305,7 +337,7 @@ def create_pricing(uow: UnitOfWork, wording: Wording, changes: Sequence[Change])
     """PRICING: a tier, of a contract rate or of the list price of a product."""
     tiers: list[Change] = []
     lists: dict[tuple[object, ...], int] = {}
-    reached: dict[object, object] = {}
+    reached = _reached(uow, _ids([one.values.get("price_id") for one in changes]))
     for change in changes:
         values = dict(change.values)
         if values.get("price_id") is None:
@@ -322,6 +354,18 @@ def create_pricing(uow: UnitOfWork, wording: Wording, changes: Sequence[Change])
         reached[price] = values.get("up_to")
         tiers.append(replace(change, values=values))
     return create_records(uow, wording, tiers)
+
+
+def _reached(uow: UnitOfWork, prices: Sequence[int]) -> dict[object, object]:
+    """Price to the quantity that its tiers reach up to already."""
+    if not prices:
+        return {}
+    rows = uow.unrestricted().query(
+        "SELECT price_id, max(up_to) AS up_to FROM price_tier WHERE price_id = ANY(:ids)"
+        " GROUP BY price_id HAVING bool_and(up_to IS NOT NULL)",
+        ids=list(prices),
+    )
+    return {row["price_id"]: row["up_to"] for row in rows}
 
 
 def _list_price(uow: UnitOfWork, key: tuple[object, ...]) -> int:
@@ -402,7 +446,7 @@ def _lined(problems: Sequence[Problem], changes: Sequence[Change]) -> list[Probl
 
 
 WRITERS: Mapping[str, Writer] = {
-    "ACCOUNT_PACKAGE": Writer(create_packages, update_packages),
+    "ACCOUNT_PACKAGE": Writer(create_packages, update_packages, demand_identifiers),
     "ACCOUNT_PRODUCT": Writer(create_products, update_products),
     "CONTRACT_CURRENCY": Writer(create_contract_currencies),
     "CONTRACT_RATE": Writer(create_contract_rates),

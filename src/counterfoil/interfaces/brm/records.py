@@ -5,7 +5,7 @@ the others are written; so one wrong record costs no other, and a right request 
 """
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sqlglot import exp
@@ -23,6 +23,8 @@ from counterfoil.platform.records.unit_of_work import UnitOfWork
 Row = Mapping[str, object]
 """A record as a caller has sent it."""
 
+LONGEST_NUMBER = 18
+
 HEADER = frozenset({"id", "created", "updated", "createduserid", "updateduserid", "fieldstonull"})
 """Names in a record that are not for its caller to write."""
 
@@ -35,49 +37,83 @@ class Change:
     values: Record
 
 
-def read_rows(wording: Wording, rows: Sequence[Row], *, new: bool) -> list[Change]:
-    """The rows in our words; refuses all with every problem, each with its line."""
+def read_rows(
+    wording: Wording, rows: Sequence[Row], *, new: bool, asked: bool = False
+) -> list[Change]:
+    """The rows in our words; refuses all with every problem, each with its line.
+
+    ``asked`` says that what only a new record takes may stand in them.
+    """
     changes: list[Change] = []
     problems: list[Problem] = []
-    for line, row in enumerate(rows, start=1):
-        values: Record = {}
+    for line, sent in enumerate(rows, start=1):
+        row, values, meant = sent, Record(), dict[str, tuple[str, object]]()
+        try:
+            row = _with_nulls(wording, sent)
+        except Refused as refused:
+            problems += [replace(one, line=line) for one in refused.problems]
         for name, value in row.items():
             try:
-                _read_one(wording, name, value, values, new=new)
+                _refuse_otherwise(wording, name, value, meant)
+                _read_one(wording, name, value, values, new=new, asked=asked or new)
             except Refused as refused:
                 problems += [replace(one, line=line) for one in refused.problems]
-        for name in _names_to_null(row):
-            found = wording.word(name)
-            if found is not None and found.is_own:
-                values[found.field.name] = None
         changes.append(Change(row, values))
     if problems:
         raise Refused(problems)
     return changes
 
 
-def _read_one(wording: Wording, name: str, value: object, values: Record, *, new: bool) -> None:
+def _with_nulls(wording: Wording, row: Row) -> Row:
+    """The row with the fields that ``fieldsToNull`` names as empty ones."""
+    key = next((name for name in row if name.lower() == "fieldstonull"), None)
+    if key is None:
+        return row
+    names = row[key] or []
+    if not isinstance(names, list) or not all(isinstance(one, str) for one in names):
+        raise Refused(Problem("wrong_type", "has to be a list of names of fields", key))
+    for name in names:
+        word = wording.demand(name)
+        if word.constant is not None:
+            message = f"is always {word.constant} here"
+            raise Refused(Problem("unknown_choice", message, word.name, (word.constant,)))
+    return {**{name: value for name, value in row.items() if name != key}, **dict.fromkeys(names)}
+
+
+def _refuse_otherwise(
+    wording: Wording, name: str, value: object, meant: dict[str, tuple[str, object]]
+) -> None:
+    """Refuse a field that stands in the row under two names with two values."""
+    word = wording.word(name)
+    if word is None or word.constant is not None:
+        return
+    key = word.field.name if word.is_own else f"{word.join}.{word.field.name}"
+    clean = taken(word, value)
+    other, before = meant.setdefault(key, (name, clean))
+    if written(before) != written(clean):
+        message = f"says something else than {other}, which is the same field"
+        raise Refused(Problem("double_field", message, name[:100]))
+
+
+def _read_one(
+    wording: Wording, name: str, value: object, values: Record, *, new: bool, asked: bool
+) -> None:
     if plain_name(name) in HEADER:
         return
     word = wording.word(name)
     if word is None:
         mapped = wording.mapped
-        ignored = {plain_name(one) for one in (*mapped.ignored, *(mapped.asked if new else ()))}
+        ignored = {plain_name(one) for one in (*mapped.ignored, *(mapped.asked if asked else ()))}
         if plain_name(name) not in ignored and value not in (None, "", " "):
             wording.demand(name)
     elif word.constant is not None:
         if written(value).strip() and written(value).lower() != word.constant.lower():
             message = f"is always {word.constant} here"
             raise Refused(Problem("unknown_choice", message, word.name, (word.constant,)))
-    elif word.is_own:
+    elif word.is_own and (new or not word.field.computed):
         clean = taken(word, value)
         if clean is not None or not new:
             values[word.field.name] = clean
-
-
-def _names_to_null(row: Row) -> list[str]:
-    names = next((row[name] for name in row if name.lower() == "fieldstonull"), [])
-    return [one for one in names if isinstance(one, str)] if isinstance(names, list) else []
 
 
 def create_records(uow: UnitOfWork, wording: Wording, changes: Sequence[Change]) -> list[int]:
@@ -102,12 +138,26 @@ def update_records(
     """Change records. What never changes may be sent as it is."""
     kept: list[tuple[int, Record]] = []
     fixed = {one.name for one in wording.entity.fields if one.immutable}
+    if wording.entity.created_by_command:
+        fixed = {one.name for one in wording.entity.fields if not one.name.startswith("x_")}
+        problems = disagreements(uow, wording, changes, ids, lambda word: word.field.name in fixed)
+        if any(one.code != "unknown_record" for one in problems):
+            refuse_made_by_command(wording.entity, shown=wording.name)
     for record_id, change in zip(ids, changes, strict=True):
         kept.append((record_id, {n: v for n, v in change.values.items() if n not in fixed}))
     changed = [(record_id, values) for record_id, values in kept if values]
-    names = {name for _, values in changed for name in values}
-    refuse_made_by_command(wording.entity, names, shown=wording.name)
-    uow.update_many(wording.entity.name, changed)
+    uow.update_many(wording.entity.name, changed, expected_versions=_versions(changes, ids))
+
+
+def _versions(changes: Sequence[Change], ids: Sequence[int]) -> dict[int, int]:
+    """Of which version the records have to be, where the caller has sent it."""
+    versions: dict[int, int] = {}
+    for record_id, change in zip(ids, changes, strict=True):
+        sent = (value for name, value in change.row.items() if plain_name(name) == "rowversion")
+        text = written(next(sent, None)).strip()
+        if text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER:
+            versions[record_id] = int(text)
+    return versions
 
 
 def refuse_derived(wording: Wording) -> None:
@@ -180,23 +230,24 @@ def disagreements(
     wording: Wording,
     changes: Sequence[Change],
     ids: Sequence[int],
+    of: Callable[[Word], bool],
     *,
-    new: bool,
+    new: bool = False,
 ) -> list[Problem]:
-    """Values that were sent for what stands elsewhere or never changes, and differ from it.
+    """Values that were sent for fields ``of`` a kind, and differ from what stands there.
 
     Of a new record an empty value says nothing.
     """
     sent: list[dict[str, tuple[Word, object]]] = []
     for change in changes:
-        stated = {name: wording.word(name) for name in change.row}
+        stated = {name: wording.word(name) for name in change.row if plain_name(name) not in HEADER}
         sent.append(
             {
                 word.name: (word, value)
                 for name, word in stated.items()
                 if word is not None
-                and word.name != "Id"
                 and word.constant is None
+                and of(word)
                 and ((value := taken(word, change.row[name])) is not None or not new)
             }
         )
@@ -210,17 +261,30 @@ def disagreements(
     }
     problems: list[Problem] = []
     for line, (record_id, one) in enumerate(zip(ids, sent, strict=True), start=1):
+        if one and record_id not in found:
+            message = f"there is no {wording.name} {record_id}"
+            problems.append(Problem("unknown_record", message, "Id", line=line))
+            continue
         for name, (word, value) in one.items():
-            kept = found.get(record_id, {}).get(name)
+            kept = found[record_id][name]
             if not _agrees(word, value, kept):
-                message = f"is {written(kept) or 'nothing'} there and cannot be set here"
-                problems.append(Problem("not_kept_here", message, name, line=line))
+                problems.append(_differs(word, kept, line))
     return problems
+
+
+def _differs(word: Word, kept: object, line: int) -> Problem:
+    if word.field.name == "row_version":
+        message = f"has changed meanwhile: its version is {written(kept)}"
+        return Problem("version_conflict", message, word.name, line=line)
+    message = f"is {written(kept) or 'nothing'} there and cannot be set here"
+    return Problem("not_kept_here", message, word.name, line=line)
 
 
 def _agrees(word: Word, value: object, kept: object) -> bool:
     if word.values:
         value = next((theirs for theirs, ours in word.values.items() if ours == value), value)
+    if value is None and word.nothing:
+        value = word.nothing
     if written(value) == written(kept):
         return True
     try:

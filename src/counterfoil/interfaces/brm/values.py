@@ -13,6 +13,7 @@ from counterfoil.platform.metadata.validation import read_value
 from counterfoil.platform.records.exact_json import encode_json, plain, plain_decimal
 
 _UI_DATE = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})", re.ASCII)
+_CLOCK = re.compile(r"[T ]\d{2}:\d{2}(:\d{2}([.,]\d+)?)?\s?(Z|[+-]\d{2}:?\d{2})?", re.ASCII)
 _FLAGS = {"0": False, "1": True, "false": False, "true": True}
 
 
@@ -92,7 +93,8 @@ def _day(_word: Word, value: object) -> object:
     found = _UI_DATE.fullmatch(value.strip())
     if found:
         return f"{found[3]}-{int(found[1]):02}-{int(found[2]):02}"
-    return value.strip()[:10] if "T" in value or " " in value.strip() else value.strip()
+    text = value.strip()
+    return text[:10] if _CLOCK.fullmatch(text[10:]) else text
 
 
 def _document(word: Word, value: object) -> object:

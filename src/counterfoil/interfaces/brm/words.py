@@ -29,6 +29,8 @@ class Word:
     nothing: str = ""
     constant: str | None = None
     target: str = ""
+    is_twin: bool = False
+    """Whether it is our name of a field that has one of theirs: understood, and not told."""
 
     @property
     def is_own(self) -> bool:
@@ -80,7 +82,7 @@ class Wording:
         """Every field once."""
         seen: set[str] = set()
         for word in self.words.values():
-            if word.name not in seen:
+            if word.name not in seen and not word.is_twin:
                 seen.add(word.name)
                 yield word
 
@@ -144,7 +146,8 @@ class Dialect:
             Word(name, Field(name=name), constant=value) for name, value in mapped.constant.items()
         ]
         if mapped.own:
-            words += [self._own_word(one) for one in entity.readable]
+            told = {word.field.name for word in words if word.is_own}
+            words += [self._own_word(one, is_twin=one.name in told) for one in entity.readable]
         return Wording(mapped.name, entity, mapped, joins, _named(words))
 
     def _field(self, mapped: Mapped, source: str, joins: Mapping[str, Joined]) -> Field | None:
@@ -168,8 +171,9 @@ class Dialect:
             target=theirs.target or self._by_entity.get(found.target, ""),
         )
 
-    def _own_word(self, one: Field) -> Word:
-        return Word(shown_name(one.name), one, target=self._by_entity.get(one.target, ""))
+    def _own_word(self, one: Field, *, is_twin: bool) -> Word:
+        target = self._by_entity.get(one.target, "")
+        return Word(shown_name(one.name), one, target=target, is_twin=is_twin)
 
 
 @lru_cache(maxsize=64)

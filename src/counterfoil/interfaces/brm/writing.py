@@ -17,7 +17,7 @@ from counterfoil.interfaces.brm.records import (
     told_in_words,
 )
 from counterfoil.interfaces.brm.values import taken
-from counterfoil.interfaces.brm.words import Wording, dialect_of
+from counterfoil.interfaces.brm.words import Word, Wording, dialect_of
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 MOST_RECORDS = 10_000
@@ -107,7 +107,7 @@ def create(uow: UnitOfWork, wording: Wording, rows: Sequence[Row]) -> list[Writt
     writer = WRITERS.get(wording.name, Writer())
     changes = read_rows(wording, rows, new=True)
     ids = writer.create(uow, wording, changes)
-    _agreed(uow, wording, changes, ids, new=True)
+    _refuse_all(disagreements(uow, wording, changes, ids, _is_given, new=True))
     return [Written(one, created=True) for one in ids]
 
 
@@ -127,7 +127,7 @@ def upsert(field: str) -> Work:
             allowed = tuple(one.name for one in wording.listed() if one.field.unique)
             message = f"is no unique field of {wording.name}"
             raise Refused(Problem("not_a_key", message, word.name, allowed))
-        changes = read_rows(wording, rows, new=False)
+        changes = read_rows(wording, rows, new=False, asked=True)
         keys = [_key(wording, row, field, line) for line, row in enumerate(rows, start=1)]
         given = [one for one in keys if one is not None]
         known = (
@@ -146,7 +146,9 @@ def upsert(field: str) -> Work:
             places = [place for place, _ in old]
             old_ids = [one for _, one in old]
             try:
-                _change(uow, wording, [changes[place] for place in places], old_ids)
+                chosen = [changes[place] for place in places]
+                _change(uow, wording, chosen, old_ids)
+                WRITERS.get(wording.name, Writer()).already(uow, chosen, old_ids)
             except Refused as refused:
                 raise _at(refused, places) from refused
             results |= {place: Written(one) for place, one in old}
@@ -198,19 +200,21 @@ def _change(
 ) -> None:
     refuse_derived(wording)
     demand_shown(uow, wording, ids)
+    # A change computes them anew: what a caller has read is what stood there before.
+    _refuse_all(disagreements(uow, wording, changes, ids, _is_computed))
     WRITERS.get(wording.name, Writer()).update(uow, wording, changes, ids)
-    _agreed(uow, wording, changes, ids, new=False)
+    _refuse_all(disagreements(uow, wording, changes, ids, _is_given))
 
 
-def _agreed(
-    uow: UnitOfWork,
-    wording: Wording,
-    changes: Sequence[Change],
-    ids: Sequence[int],
-    *,
-    new: bool,
-) -> None:
-    problems = disagreements(uow, wording, changes, ids, new=new)
+def _is_computed(word: Word) -> bool:
+    return word.is_own and word.field.computed
+
+
+def _is_given(word: Word) -> bool:
+    return not _is_computed(word)
+
+
+def _refuse_all(problems: Sequence[Problem]) -> None:
     if problems:
         raise Refused(problems)
 
