@@ -57,6 +57,38 @@ def test_a_schedule_is_a_record(api: httpx.Client) -> None:
     assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (422, "at")
 
 
+def test_who_asks_for_jobs_gets_those_done_that_are_granted(
+    served: Served, api: httpx.Client
+) -> None:
+    with caller(served, api, "enqueue_jobs", "finalize_invoices", may_create=True) as clerk:
+        for entity in ("job", "job_schedule"):
+            role = api.get("/access-roles", params={"sort": "-id"}).json()["records"][0]["id"]
+            grant = {"access_role_id": role, "entity": entity, "may_create": True}
+            assert api.post("/access-grants", json=grant).status_code == 201
+        before = served.count("job"), served.count("job_schedule")
+        for kind in ("run_bills", "clean_up", "advance_order", "export_records"):
+            payload = {"advance_order": {"order": 1}, "export_records": {"entity": "access_user"}}
+            body = {"kind": kind, "payload": payload.get(kind, {})}
+            refused = clerk.post("/jobs", json=body)
+            assert refused.status_code == 403
+            assert (
+                refused.json()["errors"][0]["message"]
+                == f"your roles do not let you ask for {kind}"
+            )
+            schedule = {**body, "external_id": "mine", "at": "30 2 * * *"}
+            refused = clerk.post("/job-schedules", json=schedule)
+            assert refused.json()["errors"][0]["code"] == "not_granted"
+        assert (served.count("job"), served.count("job_schedule")) == before
+        kinds = [one["kind"] for one in clerk.get("/job-kinds").json()["kinds"]]
+        assert kinds == ["finalize_invoices"]
+        later = {"kind": "finalize_invoices", "not_before": "2100-01-01T00:00:00Z", "key": "K"}
+        assert clerk.post("/jobs", json=later).status_code == 202
+        schedule = {"external_id": "mine", "kind": "finalize_invoices", "at": "30 2 * * *"}
+        assert clerk.post("/job-schedules", json=schedule).status_code == 201
+        standing = api.post("/jobs", json=later)
+        assert standing.json()["errors"][0]["code"] == "other_job"
+
+
 def test_who_was_not_granted_it_asks_for_nothing(served: Served, api: httpx.Client) -> None:
     before = served.count("job"), served.count("job_schedule")
     waiting = api.post("/jobs", json={"kind": "clean_up", "not_before": "2100-01-01T00:00:00Z"})

@@ -1,6 +1,7 @@
 """Jobs are asked for with the change they belong to, typed, and once for each key."""
 
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -8,7 +9,7 @@ import pytest
 from tests.platform.jobs.conftest import NOW, REMIND, SETTLE, Office
 
 from counterfoil.core.problems import Refused
-from counterfoil.platform.jobs.enqueuing import Request, enqueue, enqueue_many
+from counterfoil.platform.jobs.enqueuing import Request, ask_for_job, enqueue, enqueue_many
 
 
 def test_a_job_is_kept_with_its_typed_payload(office: Office) -> None:
@@ -51,6 +52,38 @@ def test_what_is_wrong_with_a_payload_is_refused_at_once(office: Office) -> None
         enqueue(uow, SETTLE, {}, time_zone="Berlin")
     assert zone.value.problems[0].field == "time_zone"
     assert office.jobs("id") == []
+
+
+def test_an_open_job_is_never_overwritten_by_who_asks_for_another_one(office: Office) -> None:
+    later = NOW + timedelta(days=9)
+    asked = Request(REMIND, {"account": "A", "amount": Decimal("1.50")}, "A", later)
+
+    def ask(request: Request, actor: str = "ada") -> int:
+        with office.database.transaction(now=NOW, actor=actor, source="rest") as uow:
+            return ask_for_job(uow, request, uow.access)
+
+    job = ask(asked)
+    before = office.jobs("*")
+    for request, actor, differs in (
+        (replace(asked, payload={"account": "B"}), "ada", "payload"),
+        (replace(asked, payload={"account": "B"}, not_before=NOW), "bob", "who has .*, payload"),
+        (replace(asked, not_before=NOW), "bob", "who has asked for it$"),
+        (replace(asked, time_zone="Europe/Paris"), "ada", "time_zone"),
+    ):
+        with pytest.raises(Refused, match=f"job {job} with this key is .* {differs}") as refused:
+            ask(request, actor)
+        assert (refused.value.status, refused.value.problems[0].field) == (409, "key")
+    for key in ("rules/x/1", "job-schedules/nightly"):
+        with pytest.raises(Refused, match="kept for rules"):
+            ask(replace(asked, key=key))
+    assert office.jobs("*") == before
+    assert ask(replace(asked, not_before=NOW + timedelta(days=1))) == job, "the same, earlier"
+    assert office.jobs("due_at") == [(NOW + timedelta(days=1),)]
+    with office.database.transaction(now=NOW) as uow:
+        uow.execute("UPDATE job SET state = 'running'")
+    with pytest.raises(Refused, match="payload"):
+        ask(replace(asked, payload={"account": "B"}))
+    assert office.jobs("again_at", "state") == [(None, "running")]
 
 
 def test_of_jobs_that_wait_with_one_key_there_is_one_due_at_the_earlier_time(

@@ -7,6 +7,7 @@ from counterfoil.platform.metadata.fields import date
 
 RENEW_SUBSCRIPTIONS = JobKind(
     name="renew_subscriptions",
+    command="renew_subscriptions",
     help="Renew the subscriptions whose term ends and that renew by themselves.",
     fields=(date("due", help="Those that end by this day; today by default."),),
 )

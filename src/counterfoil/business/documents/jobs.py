@@ -9,6 +9,7 @@ from counterfoil.platform.metadata.fields import date
 
 PRINT_INVOICES = JobKind(
     name="print_invoices",
+    command="print_invoices",
     lengthy=True,
     help="Print the final invoices and credit notes of a day into printed/DAY, as PDF.",
     fields=(date("invoice_date", help="Of the documents; today by default."),),

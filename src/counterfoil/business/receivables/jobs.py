@@ -14,6 +14,7 @@ from counterfoil.platform.metadata.fields import boolean, date, text
 
 RUN_BILLS = JobKind(
     name="run_bills",
+    command="run_bills",
     lengthy=True,
     help="Bill everything due, of all accounts or of one.",
     fields=(
@@ -25,12 +26,14 @@ RUN_BILLS = JobKind(
 
 REFRESH_DRAFTS = JobKind(
     name="refresh_drafts",
+    command="refresh_drafts",
     lengthy=True,
     help="Compute drafts anew, with usage that came late; finalize those whose grace is over.",
 )
 
 FINALIZE_INVOICES = JobKind(
     name="finalize_invoices",
+    command="finalize_invoices",
     lengthy=True,
     help="Give the drafts that may be issued their numbers and make them final.",
 )

@@ -14,7 +14,7 @@ from counterfoil.interfaces.cli.records import read_values
 from counterfoil.interfaces.cli.serve import interrupt, working
 from counterfoil.interfaces.worker.background import in_background
 from counterfoil.platform.jobs.deciding import cancel_job, list_jobs, retry_job
-from counterfoil.platform.jobs.enqueuing import enqueue
+from counterfoil.platform.jobs.enqueuing import Request, ask_for_job
 from counterfoil.platform.jobs.scheduling import enqueue_scheduled, told
 from counterfoil.platform.jobs.working import Run
 from counterfoil.platform.metadata import Record
@@ -71,7 +71,8 @@ def enqueue_command(
     moment = None if not_before is None else not_before.replace(tzinfo=UTC)
     with opened_records() as uow:
         values = read_values(uow, uow.catalogue.job_kind(kind).shape, payload or [])
-        job = enqueue(uow, kind, values, key=key, not_before=moment, time_zone=time_zone)
+        asked = Request(kind, values, key=key, not_before=moment, time_zone=time_zone)
+        job = ask_for_job(uow, asked, uow.access)
         made = uow.get("job", job)
     print_properties("Job", {name: made[name] for name in COLUMNS}, as_json=as_json)
 

@@ -8,7 +8,7 @@ from counterfoil.interfaces.rest.idempotency import in_transaction, reading
 from counterfoil.interfaces.rest.records import record_answer, record_id
 from counterfoil.interfaces.rest.schemas import create_schema
 from counterfoil.platform.jobs.deciding import cancel_job, retry_job
-from counterfoil.platform.jobs.enqueuing import enqueue
+from counterfoil.platform.jobs.enqueuing import Request, ask_for_job
 from counterfoil.platform.metadata import Entity
 from counterfoil.platform.metadata.fields import document, instant, text
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -31,14 +31,14 @@ ANSWER = {JSON: {"$ref": "#/components/schemas/Job"}}
 def post_job(uow: UnitOfWork, call: Call) -> Answer:
     """Ask for a job."""
     body = command_body(call, NEW_JOB)
-    job = enqueue(
-        uow,
+    request = Request(
         body["kind"],
         {} if body["payload"] is None else body["payload"],
         key=body["key"],
         not_before=body["not_before"],
         time_zone=body["time_zone"] or "UTC",
     )
+    job = ask_for_job(uow, request, call.caller.own_access)
     return record_answer(uow.get("job", job), 202, {"location": f"{API}/jobs/{job}"})
 
 
@@ -52,11 +52,12 @@ def post_cancel(uow: UnitOfWork, call: Call) -> Answer:
     return record_answer(cancel_job(uow, record_id(call)))
 
 
-def get_kinds(uow: UnitOfWork, _call: Call) -> Answer:
-    """The kinds of jobs, each with the schema of its payload."""
+def get_kinds(uow: UnitOfWork, call: Call) -> Answer:
+    """The kinds of jobs that the caller may ask for, each with the schema of its payload."""
     kinds = [
         {"kind": kind.name, "help": kind.help, "payload": create_schema(kind.shape)}
         for kind in uow.catalogue.job_kinds.values()
+        if call.caller.own_access.may_run(kind.command)
     ]
     return json_answer({"kinds": kinds})
 
@@ -68,7 +69,8 @@ ENDPOINTS = (
         command="enqueue_jobs",
         handler=in_transaction(post_job),
         summary="Ask for a job",
-        help="It is done by a worker, soon or not before a moment; the answer says how it stands.",
+        help="Of a kind whose command is granted. It is done by a worker, soon or not before a "
+        "moment; the answer says how it stands.",
         bodies=body_schema(NEW_JOB),
         examples={JSON: {"kind": "run_bills", "payload": {"account": "ACME-01"}}},
         answers=ANSWER,
@@ -99,7 +101,7 @@ ENDPOINTS = (
         path="/job-kinds",
         command="enqueue_jobs",
         handler=reading(get_kinds),
-        summary="The kinds of jobs, and what each can be told",
+        summary="The kinds of jobs that you may ask for, and what each can be told",
         answers={JSON: {"type": "object"}},
     ),
 )

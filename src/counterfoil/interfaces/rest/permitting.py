@@ -21,7 +21,7 @@ def permitted(endpoint: Endpoint) -> Handler:
         call.caller.access.demand_command(endpoint.command)
         if endpoint.subject and not call.caller.access.unrestricted:
             demand_subject(desk, call, endpoint.subject)
-        trusted = replace(call.caller, access=FULL_ACCESS)
+        trusted = replace(call.caller, access=FULL_ACCESS, granted=call.caller.access)
         return endpoint.handler(desk, replace(call, caller=trusted))
 
     return handle

@@ -49,6 +49,13 @@ class Caller:
     user_id: int | None = None
     session_id: int | None = None
     key_id: int | None = None
+    granted: Access | None = None
+    """What he may do himself, while a command works for him with every right."""
+
+    @property
+    def own_access(self) -> Access:
+        """What the caller may do himself, also while a command works for him."""
+        return self.granted or self.access
 
 
 ADMIN = Caller(ADMINISTRATOR, FULL_ACCESS)

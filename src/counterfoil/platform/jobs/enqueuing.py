@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import cast
 
 from counterfoil.core.periods.zones import zone
-from counterfoil.platform.metadata import JobKind, Record
-from counterfoil.platform.records.exact_json import encode_json, plain
+from counterfoil.core.problems import Problem, Refused
+from counterfoil.platform.metadata import Access, JobKind, Record
+from counterfoil.platform.records.exact_json import decode_json, encode_json, plain
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 
@@ -30,6 +31,9 @@ class Request:
     time_zone: str = "UTC"
 
 
+KEPT_KEYS = ("rules/", "job-schedules/")
+"""How the keys of jobs begin that rules and schedules ask for."""
+
 # Taking hold of a job that waits keeps workers from it until the caller's changes are there.
 _ENQUEUE = """
 INSERT INTO job (id, created_at, updated_at, row_version, kind, key, open_key, payload, state,
@@ -47,6 +51,8 @@ ON CONFLICT (kind, open_key) DO UPDATE SET
     payload = excluded.payload, time_zone = excluded.time_zone, origin = excluded.origin,
     enqueued_by = excluded.enqueued_by, depth = greatest(job.depth, excluded.depth),
     updated_at = :now, row_version = job.row_version + 1
+WHERE :replacing OR (job.payload, job.time_zone, job.origin, job.enqueued_by)
+                  = (excluded.payload, excluded.time_zone, excluded.origin, excluded.enqueued_by)
 RETURNING id, kind, open_key
 """
 
@@ -69,8 +75,34 @@ def enqueue(
     return enqueue_many(uow, [Request(kind, payload, key, not_before, origin, time_zone)])[0]
 
 
-def enqueue_many(uow: UnitOfWork, requests: Sequence[Request]) -> list[int]:
-    """Ask for many jobs with one statement; their ids in order of the requests."""
+def ask_for_job(uow: UnitOfWork, request: Request, access: Access) -> int:
+    """Ask for a job as somebody with this access does; its id, or that of the same one.
+
+    Refused: 403 a kind whose command is not granted, 409 the key of an open job that was asked for
+    otherwise or by somebody else, which stays as it is; and what :func:`enqueue` refuses.
+    """
+    kind = _kind_of(uow, request)
+    if not access.may_run(kind.command):
+        raise Refused(not_granted(kind), 403)
+    if request.key and request.key.startswith(KEPT_KEYS):
+        message = f"keys that begin with {' or '.join(KEPT_KEYS)} are kept for rules and schedules"
+        raise Refused(Problem("kept_key", message, "key"))
+    return enqueue_many(uow, [request], replacing=False)[0]
+
+
+def not_granted(kind: JobKind) -> Problem:
+    """That somebody may not have such jobs done."""
+    message = f"your roles do not let you ask for {kind.name}"
+    return Problem("not_granted", message, "kind")
+
+
+def enqueue_many(
+    uow: UnitOfWork, requests: Sequence[Request], *, replacing: bool = True
+) -> list[int]:
+    """Ask for many jobs with one statement; their ids in order of the requests.
+
+    Unless ``replacing``, refused (409): the key of an open job that was asked for otherwise.
+    """
     if not requests:
         return []
     whole = uow.unrestricted()
@@ -90,17 +122,46 @@ def enqueue_many(uow: UnitOfWork, requests: Sequence[Request]) -> list[int]:
         actor=uow.actor,
         depth=uow.depth,
         rows=encode_json(list(rows.values())),
+        replacing=replacing,
     )
     kept = {(row["kind"], row["open_key"]): cast("int", row["id"]) for row in found}
+    for place, row in rows.items():
+        if isinstance(place, tuple) and place not in kept:
+            raise _another_stands(whole, row)
     return [
         kept[place] if isinstance(place, tuple) else fresh
         for place, fresh in zip(places, ids, strict=True)
     ]
 
 
-def _row(uow: UnitOfWork, request: Request) -> Record:
+_OPEN = """
+SELECT id, payload, time_zone, origin = :origin AND enqueued_by = :actor AS own
+FROM job WHERE kind = :kind AND open_key = :key
+"""
+
+
+def _another_stands(uow: UnitOfWork, row: Record) -> Refused:
+    """Why a job is left as it is that has the key of one that is asked for now."""
+    names = {"kind": row["kind"], "key": row["key"], "origin": row["origin"], "actor": uow.actor}
+    (stands,) = uow.query(_OPEN, **names)
+    payload = decode_json(encode_json(row["payload"]))
+    differs = {
+        "who has asked for it": not stands["own"],
+        "payload": stands["payload"] != payload,
+        "time_zone": stands["time_zone"] != row["time_zone"],
+    }
+    what = ", ".join(name for name, so in differs.items() if so)
+    message = f"job {stands['id']} with this key is still open, and differs by: {what}"
+    return Refused(Problem("other_job", message, "key"), 409)
+
+
+def _kind_of(uow: UnitOfWork, request: Request) -> JobKind:
     stated = request.kind
-    kind = uow.catalogue.job_kind(stated if isinstance(stated, str) else stated.name)
+    return uow.catalogue.job_kind(stated if isinstance(stated, str) else stated.name)
+
+
+def _row(uow: UnitOfWork, request: Request) -> Record:
+    kind = _kind_of(uow, request)
     payload = kind.read_payload(request.payload)
     return {
         "kind": kind.name,

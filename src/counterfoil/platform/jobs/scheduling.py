@@ -10,7 +10,7 @@ from cronsim import CronSim, CronSimError
 
 from counterfoil.core.periods.zones import known_time_zone, unknown_time_zone, zone
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.platform.jobs.enqueuing import Request, enqueue_many
+from counterfoil.platform.jobs.enqueuing import Request, enqueue_many, not_granted
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.metadata.job_kinds import unknown_kind
 from counterfoil.platform.records.database import Database
@@ -73,6 +73,8 @@ def _check(uow: UnitOfWork, rows: list[Record], old_rows: list[Record | None]) -
     for line, (row, old) in enumerate(zip(rows, old_rows, strict=True), start=1):
         place = line if len(rows) > 1 else None
         found = list(_find_problems(uow, row))
+        if not found and not uow.asked_by.may_run(uow.catalogue.job_kind(row["kind"]).command):
+            found = [not_granted(uow.catalogue.job_kind(row["kind"]))]
         problems += [Problem(p.code, p.message, p.field, p.allowed, line=place) for p in found]
         if found or (old is not None and all(row[name] == old[name] for name in _CHANGED)):
             continue

@@ -13,12 +13,15 @@ class JobKind:
     """Something that can be done later: its name, such as ``run_bills``, and what it needs to know.
 
     ``fields`` declare the payload as those of an entity do. ``most_failures`` is after how many
-    failed attempts it is given up. ``lengthy`` ones may take minutes: a process does one of them at
-    a time, so that others need not wait. Who does it is registered in ``bootstrap``.
+    failed attempts it is given up. ``command`` is the command that does the same at once: who may
+    run it may ask for the job; none is for administrators only. ``lengthy`` ones may take minutes:
+    a process does one of them at a time, so that others need not wait. Who does it is registered in
+    ``bootstrap``.
     """
 
     name: str
     help: str
+    command: str = ""
     fields: tuple[Field, ...] = ()
     most_failures: int = 10
     lengthy: bool = False

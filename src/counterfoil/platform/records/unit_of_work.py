@@ -112,7 +112,8 @@ class UnitOfWork(Reading, History):
     In a ``rehearsal`` nothing is committed in the end.
     Writes either happen as a whole or raise Refused and change nothing.
 
-    ``access`` says what the actor may do. ``catalogue`` is what he sees: an unreadable field or an
+    ``access`` says what the actor may do, ``asked_by`` what the one may on whose behalf it acts.
+    ``catalogue`` is what he sees: an unreadable field or an
     entity without a grant is not in it, and a record outside the row filter is not there.
     """
 
@@ -131,6 +132,7 @@ class UnitOfWork(Reading, History):
         access: Access = FULL_ACCESS,
         rules: RuleRunner | None = None,
         depth: int = 0,
+        asked_by: Access | None = None,
     ) -> None:
         guard = Guard(connection, access, catalogue, tables)
         super().__init__(connection, guard, tables, now=now)
@@ -139,18 +141,21 @@ class UnitOfWork(Reading, History):
         self.actor = actor
         self.request_id = request_id
         self.depth = depth
+        self.asked_by = asked_by or access
         self._rules = rules
         self._checks = checks
 
     def unrestricted(self) -> "UnitOfWork":
         """The same transaction with every right: for rules and commands on the actor's behalf."""
-        return self if self.access.unrestricted else self._again(self.source, self.depth)
+        return (
+            self if self.access.unrestricted else self._again(self.source, self.depth, self.access)
+        )
 
     def by_rule(self) -> "UnitOfWork":
         """The same transaction for what a rule does, one step deeper than what it follows from."""
-        return self._again("rule", self.depth + 1)
+        return self._again("rule", self.depth + 1, FULL_ACCESS)
 
-    def _again(self, source: str, depth: int) -> "UnitOfWork":
+    def _again(self, source: str, depth: int, asked_by: Access) -> "UnitOfWork":
         return UnitOfWork(
             self._connection,
             self._whole,
@@ -163,6 +168,7 @@ class UnitOfWork(Reading, History):
             rehearsal=self.rehearsal,
             rules=self._rules,
             depth=depth,
+            asked_by=asked_by,
         )
 
     # -- writing -----------------------------------------------------------------------------
