@@ -125,9 +125,9 @@ def enqueue_many(
         replacing=replacing,
     )
     kept = {(row["kind"], row["open_key"]): cast("int", row["id"]) for row in found}
-    for place, row in rows.items():
-        if isinstance(place, tuple) and place not in kept:
-            raise _another_stands(whole, row)
+    for asked in rows.values():
+        if asked["key"] and (asked["kind"], asked["key"]) not in kept:
+            raise _another_stands(whole, asked)
     return [
         kept[place] if isinstance(place, tuple) else fresh
         for place, fresh in zip(places, ids, strict=True)

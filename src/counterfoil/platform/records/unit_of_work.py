@@ -112,9 +112,8 @@ class UnitOfWork(Reading, History):
     In a ``rehearsal`` nothing is committed in the end.
     Writes either happen as a whole or raise Refused and change nothing.
 
-    ``access`` says what the actor may do, ``asked_by`` what the one may on whose behalf it acts.
-    ``catalogue`` is what he sees: an unreadable field or an
-    entity without a grant is not in it, and a record outside the row filter is not there.
+    ``access`` says what the actor may do, ``asked_by`` what he may on whose behalf it acts.
+    ``catalogue`` is what he sees: without unreadable fields and entities that are not granted.
     """
 
     def __init__(
