@@ -228,3 +228,51 @@ def test_parts_that_no_longer_fit_stop_the_bill_and_name_both(group: Company) ->
         "passed_over",
         "passed_over",
     ]
+
+
+MATRIX = """
+products: [{id: q, name: Q}]
+meters: [{id: minutes, name: Minutes, unit: minute}]
+rate_plans:
+  - id: calls
+    product: q
+    name: Calls
+    charges:
+      - id: call
+        name: Calls
+        kind: usage
+        meter: minutes
+        prices:
+          - currency: USD
+            model: graduated
+            amount: 0.5
+            cells:
+              - {when: {level: premier}, tiers: [{up_to: 100, amount: 0.2}, {amount: 0.1}]}
+              - {when: {level: basic}, name: Basic, amount: 0.3}
+prices:
+  - account: GROUP
+    charge: call
+    currency: USD
+    partial: true
+    model: graduated
+    amount: 0.4
+    cells: [{when: {level: premier}, tiers: [{from: 100, amount: 0.05}]}]
+"""
+
+
+def test_the_cells_of_a_matrix_price_are_named(group: Company) -> None:
+    group.load_prices(MATRIX)
+    question = PriceQuestion(account="OFFICE", charge="call", day=date(2024, 3, 15))
+    with group.database.transaction(now=NOW) as uow:
+        told = explain_price(uow, question)
+    assert told.sentences[1] == (
+        "Account GROUP has a partial price without bounds, "
+        "which sets level premier from 100 and everything else."
+    )
+    terms = [(tier["cell"], int(tier["from_quantity"]), tier["unit_amount"]) for tier in told.tiers]
+    assert [(cell, bound, str(amount.normalize())) for cell, bound, amount in terms] == [
+        ("level premier", 0, "0.2"),
+        ("level premier", 100, "0.05"),
+        ("Basic", 0, "0.3"),
+        ("everything else", 0, "0.4"),
+    ]

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from counterfoil.business.accounts.queries import find_account
 from counterfoil.business.billing.change_sentences import uplifts_of
+from counterfoil.business.billing.loading import load_cells
 from counterfoil.business.billing.price_layers import load_prices, regions
 from counterfoil.business.billing.relations import make_statement
 from counterfoil.business.subscriptions.invoicing import billed_account
@@ -20,6 +21,7 @@ from counterfoil.core.money.written import without_zeros
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.core.rating.layers import LAYERS
 from counterfoil.core.rating.prices import LOOKED_INTO, price_epochs
+from counterfoil.core.rating.relations import PRICE_CELL
 from counterfoil.platform.engine.duck import Engine, small_engine
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -52,8 +54,9 @@ class PriceExplanation:
     (``wins``; ``part`` of a partial price that sets some tiers, ``conflict`` where it does not fit;
     ``passed_over``, ``not_valid``, ``none``), partial and reason. Whether the condition of a price
     is met depends on what is rated: here it is taken as met, and told in the reason. ``price`` is
-    the winner's record, None where no layer has a price; ``tiers`` are the terms in force:
-    from_quantity, up_to, unit_amount, flat_amount, price_id (the price the tier comes from).
+    the winner's record, None where no layer has a price; ``tiers`` are the terms in force: cell
+    (in words, of a matrix price), from_quantity, up_to, unit_amount, flat_amount, price_id (the
+    price the tier comes from).
     """
 
     asked: Record
@@ -102,9 +105,12 @@ ORDER BY l.specificity DESC, p.partial DESC, l.valid_from NULLS FIRST, p.valid_f
 """
 
 _TIERS = """
-SELECT t.from_quantity, t.up_to, t.unit_amount, t.flat_amount, t.price_id
-FROM price_epoch e JOIN terms_tier t USING (terms_id) ORDER BY t.from_quantity
+SELECT t.cell_no, t.from_quantity, t.up_to, t.unit_amount, t.flat_amount, t.price_id
+FROM price_epoch e JOIN terms_tier t USING (terms_id)
+ORDER BY t.cell_no = 0, t.cell_no, t.from_quantity
 """
+
+_EVERYTHING_ELSE = "everything else"
 
 
 def explain_price(uow: UnitOfWork, question: PriceQuestion) -> PriceExplanation:
@@ -154,7 +160,7 @@ def weigh_prices(uow: UnitOfWork, item: PricedItem) -> tuple[list[Record], list[
         for statement in (*epochs, LOOKED_INTO):
             make_statement(engine, statement)
         answers = engine.records(_ANSWERS)
-        tiers = engine.records(_TIERS)
+        tiers = _with_cells(uow, item.charge_id, engine.records(_TIERS))
     owners = _names_of(uow, answers)
     conditions = _conditions_of(uow, answers)
     of_subscription = [
@@ -174,6 +180,15 @@ def weigh_prices(uow: UnitOfWork, item: PricedItem) -> tuple[list[Record], list[
         for row in answers
     ]
     return [_judged(row, owners, item, tiers) for row in facts], tiers
+
+
+def _with_cells(uow: UnitOfWork, charge_id: int, tiers: list[Record]) -> list[Record]:
+    """The tiers with their cells in words in place of their numbers; without any it is None."""
+    labels: dict[object, str | None] = {0: None}
+    if any(tier["cell_no"] for tier in tiers):
+        cells = load_cells(uow, [charge_id])[PRICE_CELL.name].to_pylist()
+        labels = {0: _EVERYTHING_ELSE, **{cell["cell_no"]: cell["label"] for cell in cells}}
+    return [{"cell": labels[tier.pop("cell_no")], **tier} for tier in tiers]
 
 
 def _register(engine: Engine, charges: pa.Table, item: PricedItem) -> None:
@@ -316,15 +331,24 @@ def _part(row: Record, tiers: list[Record]) -> tuple[str, str]:
     said = f"has a partial price {_period(row)}"
     if row["conflicts"]:
         return "conflict", f"{said} that does not fit the price it lies over: it cannot be billed"
-    own = [
-        without_zeros(tier["from_quantity"])
-        for tier in tiers
-        if tier["price_id"] == row["price_id"]
-    ]
+    own = [tier for tier in tiers if tier["price_id"] == row["price_id"]]
     if not own:
-        return "part", f"{said}, but a more specific one sets the same tiers"
+        return "part", f"{said}, but a more specific one sets the same {_parts_of(tiers)}"
+    if own[0]["cell"] is not None:
+        return "part", f"{said}, which sets {' and '.join(_of_cell(tier, tiers) for tier in own)}"
     noun = "tier" if len(own) == 1 else "tiers"
-    return "part", f"{said}, which sets the {noun} from {' and '.join(own)}"
+    bounds = " and ".join(without_zeros(tier["from_quantity"]) for tier in own)
+    return "part", f"{said}, which sets the {noun} from {bounds}"
+
+
+def _parts_of(tiers: list[Record]) -> str:
+    return "cells" if any(tier["cell"] is not None for tier in tiers) else "tiers"
+
+
+def _of_cell(tier: Record, tiers: list[Record]) -> str:
+    """``level premier``, of a cell with several tiers ``level premier from 100``."""
+    alone = sum(other["cell"] == tier["cell"] for other in tiers) == 1
+    return f"{tier['cell']}" + ("" if alone else f" from {without_zeros(tier['from_quantity'])}")
 
 
 def _period(row: Record) -> str:

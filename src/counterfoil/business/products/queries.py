@@ -166,13 +166,13 @@ def list_prices(uow: UnitOfWork, *, charge: str | None = None) -> list[Record]:
     """Every tier of every price, of one charge or of all, in the order of the price book.
 
     Fields: charge, layer, owner, currency, valid_from, valid_to, partial, model, package_size,
-    included_quantity, cell, from_quantity, up_to, unit_amount, flat_amount.
+    included_quantity, cell, from_quantity, up_to, unit_amount, flat_amount, formula.
     """
     return uow.query(
         f"SELECT charge.external_id AS charge, price.layer, {OWNER_NAME} AS owner, price.currency,"
         " price.valid_from, price.valid_to, price.partial, price.model, price.package_size,"
         " price.included_quantity, cell.label AS cell, tier.from_quantity, tier.up_to,"
-        " tier.unit_amount, tier.flat_amount"
+        " tier.unit_amount, tier.flat_amount, price.formula"
         f" FROM price JOIN charge ON charge.id = price.charge_id{OWNER_JOINS}"
         " LEFT JOIN price_tier AS tier ON tier.price_id = price.id"
         " LEFT JOIN price_cell AS cell ON cell.price_id = price.id AND cell.cell_no = tier.cell_no"

@@ -26,7 +26,8 @@ File = Annotated[Path, typer.Argument(help="A price book in YAML, see docs/price
 
 LISTED = (
     *("charge", "layer", "owner", "currency", "valid_from", "valid_to", "partial", "model"),
-    *("package_size", "included_quantity", "from_quantity", "up_to", "unit_amount", "flat_amount"),
+    *("package_size", "included_quantity", "cell", "from_quantity", "up_to", "unit_amount"),
+    *("flat_amount", "formula"),
 )
 COUNTED = (
     *("products", "meters", "rate_plans", "charges", "price_regions", "pricing_templates"),
@@ -116,7 +117,11 @@ def explain(
 LAYER_COLUMNS = (
     *("layer", "owner", "price_id", "model", "partial", "valid_from", "valid_to", "verdict"),
 )
-TIER_COLUMNS = ("from_quantity", "up_to", "unit_amount", "flat_amount", "price_id")
+TIER_COLUMNS = ("cell", "from_quantity", "up_to", "unit_amount", "flat_amount", "price_id")
+FURTHER_TERMS = (
+    *("package_size", "included_quantity", "minimum_amount", "maximum_amount", "event_amount"),
+    *("event_amount_minimum", "event_amount_maximum", "free_events"),
+)
 
 
 def _print_explanation(explanation: PriceExplanation) -> None:
@@ -127,6 +132,13 @@ def _print_explanation(explanation: PriceExplanation) -> None:
     rows = [[row[name] for name in LAYER_COLUMNS] for row in explanation.layers]
     print_table("Layers, most specific first", LAYER_COLUMNS, rows, as_json=False)
     if explanation.price is not None:
+        further = {name: explanation.price[name] for name in FURTHER_TERMS}
+        for name, value in further.items():
+            if value:
+                typer.echo(f"{name.replace('_', ' ')}: {trimmed(value)}")
+        if explanation.price["formula"] is not None:
+            typer.echo(f"formula: {explanation.price['formula']}")
+            return
         tiers = [[trimmed(row[name]) for name in TIER_COLUMNS] for row in explanation.tiers]
         print_table("Terms in force", TIER_COLUMNS, tiers, as_json=False)
 
