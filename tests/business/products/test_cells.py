@@ -140,3 +140,49 @@ def test_a_number_that_stands_for_something_else_is_refused(database: Database) 
                 {"price_id": price, "cell_no": 2, "conditions": {"region": ["eu"]}},
             )
     assert ("other_cell", "cell_no") in [(p.code, p.field) for p in answer.value.problems]
+
+
+PARTIAL = """
+pricing_templates: [{id: gold, name: Gold}]
+prices:
+  - pricing_template: gold
+    charge: c
+    currency: USD
+    partial: true
+    model: per_unit
+    cells: [{when: {region: eu}, amount: 1.5}]
+"""
+
+
+def test_a_partial_price_may_set_one_cell(database: Database) -> None:
+    save(database, with_cells("{when: {region: eu}, amount: 2}"))
+    assert save(database, PARTIAL)["prices_created"] == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "region: eu",
+            "region: uk",
+            "has nothing for region uk: it has everything else; region eu",
+        ),
+        (
+            "amount: 1.5",
+            "tiers: [{from: 5, amount: 1.5}]",
+            "in region eu, which has no tier from 5: its tiers begin at 0",
+        ),
+    ],
+)
+def test_a_partial_price_of_a_cell_that_is_not_there_is_refused(
+    database: Database, old: str, new: str, said: str
+) -> None:
+    save(database, with_cells("{when: {region: eu}, amount: 2}"))
+    with pytest.raises(Refused) as answer:
+        save(database, PARTIAL.replace(old, new))
+    (problem,) = answer.value.problems
+    assert (problem.code, problem.field) == ("conflicting_layers", "prices[0].tiers")
+    assert said in problem.message
+    with database.transaction(now=NOW) as uow:
+        assert uow.query("SELECT id FROM pricing_template") == []
+        assert len(uow.query("SELECT id FROM price")) == 1

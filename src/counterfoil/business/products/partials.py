@@ -1,9 +1,10 @@
 """Partial prices: whether what they set fits a price they can lie over."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Protocol
 
+from counterfoil.business.products.cells import Cell
 from counterfoil.business.products.queries import PriceKey
 from counterfoil.business.products.tiers import Tier
 from counterfoil.core.rating.layers import SPECIFICITY
@@ -30,7 +31,11 @@ class Terms(Protocol):
 
     @property
     def tiers(self) -> tuple[Tier, ...]:
-        """The tiers in order."""
+        """The tiers in order; of a matrix price those for everything else."""
+
+    @property
+    def matrix(self) -> tuple[Cell, ...]:
+        """The cells with their tiers."""
 
 
 def find_misfit(partial: Terms, prices: Iterable[Terms]) -> str | None:
@@ -50,7 +55,7 @@ def _can_lie_over(partial: Terms, price: Terms) -> bool:
     """Whether a whole price is less specific and holds on one of the days."""
     charge, layer, owner, currency, _ = partial.key
     other_charge, other_layer, other_owner, other_currency, other_partial = price.key
-    if other_partial or not price.tiers or (charge, currency) != (other_charge, other_currency):
+    if other_partial or not _bands(price) or (charge, currency) != (other_charge, other_currency):
         return False
     # A template may build on another one, an account lie below another one.
     same_layer = layer == other_layer and (owner == other_owner or layer in ("template", "account"))
@@ -65,15 +70,38 @@ def _fault(partial: Terms, price: Terms) -> str | None:
     said = f"the partial price of {_who(partial)} does not fit the price of {_who(price)}"
     if partial.model != price.model:
         return f"{said}: one is {partial.model}, the other {price.model}"
-    bounds = {tier.from_quantity: tier.up_to for tier in price.tiers}
-    for tier in partial.tiers:
+    known = _bands(price)
+    for cell, (label, tiers) in _bands(partial).items():
+        if cell not in known:
+            return f"{said}, which has nothing for {label}: it has {_listed(known)}"
+        fault = _tier_fault(tiers, known[cell][1])
+        if fault is not None:
+            return f"{said}{fault}" if cell == _ELSE else f"{said} in {label}{fault}"
+    return None
+
+
+_ELSE = ""
+
+
+def _bands(price: Terms) -> dict[str, tuple[str, tuple[Tier, ...]]]:
+    """In words, and the tiers, of each cell and of everything else, by what it asks for."""
+    bands = {_ELSE: ("everything else", price.tiers)} if price.tiers else {}
+    return bands | {cell.key: (cell.label, cell.tiers) for cell in price.matrix}
+
+
+def _listed(bands: Mapping[str, tuple[str, tuple[Tier, ...]]]) -> str:
+    return "; ".join(label for label, _ in bands.values())
+
+
+def _tier_fault(tiers: Sequence[Tier], whole: Sequence[Tier]) -> str | None:
+    """What does not fit between the tiers of a partial price and those they lie over."""
+    bounds = {tier.from_quantity: tier.up_to for tier in whole}
+    for tier in tiers:
         if tier.from_quantity not in bounds:
-            return (
-                f"{said}, which has no tier from {_number(tier.from_quantity)}: {_all(price.tiers)}"
-            )
+            return f", which has no tier from {_number(tier.from_quantity)}: {_all(whole)}"
         if tier.up_to != bounds[tier.from_quantity]:
             return (
-                f"{said}: the tier from {_number(tier.from_quantity)} ends at "
+                f": the tier from {_number(tier.from_quantity)} ends at "
                 f"{_number(tier.up_to)}, there at {_number(bounds[tier.from_quantity])}"
             )
     return None

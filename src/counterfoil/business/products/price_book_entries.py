@@ -123,6 +123,11 @@ class PriceEntry:
         """What it is the price of: charge, layer, owner, currency; whether it is partial."""
         return (self.charge, self.layer, self.owner, self.currency, self.partial)
 
+    @property
+    def matrix(self) -> tuple[Cell, ...]:
+        """The cells, without their places in the file."""
+        return tuple(entry.cell for entry in self.cells)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssignmentEntry:

@@ -43,6 +43,11 @@ class StoredPrice:
     tiers: tuple[Tier, ...]
     cells: tuple[Cell, ...]
 
+    @property
+    def matrix(self) -> tuple[Cell, ...]:
+        """The cells, as those of a price book are called."""
+        return self.cells
+
 
 def read_by_external_id(uow: UnitOfWork, entity: str, names: Iterable[str]) -> dict[str, Record]:
     """The records of an entity that have one of these external ids, by that id."""
