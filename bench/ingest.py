@@ -142,7 +142,7 @@ def _body(start: int, end: int) -> bytes:
     ).encode()
 
 
-TOKEN = "bench"
+TOKEN = "correct horse battery staple"
 _ADDRESS = re.compile(r"answers on http://127\.0\.0\.1:(\d+)")
 
 

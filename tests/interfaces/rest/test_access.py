@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from counterfoil.core.problems import Refused
 from counterfoil.interfaces.http.authentication import load_admin_token
 from counterfoil.platform.access.tokens import AdminToken
 
@@ -56,8 +57,29 @@ def test_a_token_is_made_once_and_only_its_hash_is_kept(tmp_path: Path) -> None:
 
 
 def test_the_token_of_the_environment_wins_and_leaves_no_file(tmp_path: Path) -> None:
-    assert load_admin_token(tmp_path, "mine") == (AdminToken.of("mine"), None)
+    for mine in ("correct horse battery staple", "3f1c9a52b7e04d8896aa1f0e2c3b4d5e"):
+        assert load_admin_token(tmp_path, mine) == (AdminToken.of(mine), None)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("token", "why"),
+    [
+        ("secret", "has 6 characters, and has to have at least 24"),
+        ("x7Kq93mPz2Rv8LtW4nYc6Bd", "has 23 characters"),
+        ("administrator-token-12345678", "too easy to guess"),
+        ("changeme-changeme-changeme", "too easy to guess"),
+        ("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "too easy to guess"),
+        ("counterfoil_admin_token_1234567890", "too easy to guess"),
+    ],
+)
+def test_a_weak_token_is_refused_before_anybody_is_answered(
+    tmp_path: Path, token: str, why: str
+) -> None:
+    with pytest.raises(Refused, match=why) as refused:
+        load_admin_token(tmp_path, token)
+    assert refused.value.problems[0].field == "COUNTERFOIL_ADMIN_TOKEN"
+    assert token not in str(refused.value)
 
 
 def test_the_token_is_not_shown_by_accident() -> None:

@@ -4,8 +4,10 @@ import os
 import secrets
 from pathlib import Path
 
-from counterfoil.platform.access.tokens import AdminToken
+from counterfoil.core.problems import Refused
+from counterfoil.platform.access.tokens import AdminToken, token_problems
 
+VARIABLE = "COUNTERFOIL_ADMIN_TOKEN"
 DIGEST_FILE = "admin-token.sha256"
 
 
@@ -15,9 +17,12 @@ def load_admin_token(
     """The token to ask for, and its text when it was made just now and has to be shown once.
 
     ``from_environment`` wins. Otherwise the digest stands in the home folder; where it does not,
-    or with ``renew``, a token of 256 random bits is made.
+    or with ``renew``, a token of 256 random bits is made. Refuses a chosen one that is weak.
     """
     if from_environment:
+        problems = token_problems(from_environment, VARIABLE)
+        if problems:
+            raise Refused(problems)
         return AdminToken.of(from_environment), None
     path = home / DIGEST_FILE
     if path.exists() and not renew:

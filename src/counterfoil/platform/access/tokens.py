@@ -2,8 +2,21 @@
 
 import hashlib
 import hmac
+import re
 import secrets
 from dataclasses import dataclass
+
+from counterfoil.core.problems import Problem
+
+SHORTEST_CHOSEN = 24
+"""Characters of a token that somebody has chosen: nothing slows down who tries tokens."""
+
+FEWEST_DIFFERENT = 8
+
+_OBVIOUS = re.compile(
+    r"admin(istrator)?|token|secret|password|passw0rd|change|counterfoil|example|default|test|"
+    r"letmein|qwertz|qwerty|asdfgh|0?123456(789?0?)?|abcdef|bearer|[\W_]"
+)
 
 
 def digest_of(token: str) -> str:
@@ -14,6 +27,19 @@ def digest_of(token: str) -> str:
 def new_token(prefix: str) -> str:
     """A token of 256 random bits that says by its prefix what it is."""
     return prefix + secrets.token_urlsafe(32)
+
+
+def token_problems(token: str, field: str) -> list[Problem]:
+    """What is wrong with a token that somebody has chosen: too short, or easy to guess."""
+    rest = _OBVIOUS.sub("", token.casefold())
+    if len(token) < SHORTEST_CHOSEN:
+        message = f"has {len(token)} characters, and has to have at least {SHORTEST_CHOSEN}"
+    elif len(set(rest)) < FEWEST_DIFFERENT:
+        message = "is too easy to guess"
+    else:
+        return []
+    made = "leave it away, and one is made and shown once; or take that of `openssl rand -hex 32`"
+    return [Problem("weak_token", f"{message}: {made}", field)]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
