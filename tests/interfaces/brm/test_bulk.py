@@ -105,6 +105,42 @@ def test_a_request_that_fails_says_why(client: BillingPlatform) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"CSVDelimiter": "\n"}, "CSVDelimiter"),
+        ({"CSVDelimiter": "\x00"}, "CSVDelimiter"),
+        ({"CSVDelimiter": ";;"}, "CSVDelimiter"),
+        ({"CSVQualifier": "\r"}, "CSVDelimiter"),
+        ({"CSVQualifier": ","}, "CSVDelimiter"),
+        ({"Column": ["Id"]}, "Column"),
+        ({"RequestName": "a\x00b"}, "name"),
+        ({"RequestsPerBatch": "0"}, "RequestsPerBatch"),
+    ],
+)
+def test_a_wrong_request_costs_no_other(
+    client: BillingPlatform, change: dict[str, object], field: str
+) -> None:
+    right = {"RequestBody": "SELECT Id FROM ACCOUNT", "ResponseFormat": "CSV"}
+    answer = client.create("bulk_api_request", [right, {**right, **change}])["createResponse"]
+    assert [one["success"] for one in answer] == [True, False]
+    assert answer[1]["ErrorElementField"] == field
+
+
+def test_what_a_command_has_kept_is_not_replaced(client: BillingPlatform, place: Place) -> None:
+    database, now = place.organisation.database, place.organisation.clock()
+    days = {"start_date": "2026-01-01", "valid_until": "2026-01-31"}
+    quote = {"number": "Q-1", "version": 1, "currency": "USD", "made_by": "ada", **days}
+    with database.transaction(now=now) as uow:
+        (made,) = uow.create_many("quote", [quote], by_command=True)
+    before = place.count("stored_file")
+    url = f"{client.rest_base_url}/files/QUOTE/{made}/StoredFileId"
+    body = {"FileName": "quote.pdf", "Data": base64.b64encode(b"other terms").decode()}
+    refused = client.session.post(url, json=body, timeout=60)
+    assert refused.json()["errors"][0]["error_code"] == "MADE_BY_COMMAND"
+    assert place.count("stored_file") == before
+
+
 def test_a_result_is_for_who_asked(client: BillingPlatform, place: Place) -> None:
     other = sign_in_as(place, "clerk", {"account": ["read"], "extract": ["read"]})
     request = asked(client.bulk_query_request("mine", "SELECT Id FROM ACCOUNT"))

@@ -32,6 +32,13 @@ MOST_BATCHES = 100
 LARGEST_RESULT = 64 * MEGABYTE
 """Bytes of all batches: they are fetched in one answer."""
 
+KNOWN = (
+    *("RequestName", "RequestMethod", "RequestBody", "RetrieveEntityName", "Columns"),
+    *("ResponseFormat", "RequestsPerBatch", "RecordsPerBatch"),
+    *("CSVDelimiter", "CSVQualifier", "CSVEndLineFormat"),
+)
+"""What a request can say; an Id is left aside."""
+
 _LINE_ENDS = {"CR": "\r", "LF": "\n", "CRLF": "\r\n"}
 
 Rows = Sequence[tuple[object, ...]]
@@ -68,6 +75,11 @@ class Asked:
 def read_request(row: Mapping[str, object]) -> Asked:
     """The request in a JSON object; refuses what is wrong in it."""
     given = {plain_name(name): value for name, value in row.items()}
+    known = {"id", *(one.lower() for one in KNOWN)}
+    for name, value in row.items():
+        if plain_name(name) not in known and value not in (None, "", " "):
+            message = "BULK_API_REQUEST has no such field"
+            raise Refused(Problem("unknown_field", message, name[:100], KNOWN))
 
     def text(name: str, default: str) -> str:
         value = given.get(name.lower())
@@ -90,8 +102,9 @@ def read_request(row: Mapping[str, object]) -> Asked:
         raise Refused(Problem("wrong_type", "has to be a list of names", "Columns"))
     per_batch = given.get("requestsperbatch") or given.get("recordsperbatch") or MOST_PER_BATCH
     delimiter, qualifier = text("CSVDelimiter", ","), text("CSVQualifier", '"')
-    if len(delimiter) != 1 or len(qualifier) != 1 or delimiter == qualifier:
-        raise Refused(Problem("wrong_length", "have to be one character each", "CSVDelimiter"))
+    if len({delimiter, qualifier} - {"\r", "\n", "\x00"}) < 2 or len(delimiter + qualifier) > 2:
+        message = "and CSVQualifier have to be one character each, not the same and no line's end"
+        raise Refused(Problem("wrong_value", message, "CSVDelimiter"))
     return Asked(
         name=text("RequestName", "bulk request")[:255],
         method=method.lower(),
@@ -131,8 +144,12 @@ def run_request(organisation: Organisation, caller: Caller, row: Mapping[str, ob
     except Refused as refused:
         return Written(problem=refused.problems[0])
     now, database, access = organisation.clock(), organisation.database, caller.access
-    with database.transaction(now=now, access=access) as uow:
-        extract = begin_extract(uow, asked.record(), requester(caller))
+    try:
+        with database.transaction(now=now, access=access) as uow:
+            extract = begin_extract(uow, asked.record(), requester(caller))
+    except Refused as refused:
+        # The requests before it stay done.
+        return Written(problem=refused.problems[0])
     try:
         batches = list(_batches(organisation, access, asked, now))
     except Refused as refused:

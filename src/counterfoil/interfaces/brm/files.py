@@ -8,10 +8,12 @@ from counterfoil.bootstrap import Organisation
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.brm.answers import answer
 from counterfoil.interfaces.brm.extracts import requester
+from counterfoil.interfaces.brm.records import demand_shown, refuse_derived
 from counterfoil.interfaces.brm.values import written
 from counterfoil.interfaces.brm.words import Word, Wording, dialect_of, plain_name
 from counterfoil.interfaces.brm.writing import Written
 from counterfoil.interfaces.http.exchange import Answer
+from counterfoil.interfaces.http.writable import refuse_made_by_command
 from counterfoil.platform.access.callers import Caller
 from counterfoil.platform.extracts.requests import batches_of
 from counterfoil.platform.files.store import record_file
@@ -73,6 +75,10 @@ def write_file(
     with organisation.database.transaction(now=organisation.clock(), access=access) as uow:
         wording = dialect_of(uow.catalogue).entity(parts[0])
         word = file_field(wording, parts[2])
+        refuse_derived(wording)
+        # A document that was sent is not replaced by another one.
+        refuse_made_by_command(wording.entity, [word.field.name], shown=wording.name)
+        demand_shown(uow, wording, [record_id])
         uow.get(wording.entity.name, record_id)
         file_id = _kept(organisation, uow, written(given.get("filename")) or "file", content)
         uow.update(wording.entity.name, record_id, {word.field.name: file_id})
