@@ -70,6 +70,20 @@ CREATE = (
         (enveloped("<query><entity><b/></entity></query>"), "malformed_message"),
         (enveloped("<create><record><entity>account</entity></record></create>"), "required"),
         (enveloped("<create/>"), "required"),
+        (enveloped("<query><entity>account</entity><where>x</where></query>"), "malformed_message"),
+        (
+            enveloped(
+                "<query><entity>account</entity><filter><field>name</field><opertor>ne</opertor>"
+                "<value>x</value></filter></query>"
+            ),
+            "malformed_message",
+        ),
+        (
+            enveloped("<query><entity>account</entity><limit>1</limit><limit>2</limit></query>"),
+            "malformed_message",
+        ),
+        (enveloped(CREATE.format("N").replace("</value>", "</value><x/>", 1)), "malformed_message"),
+        (enveloped("<logout><now/></logout>"), "malformed_message"),
         (enveloped("<create><record><field/></record></create>"), "malformed_message"),
         (enveloped("<a>" * 40 + "</a>" * 40), "malformed_message"),
         (enveloped(CREATE.format("&e;"), before=SECRET), "forbidden_xml"),

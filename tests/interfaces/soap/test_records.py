@@ -1,6 +1,7 @@
 """Records over SOAP with zeep: made, found, changed and deleted, in both descriptions."""
 
 import itertools
+import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -137,6 +138,20 @@ def test_all_records_of_a_call_or_none(
         ("unknown_field", "colour", 3),
     ]
     assert place.count("account") == before
+
+
+def test_every_record_that_is_malformed_is_told_by_its_place(place: Place) -> None:
+    account = "<entity>account</entity><field><name>name</name><value>{0}</value></field>"
+    wrong = account.format("<b/>")
+    records = "".join(f"<record>{one}</record>" for one in (account.format("x"), wrong, wrong))
+    message = (
+        '<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"'
+        ' xmlns="urn:counterfoil:soap:generic:1">'
+        f"<s:Body><create>{records}</create></s:Body></s:Envelope>"
+    )
+    with place.client(Authorization=f"Bearer {place.token}") as client:
+        answer = client.post("/soap", content=message.encode()).text
+    assert re.findall(r"<line>(\d)</line>", answer) == ["2", "3"]
 
 
 def test_what_commands_make_is_not_written(generic: zeep.Client, refusal: Refusal) -> None:

@@ -23,6 +23,7 @@ from counterfoil.interfaces.soap.envelope import (
     response,
     text_of,
 )
+from counterfoil.interfaces.soap.messages import MESSAGES, refuse_other_parts
 from counterfoil.interfaces.soap.names import GENERIC, TYPED, Flavour
 from counterfoil.interfaces.soap.operations import OPERATIONS
 from counterfoil.interfaces.soap.wsdl import generic_wsdl, typed_wsdl
@@ -65,6 +66,8 @@ DOOR = Door(paths=PATHS, handler=handle, told=told, session=session_of, limit=LO
 def answered(desk: Desk, call: Call, message: Message) -> Answer:
     """The answer to a message."""
     now = desk.organisation.clock()
+    if message.operation in MESSAGES:
+        refuse_other_parts(message.body, MESSAGES[message.operation][0])
     if message.operation == "login":
         return login(desk, message, now)
     operation = OPERATIONS.get(message.operation)

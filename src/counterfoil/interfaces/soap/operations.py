@@ -13,6 +13,7 @@ from lxml import etree
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.http.writable import refuse_made_by_command
 from counterfoil.interfaces.soap.envelope import Element, put, text_of
+from counterfoil.interfaces.soap.messages import SHARED, refuse_other_parts
 from counterfoil.interfaces.soap.names import Flavour
 from counterfoil.interfaces.soap.records import put_record, read_record
 from counterfoil.platform.metadata import Entity, Record
@@ -195,6 +196,7 @@ def _ids(asked: Element) -> list[int]:
 
 def _filter(element: Element) -> Filter:
     """``field``, ``operator`` and one or more values; without an operator: equal."""
+    refuse_other_parts(element, SHARED["Filter"])
     op = _text(element, "operator") or "eq"
     if op not in OPERATORS:
         raise Refused(Problem("unknown_operator", "is not known", "operator", OPERATORS))

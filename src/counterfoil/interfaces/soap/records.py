@@ -13,6 +13,7 @@ from lxml import etree
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.http.notation import decode_json
 from counterfoil.interfaces.soap.envelope import TYPE, Element, put, text_of
+from counterfoil.interfaces.soap.messages import FIELD_VALUE, RECORD, refuse_other_parts
 from counterfoil.interfaces.soap.names import Flavour
 from counterfoil.platform.metadata import Catalogue, Entity, Field, FieldType, Record
 from counterfoil.platform.metadata.validation import read_value
@@ -24,9 +25,8 @@ _FLAGS = {"1": "true", "0": "false"}
 
 def read_record(element: Element, catalogue: Catalogue, line: int) -> tuple[Entity, Record]:
     """The entity and the values of a record; refuses all that is wrong in it."""
-    given = _generic(element) if element.get(TYPE) is None else _typed(element)
-    name, pairs = given
     try:
+        name, pairs = _generic(element) if element.get(TYPE) is None else _typed(element)
         entity = catalogue.entity(name)
     except Refused as refused:
         raise Refused([replace(one, line=line) for one in refused.problems], 400) from None
@@ -46,6 +46,7 @@ def read_record(element: Element, catalogue: Catalogue, line: int) -> tuple[Enti
 
 
 def _generic(element: Element) -> tuple[str, list[tuple[str, str | None]]]:
+    refuse_other_parts(element, RECORD)
     entity, pairs = "", []
     for child in element:
         local = etree.QName(child).localname
@@ -54,16 +55,13 @@ def _generic(element: Element) -> tuple[str, list[tuple[str, str | None]]]:
         elif local == "id":
             if text_of(child):
                 pairs.append(("id", text_of(child)))
-        elif local == "field":
+        else:
+            refuse_other_parts(child, FIELD_VALUE)
             parts = {etree.QName(part).localname: part for part in child}
             if "name" not in parts:
                 raise Refused(Problem("malformed_message", "needs a name", "field"), status=400)
             value = parts.get("value")
             pairs.append((text_of(parts["name"]) or "", None if value is None else text_of(value)))
-        else:
-            message = "is no part of a record"
-            allowed = ("entity", "id", "field")
-            raise Refused(Problem("malformed_message", message, local[:60], allowed), status=400)
     return entity.strip(), pairs
 
 

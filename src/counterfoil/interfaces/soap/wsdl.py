@@ -1,12 +1,13 @@
 """The two descriptions: the generic one, the same for all and for years, and the typed one, made
 from the catalogue that the caller sees at this moment."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
 from lxml import etree
 
 from counterfoil.interfaces.soap.envelope import Element, writable
+from counterfoil.interfaces.soap.messages import FIELD_VALUE, MESSAGES, RECORD, SHARED, Part
 from counterfoil.interfaces.soap.names import (
     GENERIC,
     OVER_HTTP,
@@ -19,85 +20,7 @@ from counterfoil.interfaces.soap.names import (
 from counterfoil.platform.metadata import Catalogue, Entity, Field, FieldType
 from counterfoil.platform.records.pages import OPERATORS
 
-Part = tuple[str, str, str]
-"""An element of a message: name, type, and how often (``1``, ``?``, ``*``, ``+``)."""
-
 _OFTEN = {"1": ("1", "1"), "?": ("0", "1"), "*": ("0", "unbounded"), "+": ("1", "unbounded")}
-
-_MESSAGES: Mapping[str, tuple[Sequence[Part], Sequence[Part]]] = {
-    "login": (
-        [
-            ("username", "xsd:string", "1"),
-            ("password", "xsd:string", "1"),
-            ("code", "xsd:string", "?"),
-        ],
-        [("sessionId", "xsd:string", "1"), ("expiresAt", "xsd:dateTime", "1")],
-    ),
-    "logout": ([], []),
-    "describe": (
-        [("entity", "xsd:string", "?")],
-        [("entity", "tns:EntityDescription", "*")],
-    ),
-    "query": (
-        [
-            ("entity", "xsd:string", "1"),
-            ("filter", "tns:Filter", "*"),
-            ("sort", "xsd:string", "*"),
-            ("limit", "xsd:int", "?"),
-            ("cursor", "xsd:string", "?"),
-        ],
-        [("record", "tns:Record", "*"), ("nextCursor", "xsd:string", "?")],
-    ),
-    "retrieve": (
-        [("entity", "xsd:string", "1"), ("id", "xsd:long", "+")],
-        [("record", "tns:Record", "*")],
-    ),
-    "create": ([("record", "tns:Record", "+")], [("id", "xsd:long", "*")]),
-    "update": ([("record", "tns:Record", "+")], [("id", "xsd:long", "*")]),
-    "upsert": (
-        [("key", "xsd:string", "1"), ("record", "tns:Record", "+")],
-        [("result", "tns:Result", "*")],
-    ),
-    "delete": (
-        [("entity", "xsd:string", "1"), ("id", "xsd:long", "+")],
-        [("id", "xsd:long", "*")],
-    ),
-}
-"""What goes in and out of each operation."""
-
-_SHARED: Mapping[str, Sequence[Part]] = {
-    "Filter": [
-        ("field", "xsd:string", "1"),
-        ("operator", "tns:Operator", "?"),
-        ("value", "xsd:string", "*"),
-    ],
-    "Result": [("id", "xsd:long", "1"), ("action", "xsd:string", "1")],
-    "EntityDescription": [
-        ("name", "xsd:string", "1"),
-        ("plural", "xsd:string", "1"),
-        ("label", "xsd:string", "1"),
-        ("help", "xsd:string", "1"),
-        ("createdByCommand", "xsd:boolean", "1"),
-        ("field", "tns:FieldDescription", "*"),
-    ],
-    "FieldDescription": [
-        *((name, "xsd:string", "1") for name in ("name", "type", "label", "help")),
-        *(
-            (name, "xsd:boolean", "1")
-            for name in ("required", "unique", "immutable", "computed", "secret")
-        ),
-        ("target", "xsd:string", "?"),
-        ("choice", "xsd:string", "*"),
-    ],
-    "Problem": [
-        ("code", "xsd:string", "1"),
-        ("message", "xsd:string", "1"),
-        ("field", "xsd:string", "?"),
-        ("line", "xsd:int", "?"),
-        ("allowed", "xsd:string", "*"),
-    ],
-}
-"""Types that both flavours have."""
 
 _TYPES = {
     FieldType.INTEGER: "xsd:long",
@@ -112,14 +35,10 @@ _TYPES = {
 def generic_wsdl(address: str) -> bytes:
     """The stable description."""
     root, schema = _begin(GENERIC)
-    _sequence(schema, "FieldValue", [("name", "xsd:string", "1")])
+    _sequence(schema, "FieldValue", FIELD_VALUE[:1])
     pair = schema[-1][0]
     etree.SubElement(pair, _xsd("element"), name="value", type="xsd:string", nillable="true")
-    _sequence(
-        schema,
-        "Record",
-        [("entity", "xsd:string", "1"), ("id", "xsd:long", "?"), ("field", "tns:FieldValue", "*")],
-    )
+    _sequence(schema, "Record", RECORD)
     return _finish(root, schema, address)
 
 
@@ -187,13 +106,13 @@ def _begin(flavour: Flavour) -> tuple[Element, Element]:
 
 
 def _finish(root: Element, schema: Element, address: str) -> bytes:
-    for name, parts in _SHARED.items():
+    for name, parts in SHARED.items():
         _sequence(schema, name, parts)
     operator = etree.SubElement(schema, _xsd("simpleType"), name="Operator")
     _enumeration(operator, OPERATORS)
     _element(schema, "SessionHeader", [("SessionID", "xsd:string", "1")])
     _element(schema, "problems", [("problem", "tns:Problem", "+")])
-    for name, (asked, told) in _MESSAGES.items():
+    for name, (asked, told) in MESSAGES.items():
         _element(schema, name, asked)
         _element(schema, f"{name}Response", told)
     _messages(root)
@@ -210,7 +129,7 @@ def _messages(root: Element) -> None:
         "SessionHeader": ("SessionHeader", "SessionHeader"),
         "problems": ("problems", "problems"),
     }
-    for name in _MESSAGES:
+    for name in MESSAGES:
         elements[f"{name}Request"] = ("parameters", name)
         elements[f"{name}Response"] = ("parameters", f"{name}Response")
     for message, (part, element) in elements.items():
@@ -220,7 +139,7 @@ def _messages(root: Element) -> None:
 
 def _port(root: Element) -> None:
     port = etree.SubElement(root, _wsdl("portType"), name="CounterfoilPort")
-    for name in _MESSAGES:
+    for name in MESSAGES:
         operation = etree.SubElement(port, _wsdl("operation"), name=name)
         etree.SubElement(operation, _wsdl("input"), message=f"tns:{name}Request")
         etree.SubElement(operation, _wsdl("output"), message=f"tns:{name}Response")
@@ -232,7 +151,7 @@ def _binding(root: Element) -> None:
         root, _wsdl("binding"), name="CounterfoilBinding", type="tns:CounterfoilPort"
     )
     etree.SubElement(binding, _soap("binding"), style="document", transport=OVER_HTTP)
-    for name in _MESSAGES:
+    for name in MESSAGES:
         operation = etree.SubElement(binding, _wsdl("operation"), name=name)
         etree.SubElement(operation, _soap("operation"), soapAction="")
         asked = etree.SubElement(operation, _wsdl("input"))
