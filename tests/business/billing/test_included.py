@@ -103,10 +103,31 @@ def test_an_entitlement_needs_usage_that_adds_up(company: Company) -> None:
     file, problems = parse_incentives(ENTITLEMENTS.replace("[minute]", "[seat]"), "incentives.yaml")
     assert problems == []
     with (
-        pytest.raises(Refused, match="no charge of usage that is summed or counted"),
+        pytest.raises(Refused, match="'seat' is no charge of usage that is summed or counted"),
         company.database.transaction(now=at(1)) as uow,
     ):
         save_incentives(uow, file)
+    with company.database.transaction(now=at(1)) as uow:
+        assert uow.query("SELECT id FROM entitlement") == []
+
+
+def test_an_entitlement_is_per_unit_of_what_is_held(company: Company) -> None:
+    owner = "rate_plan: minutes\n    per: minute"
+    text = ENTITLEMENTS.replace("account: ACME", owner)
+    file, problems = parse_incentives(text, "incentives.yaml")
+    assert problems == []
+    with (
+        pytest.raises(Refused) as answer,
+        company.database.transaction(now=at(1)) as uow,
+    ):
+        save_incentives(uow, file)
+    (problem,) = answer.value.problems
+    assert (problem.code, problem.field, problem.line) == (
+        "not_for_this_kind",
+        "entitlements[0].per",
+        7,
+    )
+    assert problem.message == "'minute' is no recurring charge, of which units could be held"
     with company.database.transaction(now=at(1)) as uow:
         assert uow.query("SELECT id FROM entitlement") == []
 

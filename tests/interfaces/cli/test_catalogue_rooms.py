@@ -110,6 +110,23 @@ def test_a_wrong_price_book_is_refused_with_file_line_and_field(run: Run, comman
     assert printed(run("prices", "list", "--json")) == []
 
 
+ENTITLED = """\
+entitlements:
+  - {id: free, name: Free, quantity: 10, account: ACME, charges: [room]}
+"""
+
+
+@pytest.mark.parametrize("command", ["load", "check"])
+def test_incentives_that_fit_nothing_are_refused_by_load_and_check(sold: Run, command: str) -> None:
+    Path("free.yaml").write_text(ENTITLED, encoding="utf-8")
+    answer = sold("incentives", command, "free.yaml")
+    assert answer.exit_code == 2
+    assert answer.stderr.startswith(
+        "refused: free.yaml:2: entitlements[0].charge: 'room' is no charge of usage that is summed"
+    )
+    assert printed(sold("incentives", "list", "--json")) == []
+
+
 def test_a_file_that_is_no_text_or_not_there_is_refused(run: Run) -> None:
     Path("book.yaml").write_bytes(b"products: []\n# \xff\n")
     assert "book.yaml:2: is not UTF-8 text" in run("prices", "load", "book.yaml").stderr

@@ -47,14 +47,39 @@ def check_entitlement_targets(
     """What draws on an entitlement is one product, rate plan or charge; a charge of usage that adds
     up event by event, since what is included is drawn down in their order."""
     problems = _each(find_drawing_problems)(uow, rows, old_rows)
-    named = [row["charge_id"] for row in rows if row["charge_id"] is not None]
-    fit = read_added_up(uow, named) if named else set()
+    named = {row["charge_id"] for row in rows if row["charge_id"] is not None}
+    unfit = named - read_added_up(uow, named) if named else set()
     message = "is no charge of usage that is summed or counted, so that events could draw on it"
-    return problems + [
-        Problem("not_for_this_meter", message, "charge_id", line=at if len(rows) > 1 else None)
+    return problems + _of_charges(uow, rows, "charge_id", unfit, "not_for_this_meter", message)
+
+
+def _of_charges(
+    uow: UnitOfWork, rows: list[Record], field: str, unfit: set[int], code: str, message: str
+) -> list[Problem]:
+    """A problem of each row whose field refers to one of these charges, by its name."""
+    if not unfit:
+        return []
+    names = uow.query("SELECT id, external_id FROM charge WHERE id = ANY(:ids)", ids=sorted(unfit))
+    told = {row["id"]: row["external_id"] for row in names}
+    return [
+        Problem(code, f"{told[row[field]]!r} {message}", field, line=at if len(rows) > 1 else None)
         for at, row in enumerate(rows, start=1)
-        if row["charge_id"] is not None and row["charge_id"] not in fit
+        if row[field] in told
     ]
+
+
+def _check_entitlements(
+    uow: UnitOfWork, rows: list[Record], old_rows: list[Record | None]
+) -> list[Problem]:
+    """Owners and days of an entitlement; what it counts ``per`` is held, so a recurring charge."""
+    problems = _each(find_entitlement_problems)(uow, rows, old_rows)
+    named = {row["per_charge_id"] for row in rows if row["per_charge_id"] is not None}
+    held = uow.query(
+        "SELECT id FROM charge WHERE id = ANY(:ids) AND kind = 'recurring'", ids=sorted(named)
+    )
+    unfit = named - {row["id"] for row in held}
+    message = "is no recurring charge, of which units could be held"
+    return problems + _of_charges(uow, rows, "per_charge_id", unfit, "not_for_this_kind", message)
 
 
 _FORMULAS = """
@@ -77,7 +102,7 @@ CHECKS: dict[str, RecordCheck] = {
     "discount_target": _each(find_target_problems),
     "commitment": _each(find_commitment_problems),
     "prepaid_grant": _each(find_grant_problems),
-    "entitlement": _each(find_entitlement_problems),
+    "entitlement": _check_entitlements,
     "entitlement_target": check_entitlement_targets,
     "spending_threshold": _each(find_spending_problems),
 }

@@ -23,6 +23,7 @@ NOTATION = {
     "period_unit": "period",
     "period_count": "every",
     "included_quantity": "included",
+    "per_charge_id": "per",
     "from_quantity": "from",
     "unit_amount": "amount",
     "flat_amount": "flat",

@@ -6,16 +6,12 @@ from typing import Annotated
 
 import typer
 
-from counterfoil.business.incentives.commands import (
-    find_incentive_problems,
-    redeem_coupon,
-    save_incentives,
-)
+from counterfoil.business.incentives.commands import redeem_coupon, save_incentives
 from counterfoil.business.incentives.entries import IncentivesFile
 from counterfoil.business.incentives.notation import parse_incentives
 from counterfoil.business.incentives.queries import list_incentives
 from counterfoil.core.problems import Refused
-from counterfoil.interfaces.cli.organisation import opened_records
+from counterfoil.interfaces.cli.organisation import opened_records, rehearsed_records
 from counterfoil.interfaces.cli.output import print_table, trimmed
 from counterfoil.interfaces.cli.prices import read_text
 
@@ -43,10 +39,8 @@ def load(file: File, as_json: AsJson = False) -> None:
 def check(file: File, as_json: AsJson = False) -> None:
     """Tell whether incentives could be saved, without saving them."""
     incentives = _read(file)
-    with opened_records() as uow:
-        problems = find_incentive_problems(uow, incentives)
-    if problems:
-        raise Refused(problems)
+    with rehearsed_records() as uow:
+        save_incentives(uow, incentives)
     counts = Counter(entry.entity for entry in incentives.entries)
     print_table(
         f"{file.name} can be saved", ("records", "entries"), counts.items(), as_json=as_json

@@ -41,6 +41,16 @@ def opened_records() -> Iterator[UnitOfWork]:
         yield uow
 
 
+@contextmanager
+def rehearsed_records() -> Iterator[UnitOfWork]:
+    """The same transaction, of which nothing stays: what is done in it is checked in full."""
+    with (
+        opened_organisation() as organisation,
+        organisation.database.rehearsal(now=organisation.clock()) as uow,
+    ):
+        yield uow
+
+
 def init(as_json: AsJson = False) -> None:
     """Make the organisation: its data folder, its database server and its tables.
 

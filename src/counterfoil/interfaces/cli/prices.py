@@ -12,11 +12,11 @@ from counterfoil.business.billing.price_explanation import (
     PriceQuestion,
     explain_price,
 )
-from counterfoil.business.products.commands import find_price_book_problems, save_price_book
+from counterfoil.business.products.commands import save_price_book
 from counterfoil.business.products.price_book import PriceBook, parse_price_book
 from counterfoil.business.products.queries import list_prices
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.interfaces.cli.organisation import opened_records
+from counterfoil.interfaces.cli.organisation import opened_records, rehearsed_records
 from counterfoil.interfaces.cli.output import print_json, print_table, trimmed
 
 app = typer.Typer(no_args_is_help=True, help="Load and check price books, list and explain prices.")
@@ -50,11 +50,9 @@ def load(file: File, as_json: AsJson = False) -> None:
 def check(file: File, as_json: AsJson = False) -> None:
     """Tell whether a price book could be saved, without saving it."""
     book = read_book(file)
-    with opened_records() as uow:
-        problems = find_price_book_problems(uow, book)
+    with rehearsed_records() as uow:
+        save_price_book(uow, book)
         plurals = [uow.catalogue.entity(entry.entity).plural for entry in book.entries]
-    if problems:
-        raise Refused(problems)
     counts = {name: plurals.count(name) for name in COUNTED}
     counts.update(prices=len(book.prices), template_assignments=len(book.assignments))
     print_table(
