@@ -55,6 +55,10 @@ def look(office: Office) -> int:
         ("30 2 * * *", "Europe/Berlin", "2026-03-29T01:00", "2026-03-30T00:30"),
         ("30 2 * * *", "Europe/Berlin", "2026-10-24T12:00", "2026-10-25T00:30"),
         ("30 2 * * *", "Europe/Berlin", "2026-10-25T00:30", "2026-10-26T01:30"),
+        ("30 2 * * *", "Europe/Berlin", "2026-10-25T01:10", "2026-10-26T01:30"),
+        ("*/20 2 * * *", "Europe/Berlin", "2026-10-25T01:10", "2026-10-25T01:20"),
+        ("45 1 * * *", "Australia/Lord_Howe", "2026-04-04T15:05", "2026-04-05T15:15"),
+        ("0 0 * * *", "Africa/Cairo", "2026-04-23T12:00", "2026-04-23T22:00"),
         ("0 22 L * *", "UTC", "2028-02-01T00:00", "2028-02-29T22:00"),
         ("0 6 1 * *", "America/Los_Angeles", "2026-02-01T14:00", "2026-03-01T14:00"),
         ("15 7 * * MON", "UTC", "2026-02-01T06:00", "2026-02-02T07:15"),
@@ -96,6 +100,16 @@ def test_what_was_missed_is_made_up_for_once(office: Office) -> None:
     office.clock.advance(days=10)
     assert look(office) == 1
     assert schedule(office)["next_at"] == utc("2026-02-12T01:30")
+
+
+def test_what_is_made_up_for_in_the_second_of_two_equal_hours_is_asked_for_once(
+    office: Office,
+) -> None:
+    office.clock.now = utc("2026-10-24T12:00")
+    scheduled(office)
+    office.clock.now = utc("2026-10-25T01:10")
+    assert (look(office), look(office)) == (1, 0)
+    assert schedule(office)["next_at"] == utc("2026-10-26T01:30")
 
 
 def test_many_workers_ask_once(office: Office) -> None:
@@ -168,22 +182,33 @@ def test_what_could_not_be_done_at_its_time_is_refused(
     assert [(one.code, one.field) for one in caught.value.problems] == [(code, field)]
 
 
-def test_a_schedule_whose_kind_is_gone_says_so_and_stops_no_other(office: Office) -> None:
+def test_a_schedule_whose_kind_is_unknown_says_so_and_is_done_by_who_knows_it(
+    office: Office,
+) -> None:
     scheduled(office, external_id="settle", kind="settle", payload=None)
     scheduled(office)
     remaining = [kind for kind in KNOWN.job_kinds.values() if kind.name != "settle"]
-    newer = Database(
+    older = Database(
         office.database.url, build_catalogue(KNOWN.declared, job_kinds=remaining), CHECKS
     )
     office.clock.advance(days=1)
-    assert enqueue_scheduled(newer, office.clock()) == 1
-    assert enqueue_scheduled(newer, office.clock()) == 0
-    with newer.transaction(now=NOW) as uow:
-        stopped = uow.find("job_schedule", external_id="settle")
-    newer.close()
-    assert stopped is not None
-    assert stopped["next_at"] is None
-    assert stopped["problem"] == "kind: there is no kind of job 'settle' (allowed: remind)"
+    assert enqueue_scheduled(older, office.clock()) == 1
+    assert enqueue_scheduled(older, office.clock()) == 0
+
+    def told() -> Record | None:
+        with older.transaction(now=NOW) as uow:
+            return uow.find("job_schedule", external_id="settle")
+
+    waiting = told()
+    assert waiting is not None
+    assert (waiting["next_at"], waiting["last_at"]) == (utc("2026-02-02T01:30"), None)
+    assert waiting["problem"] == "kind: there is no kind of job 'settle' (allowed: remind)"
+    assert look(office) == 1
+    done = told()
+    older.close()
+    assert done is not None
+    assert (done["next_at"], done["last_at"]) == (utc("2026-02-03T01:30"), office.clock())
+    assert done["problem"] is None
 
 
 def test_schedules_of_the_program_are_made_once_and_left_alone(office: Office) -> None:

@@ -24,13 +24,17 @@ CRON_FIELDS = 5
 
 _CHANGED = ("kind", "payload", "at", "time_zone", "active")
 
+# A kind that is not known here may be known to a newer version beside this one: it is told once,
+# and stays due.
 _DUE = """
-SELECT id, external_id, kind, payload, at, time_zone FROM job_schedule
-WHERE next_at <= :now ORDER BY id FOR UPDATE SKIP LOCKED
+SELECT id, external_id, kind, payload, at, time_zone, next_at FROM job_schedule
+WHERE next_at <= :now AND (problem IS NULL OR kind = ANY(:kinds))
+ORDER BY id FOR UPDATE SKIP LOCKED
 """
 
 _GO_ON = """
-UPDATE job_schedule s SET next_at = given.next_at, last_at = :now, problem = given.problem,
+UPDATE job_schedule s SET next_at = given.next_at, problem = given.problem,
+       last_at = CASE WHEN given.problem IS NULL THEN :now ELSE s.last_at END,
        updated_at = :now, row_version = row_version + 1
 FROM jsonb_to_recordset(CAST(:rows AS jsonb))
      AS given(id bigint, next_at timestamptz, problem text)
@@ -50,8 +54,8 @@ def next_time(at: str, time_zone: str, after: datetime) -> datetime | None:
         times = CronSim(at, after.astimezone(zone(time_zone)))
     except CronSimError as fault:
         raise Refused(_no_cron_line(at, str(fault).lower())) from None
-    found = next(times, None)
-    return None if found is None else found.astimezone(UTC)
+    # In the second of two equal hours it goes by the wall, and begins with what has been.
+    return next((utc for time in times if (utc := time.astimezone(UTC)) > after), None)
 
 
 def told(at: str) -> str:
@@ -111,7 +115,8 @@ def enqueue_scheduled(database: Database, now: datetime) -> int:
     A job from the last time that still waits is the one; one that still runs is run once more.
     """
     with database.transaction(now=now, source="job", actor=SCHEDULER) as uow:
-        due = uow.query(_DUE, now=uow.now)
+        kinds = uow.catalogue.job_kinds
+        due = uow.query(_DUE, now=uow.now, kinds=list(kinds))
         if not due:
             return 0
         requests: list[Request] = []
@@ -119,7 +124,9 @@ def enqueue_scheduled(database: Database, now: datetime) -> int:
         for row in due:
             problems = list(_find_problems(uow, row))
             why = "; ".join(map(str, problems))[:1000] or None
-            following = None if problems else next_time(row["at"], row["time_zone"], uow.now)
+            following = row["next_at"] if row["kind"] not in kinds else None
+            if not problems:
+                following = next_time(row["at"], row["time_zone"], uow.now)
             going_on.append({"id": row["id"], "next_at": following, "problem": why})
             if not problems:
                 requests.append(_request(row))
