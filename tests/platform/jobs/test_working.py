@@ -6,13 +6,15 @@ from decimal import Decimal
 from threading import Barrier, Event
 
 import pytest
-from tests.platform.jobs.conftest import NOW, REMIND, SETTLE, Office, await_lock
+from tests.platform.jobs.conftest import KNOWN, NOW, REMIND, SETTLE, Office, await_lock
 
+from counterfoil.bootstrap import CHECKS
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.jobs.deciding import cancel_job, list_jobs, retry_job
 from counterfoil.platform.jobs.enqueuing import enqueue
-from counterfoil.platform.jobs.working import Assignment, NotYet
+from counterfoil.platform.jobs.working import Assignment, NotYet, Worker
 from counterfoil.platform.metadata import Record
+from counterfoil.platform.records.database import Database
 
 
 def ask(office: Office, account: str = "ACME", **options: object) -> int:
@@ -117,6 +119,37 @@ def test_what_is_refused_is_given_up_at_once_but_for_what_passes(
     office.clock.advance(seconds=5)
     (run,) = worker.run_due()
     assert (run.state, run.error) == ("failed", "another bill run is going on")
+
+
+def test_whatever_an_error_says_is_kept(office: Office) -> None:
+    def fail(_job: Assignment) -> None:
+        raise OSError("answer \0 of \udcff" + 3000 * "a")
+
+    settle(office)
+    assert [run.state for run in office.worker({"settle": fail}).run_due()] == ["waiting"]
+    ((error, failures),) = office.jobs("error", "failures")
+    assert str(error).startswith("OSError: answer \\x00 of \\udcffaaa")
+    assert (len(str(error)), failures) == (2000, 1)
+
+
+def test_no_time_limit_of_the_server_ends_who_holds_a_job(office: Office) -> None:
+    settle(office)
+    with office.database.transaction(now=NOW) as uow:
+        (row,) = uow.query("SELECT quote_ident(current_database()) AS name")
+        uow.execute(f"ALTER DATABASE {row['name']} SET transaction_timeout = '400ms'")
+    limited = Database(office.database.url, KNOWN, CHECKS)
+
+    def outlast(_job: Assignment) -> None:
+        with office.database.transaction(now=NOW) as uow:
+            uow.query("SELECT pg_sleep(0.5)")
+
+    try:
+        runs = Worker(limited, {"settle": outlast}, office.clock).run_due()
+    finally:
+        limited.close()
+        with office.database.transaction(now=NOW) as uow:
+            uow.execute(f"ALTER DATABASE {row['name']} RESET transaction_timeout")
+    assert [run.state for run in runs] == ["done"]
 
 
 def test_who_has_to_wait_has_not_failed(office: Office) -> None:

@@ -142,8 +142,8 @@ class Worker:
     def _holding(self, until: datetime, passed: Sequence[int]) -> Iterator[int | None]:
         """The id of a job that is due, held until the end so that nobody else runs it."""
         with self.database.transaction(now=self.clock(), source="job") as keeper:
-            # Servers may be set to end transactions that do nothing; this one has to.
-            keeper.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+            # Servers may be set to end transactions that do nothing or last long; this one has to.
+            keeper.query(_UNBOUNDED)
             kinds = sorted(self.handlers)
             rows = keeper.query(_HOLD, until=until, kinds=kinds, passed=list(passed))
             yield cast("int", rows[0]["id"]) if rows else None
@@ -197,6 +197,7 @@ class Worker:
     def _record(self, job: Record, outcome: _Outcome) -> str:
         """Keep what came of the attempt, unless the job was lost to another worker meanwhile."""
         now = self.clock()
+        error = _kept(outcome.error)
         failed = bool(outcome.error) and outcome.later is None
         failures = job["failures"] + failed
         due_at = outcome.later and max(outcome.later, now + SOONEST)
@@ -210,15 +211,21 @@ class Worker:
                 now=now,
                 attempts=job["attempts"],
                 failures=failures,
-                error=outcome.error[:LONGEST_ERROR] or None,
+                error=error or None,
                 due_at=due_at or now,
                 final=failed and due_at is None,
                 result=encode_json(plain(outcome.result)) if outcome.result else None,
             )
             state = str(rows[0]["state"]) if rows else "taken"
             if state == "failed":
-                _tell_failed(uow, job, outcome.error)
+                _tell_failed(uow, job, error)
         return state
+
+
+def _kept(error: str) -> str:
+    """An error as the database can keep it: others may say anything."""
+    clean = error.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
+    return clean[:LONGEST_ERROR]
 
 
 def _tell_failed(uow: UnitOfWork, job: Record, error: str) -> None:
@@ -227,10 +234,16 @@ def _tell_failed(uow: UnitOfWork, job: Record, error: str) -> None:
         "job_id": job["id"],
         "kind": job["kind"],
         "origin": job["origin"],
-        "error": error[:LONGEST_ERROR],
+        "error": error,
     }
     emit(uow, JOB_FAILED, key=f"{subject}/{job['attempts']}", subject=subject, data=told)
 
+
+# Not every version of PostgreSQL has the second.
+_UNBOUNDED = """
+SELECT set_config(name, '0', true) FROM pg_settings
+WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout')
+"""
 
 # Two looks into the index, however much waits. The lock is tried row after row in the order of the
 # CTE, until one is taken.
