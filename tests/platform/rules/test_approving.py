@@ -129,3 +129,11 @@ def test_a_refused_record_asks_for_nothing(discounts: Database) -> None:
 def test_small_discounts_need_nobody(discounts: Database) -> None:
     assert create(discounts, x_discount="20")["x_discount"] == Decimal(20)
     assert approvals(discounts) == []
+
+
+def test_a_field_waits_for_one_rule(discounts: Database) -> None:
+    rule = "{entity: account, if: x_discount > 50, then: approve, field: x_discount}"
+    with pytest.raises(Refused, match="by the rule large-discount already"):
+        apply_change_set(
+            discounts, f"change_set: Two\nrules: {{huge: {rule}}}\n", now=NOW, source="cli"
+        )

@@ -336,6 +336,51 @@ def test_a_rule_that_could_not_work_is_refused(
     assert (problem[0], f"rules.one.{problem[1]}") in [(one.code, one.field) for one in problems]
 
 
+@pytest.mark.parametrize(
+    ("other", "field"),
+    [
+        ("{entity: x_deal, if: x_seats > 9, then: require, field: x_reason}", "then"),
+        ("{entity: x_step, if: x_no > 9, then: refuse, message: no}", "entity"),
+    ],
+)
+def test_what_a_rule_does_and_for_which_records_never_changes(
+    deals: Database, other: str, field: str
+) -> None:
+    content = f"change_set: Other\nrules: {{within-limit: {other}}}\n"
+    with deals.transaction(now=NOW) as uow:
+        problems = refusal(lambda: plan_change_set(uow, content))
+    assert ("cannot_change", f"rules.within-limit.{field}") in [
+        (one.code, one.field) for one in problems
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "rule", "problem"),
+    [
+        (
+            "{x_old: {kind: text}, x_new: {kind: text, required: true}}",
+            "{entity: seller, then: set, field: x_new, value: x_old}",
+            ("required", "x_new"),
+        ),
+        (
+            "{x_new: {kind: money}}",
+            "{entity: seller, then: default, field: x_new, value: '10'}",
+            ("half_amount", "x_new"),
+        ),
+    ],
+)
+def test_rules_leave_no_required_field_empty_and_no_amount_without_currency(
+    database: Database, fields: str, rule: str, problem: tuple[str, str]
+) -> None:
+    content = f"change_set: One\nfields: {{seller: {fields}}}\nrules: {{one: {rule}}}\n"
+    apply_change_set(database, content, now=NOW, source="cli")
+    given = {"x_new": "there"} if "x_old" in fields else {}
+    with database.transaction(now=NOW) as uow:
+        seller: Record = {"name": "Us", "country": "DE", **given}
+        problems = refusal(lambda: uow.create("seller", seller))
+        assert [(one.code, one.field) for one in problems] == [problem]
+
+
 OFF = """
 change_set: Off
 rules:

@@ -140,6 +140,7 @@ class RuleCheck:
         self._entities = entities
         self._job_kinds = job_kinds or {}
         self._known: dict[str, dict[str, tuple[Type, Read]]] = {}
+        self._approving: dict[tuple[str, str], str] = {}
         self.problems: list[Problem] = []
 
     def check(self, stated: CustomRule) -> Rule | None:
@@ -155,6 +156,7 @@ class RuleCheck:
         else:
             self.problems += _shape_problems(stated, place)
             self.problems += _field_problems(stated, entity, place)
+            self._demand_one_approval(stated, place)
             rule = self._with_formulas(stated, entity, place)
             if len(self.problems) == before:
                 return rule
@@ -162,6 +164,14 @@ class RuleCheck:
 
     def _refuse(self, code: str, message: str, place: str) -> None:
         self.problems.append(Problem(code, message, place))
+
+    def _demand_one_approval(self, stated: CustomRule, place: str) -> None:
+        """Each of two rules would hold back what the other one has let pass."""
+        if stated.effect == Effect.APPROVE:
+            first = self._approving.setdefault((stated.entity, stated.field), stated.name)
+            if first != stated.name:
+                message = f"waits for approval by the rule {first} already: add to its condition"
+                self._refuse("double_approval", message, f"{place}.field")
 
     def _with_formulas(self, stated: CustomRule, entity: Entity, place: str) -> Rule:
         rule = Rule(stated)

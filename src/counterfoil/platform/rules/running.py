@@ -10,7 +10,7 @@ from counterfoil.platform.jobs.enqueuing import Request, enqueue_many
 from counterfoil.platform.metadata import Entity, Record
 from counterfoil.platform.metadata.entity import Computation
 from counterfoil.platform.metadata.rules import Effect, Rule
-from counterfoil.platform.metadata.validation import fit_value
+from counterfoil.platform.metadata.validation import fit_value, half_amounts
 from counterfoil.platform.outbox.emitting import EventType, Happening, emit_many
 from counterfoil.platform.records.evaluating import evaluate
 from counterfoil.platform.records.exact_json import encode_json, plain
@@ -55,6 +55,8 @@ class CustomerRules:
                 elif fitted != row[name]:
                     row[name] = fitted
                     row.setdefault(FIRED, []).append(_firing(rule, row, {name: fitted}))
+        for place, row in enumerate(rows):
+            problems += [_at(problem, place, rows) for problem in _left_wrong(entity, row)]
         return problems
 
     def check(
@@ -115,6 +117,19 @@ def _met(
             yield place, rows[place], computed
         elif computed[-1] is True:
             yield place, rows[place], computed[:-1]
+
+
+def _left_wrong(entity: Entity, row: Record) -> list[Problem]:
+    """What rules have made wrong of a row that was right: a required field, half of an amount."""
+    fired = row.get(FIRED, ())
+    required = {field.name for field in entity.fields if field.required}
+    problems = [
+        Problem("required", f"is required, and the rule {one['rule']} leaves it empty", name)
+        for one in fired
+        for name in one["details"]
+        if name in required and row[name] is None
+    ]
+    return problems + (half_amounts(entity, row, None) if fired else [])
 
 
 def _objection(rule: Rule, row: Record, old: Record | None) -> Problem | None:
