@@ -97,6 +97,10 @@ def test_what_jobs_have_exported_goes_with_them_but_for_what_is_used(
             row["id"] for row in uow.query("SELECT id FROM stored_file ORDER BY id")
         )
         uow.update("account", int(account), {"x_list": accounts})
+    apply_change_set(
+        database, contract.replace("file}", "file, retired: true}"), now=NOW, source="cli"
+    )
+    with database.transaction(now=NOW) as uow:
         past = NOW - timedelta(days=91)
         uow.execute(
             "UPDATE job SET finished_at = :past WHERE payload <> '{}' AND id < 3", past=past
@@ -104,7 +108,8 @@ def test_what_jobs_have_exported_goes_with_them_but_for_what_is_used(
         for path in organisation.files.folder.rglob("*"):
             os.utime(path, (past.timestamp(), past.timestamp()))
         enqueue(uow, "clean_up", {})
-    open_worker(organisation).run_due()
+    assert [run.state for run in open_worker(organisation).run_due()] == ["done"]
+    apply_change_set(database, contract, now=NOW, source="cli")
     with database.transaction(now=NOW) as uow:
         names = {row["name"].split("-")[0] for row in uow.query("SELECT name FROM stored_file")}
         assert uow.get("account", int(account))["x_list"] == accounts

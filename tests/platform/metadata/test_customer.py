@@ -110,6 +110,12 @@ def test_two_entities_cannot_have_one_plural() -> None:
     assert [one.code for one in catalogue(entities=(SURVEY, other)).problems] == ["double_name"]
 
 
+@pytest.mark.parametrize("name", ["x_a_x_b", "x_a_id_seq"])
+def test_an_entity_is_not_called_like_a_table_or_index_of_another_one(name: str) -> None:
+    entity = CustomEntity(name=name, plural="x_many")
+    assert [one.code for one in catalogue(entities=(entity,)).problems] == ["bad_name"]
+
+
 def test_names_with_x_are_not_the_systems() -> None:
     with pytest.raises(Exception, match="x_ belongs to the customer"):
         build_catalogue([Entity(name="site", plural="sites", fields=(Field(name="x_a"),))])

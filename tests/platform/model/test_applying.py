@@ -199,6 +199,50 @@ def test_a_retired_field_keeps_its_values(database: Database) -> None:
         assert uow.get("account", int(acme["id"]))["x_region"] == "emea"
 
 
+def test_what_is_retired_is_changed_only_by_bringing_it_back(database: Database) -> None:
+    field = "{kind: decimal, digits: 8, places: 2}"
+    apply(database, f"change_set: A\nfields: {{account: {{x_limit: {field}}}}}")
+    hidden = field.replace("}", ", retired: true}")
+    apply(database, f"change_set: B\nfields: {{account: {{x_limit: {hidden}}}}}")
+    wider = hidden.replace("8", "12")
+    content = f"change_set: C\nfields: {{account: {{x_limit: {wider}}}}}"
+    assert refused(lambda: apply(database, content)) == [("retired", "account.x_limit.digits")]
+    back = wider.replace(", retired: true", "")
+    done = apply(database, f"change_set: D\nfields: {{account: {{x_limit: {back}}}}}")
+    assert len(done.steps) == 2
+    made = create(database, "account", external_id="A", name="A", x_limit="1234567890")
+    assert made["x_limit"] == Decimal("1234567890.00")
+
+
+def test_a_retired_entity_gets_no_field_before_it_is_back(database: Database) -> None:
+    entity = "{x_visit: {plural: x_visits}}"
+    apply(database, f"change_set: A\nentities: {entity}")
+    hidden = entity.replace("}}", ", retired: true}}")
+    apply(database, f"change_set: B\nentities: {hidden}")
+    field = "fields: {x_visit: {x_note: {kind: text}}}"
+    assert refused(lambda: apply(database, f"change_set: C\n{field}")) == [
+        ("retired", "x_visit.x_note")
+    ]
+    apply(database, f"change_set: D\nentities: {entity}\n{field}")
+    assert create(database, "x_visit", x_note="seen")["x_note"] == "seen"
+
+
+def test_what_running_connections_know_of_a_column_is_forgotten_when_it_grows(
+    database: Database,
+) -> None:
+    """Else PostgreSQL says: cached plan must not change result type."""
+    apply(database, SURVEYS)
+    acme = int(create(database, "account", external_id="A", name="A", x_margin="1")["id"])
+
+    def look() -> object:
+        with database.transaction(now=NOW) as uow:
+            return uow.get("account", acme)["x_margin"]
+
+    assert {look() for _ in range(20)} == {Decimal("1.000")}
+    apply(database, SURVEYS.replace("digits: 12", "digits: 20"))
+    assert {look() for _ in range(4)} == {Decimal("1.000")}
+
+
 def test_choices_grow_and_digits_too(database: Database) -> None:
     apply(database, SURVEYS)
     wider = SURVEYS.replace("[vip, late]", "[vip, late, new]").replace("digits: 12", "digits: 20")
@@ -225,6 +269,48 @@ def test_deleting_the_master_deletes_its_details(database: Database) -> None:
         assert (kept["x_mentor"], kept["row_version"]) == (None, 2)
         uow.undelete_many("account", [int(acme["id"])])
         assert len(uow.list("x_survey").records) == 1
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        "fields: {x_survey: {x_account: {kind: master_detail, target: account, retired: true}}}",
+        "entities: {x_survey: {plural: x_surveys, label: Survey, retired: true}}",
+    ],
+)
+def test_what_is_hidden_is_not_deleted_with_its_master(database: Database, hidden: str) -> None:
+    apply(database, SURVEYS)
+    acme = int(create(database, "account", external_id="A", name="A")["id"])
+    survey = int(create(database, "x_survey", x_account=acme)["id"])
+    apply(database, f"change_set: Hide\n{hidden}")
+    with pytest.raises(Refused) as caught, database.transaction(now=NOW) as uow:
+        uow.delete_many("account", [acme])
+    assert [one.message for one in caught.value.problems] == [
+        f"account A is still referred to by 1 x survey ({survey}) in x_account"
+    ]
+    apply(database, SURVEYS)
+    with database.transaction(now=NOW) as uow:
+        uow.delete_many("account", [acme])
+        assert uow.list("x_survey").records == []
+
+
+def test_of_two_that_go_together_each_is_let_go_once(database: Database) -> None:
+    apply(database, SURVEYS)
+    acme = int(create(database, "account", external_id="A", name="A")["id"])
+    friend = int(create(database, "account", external_id="B", name="B", x_mentor=acme)["id"])
+    with database.transaction(now=NOW) as uow:
+        uow.delete_many("account", [acme, friend])
+        changes = uow.query(
+            "SELECT action, row_version FROM record_change"
+            " WHERE entity = 'account' AND record_id = :id ORDER BY id",
+            id=friend,
+        )
+        uow.undelete_many("account", [acme, friend])
+        assert uow.get("account", friend)["x_mentor"] == acme
+    assert [(one["action"], one["row_version"]) for one in changes] == [
+        ("create", 1),
+        ("delete", 2),
+    ]
 
 
 def test_an_export_makes_the_same_catalogue_elsewhere(database: Database, server: Settings) -> None:

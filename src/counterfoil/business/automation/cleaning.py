@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from counterfoil.platform.files.store import FileStore
 from counterfoil.platform.metadata.customer import STORED_FILE
 from counterfoil.platform.records.database import Database
-from counterfoil.platform.records.deleting import referrers
+from counterfoil.platform.records.deleting import hidden_referrers, referrers
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 _EXTRACTS = """
@@ -71,8 +71,9 @@ def clean_up(
 
 
 def _unreferenced(uow: UnitOfWork) -> str:
-    """That no field of any record points to the stored file ``f``."""
+    """That no field of any record, hidden ones included, points to the stored file ``f``."""
+    hidden = hidden_referrers(uow.catalogue, STORED_FILE)
     return "".join(
         f' AND NOT EXISTS (SELECT 1 FROM "{one.entity.name}" r WHERE r."{one.field.name}" = f.id)'
-        for one in referrers(uow.catalogue, STORED_FILE)
+        for one in (*referrers(uow.catalogue, STORED_FILE), *hidden)
     )

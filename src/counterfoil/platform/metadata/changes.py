@@ -10,7 +10,12 @@ from enum import StrEnum
 
 from counterfoil.core.problems import Problem
 from counterfoil.platform.metadata.catalogue import Catalogue, build_catalogue
-from counterfoil.platform.metadata.customer import CustomEntity, CustomField, FieldKind
+from counterfoil.platform.metadata.customer import (
+    CustomEntity,
+    CustomerModel,
+    CustomField,
+    FieldKind,
+)
 from counterfoil.platform.metadata.rules import CustomRule
 
 
@@ -58,6 +63,7 @@ def plan_changes(
     Entities and fields that are not named stay as they are.
     """
     model = before.customer
+    wanted = model.updated(entities, fields, rules)
     steps: list[Step] = []
     problems: list[Problem] = []
     for entity in entities:
@@ -74,14 +80,20 @@ def plan_changes(
             problems.append(Problem("not_there", message, f"{field.entity}.{field.name}"))
         elif old is not None:
             problems += _narrowings(old, field)
+        problems += _out_of_reach(old, field, wanted)
         steps += _field_steps(old, field)
     for rule in rules:
         stated = model.rule(rule.name)
         if stated is None and rule.retired:
             message = "there is nothing to retire"
             problems.append(Problem("not_there", message, f"rules.{rule.name}"))
+        elif stated is not None:
+            problems += [
+                _unchangeable(f"rules.{rule.name}", word)
+                for word, name in (("entity", "entity"), ("then", "effect"))
+                if getattr(stated, name) != getattr(rule, name)
+            ]
         steps += _rule_steps(stated, rule)
-    wanted = model.updated(entities, fields, rules)
     after = build_catalogue(before.declared, wanted, before.version + 1, before.job_kinds.values())
     return ModelChange(before, after, tuple(steps)), [*problems, *after.problems]
 
@@ -183,6 +195,24 @@ _FIXED = ("kind", "target", "on_delete", "unique", "returns", "places")
 def _unchangeable(place: str, name: str) -> Problem:
     message = f"{name} cannot be changed; retire it and add another one"
     return Problem("cannot_change", message, f"{place}.{name}")
+
+
+_IN_COLUMN = ("choices", "digits", "minimum", "maximum", "indexed")
+
+
+def _out_of_reach(
+    old: CustomField | None, new: CustomField, wanted: CustomerModel
+) -> Iterator[Problem]:
+    """What would have to be done to a hidden column: it stays as it is until it is shown."""
+    place = f"{new.entity}.{new.name}"
+    owner = wanted.entity(new.entity)
+    if old is None and owner is not None and owner.retired:
+        message = f"{new.entity} is retired: bring it back in the same change set"
+        yield Problem("retired", message, place)
+    elif old is not None and (new.retired or (owner is not None and owner.retired)):
+        for name in (one for one in _IN_COLUMN if getattr(old, one) != getattr(new, one)):
+            message = f"is retired: bring it back in the same change set to change its {name}"
+            yield Problem("retired", message, f"{place}.{name}")
 
 
 def _narrowings(old: CustomField, new: CustomField) -> Iterator[Problem]:

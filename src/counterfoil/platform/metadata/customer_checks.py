@@ -37,6 +37,9 @@ def find_entity_problems(
     plurals = {entity.plural for entity in system.values()}
     for number, custom in enumerate(model.entities, start=1):
         yield from ((custom, problem) for problem in _name_problems(custom.name, custom.name))
+        if f"_{CUSTOM}" in custom.name or custom.name.endswith("_id_seq"):
+            message = f"{custom.name!r}: tables may be called so that belong to another entity"
+            yield custom, Problem("bad_name", message, custom.name)
         for problem in _name_problems(custom.plural, f"{custom.name}.plural"):
             yield custom, problem
         if custom.plural in plurals:

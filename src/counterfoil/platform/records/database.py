@@ -147,6 +147,7 @@ class Database:
             if rehearsal:
                 connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             snapshot = self._living.at(connection)
+            _forget_plans(connection, snapshot.catalogue.version)
             with _bounded(connection, seconds):
                 yield UnitOfWork(
                     connection,
@@ -191,6 +192,15 @@ class Database:
     def close(self) -> None:
         """Close all connections that are not in use."""
         self._engine.dispose()
+
+
+def _forget_plans(connection: Connection, version: int) -> None:
+    """Drop what a connection has prepared in an earlier version of the catalogue: where a column
+    has more digits by now, PostgreSQL refuses the plan."""
+    if connection.info.setdefault("version", version) != version:
+        connection.info["version"] = version
+        # The driver notices it the first time that it runs the same words.
+        connection.exec_driver_sql(f"DEALLOCATE ALL -- version {version}")
 
 
 @contextmanager

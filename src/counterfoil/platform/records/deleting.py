@@ -11,6 +11,7 @@ from typing import Protocol, cast
 
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata import Catalogue, Entity, Field, FieldType, Record
+from counterfoil.platform.metadata.customer import entity_of, fields_of
 from counterfoil.platform.metadata.entity import HEADER
 from counterfoil.platform.metadata.validation import RecordChecker, read_value
 
@@ -59,6 +60,21 @@ def referrers(catalogue: Catalogue, target: str) -> list[Referrer]:
     ]
 
 
+def hidden_referrers(catalogue: Catalogue, target: str) -> list[Referrer]:
+    """Fields that refer to that entity and are retired, or of an entity that is: their values stay,
+    so that nothing may be deleted that they belong to."""
+    model = catalogue.customer
+    found: list[Referrer] = []
+    for custom in model.fields:
+        owner = model.entity(custom.entity)
+        if not (custom.retired or (owner is not None and owner.retired)):
+            continue
+        entity = catalogue.entities.get(custom.entity) or (entity_of(owner) if owner else None)
+        if entity is not None:
+            found += [Referrer(entity, one) for one in fields_of(custom) if one.target == target]
+    return found
+
+
 def refuse_undeletable(entity: Entity) -> None:
     """Refuse (405) records that commands make: they are documents, corrected by new ones."""
     if entity.created_by_command:
@@ -88,7 +104,8 @@ def find_references(
     used: set[str] = set()
     places: list[tuple[Entity, Referrer]] = []
     for entity in {entity.name: entity for entity, rows in doomed if rows}.values():
-        for referrer in referrers(catalogue, entity.name):
+        hidden = hidden_referrers(catalogue, entity.name)
+        for referrer in (*referrers(catalogue, entity.name), *hidden):
             if referrer.lets_go:
                 continue
             parts.append(_references(len(parts), entity.name, referrer))
@@ -114,10 +131,8 @@ def find_references(
 
 def _references(place: int, target: str, referrer: Referrer) -> str:
     table, field = referrer.entity.name, referrer.field.name
-    name = next(
-        (f'"{one}"' for one in ("external_id", "name") if referrer.entity.field(one) is not None),
-        "CAST(id AS text)",
-    )
+    names = [f'"{one}"' for one in ("external_id", "name") if referrer.entity.field(one)]
+    name = f"coalesce({', '.join([*names, 'CAST(id AS text)'])})"
     return (
         f'SELECT {place} AS place, "{field}" AS target_id, count(*) AS count,'
         f" (array_agg({name} ORDER BY id))[1:{MOST_NAMES}] AS names"

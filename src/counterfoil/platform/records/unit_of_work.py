@@ -1,6 +1,6 @@
 """The unit of work: everything one command reads and writes, in one transaction."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime
 from typing import Protocol, cast
@@ -461,17 +461,17 @@ class UnitOfWork(Reading, History):
             raise Refused(problems, status=409)
         for one, gone in reversed(doomed):
             if gone:
-                self._let_go(one, [row["id"] for row in gone])
+                self._let_go(one, [row["id"] for row in gone], found)
                 self._delete(one, gone)
 
-    def _let_go(self, entity: Entity, gone: Ids) -> None:
+    def _let_go(self, entity: Entity, gone: Ids, doomed: Container[tuple[str, int]]) -> None:
         """Empty the references of records that stay, with a history of their own."""
         for referrer in referrers(self._whole, entity.name):
             if referrer.lets_go:
                 name, field = referrer.entity.name, referrer.field.name
                 rows = self._locked(name, field, gone, deleting=False)
-                emptied: list[tuple[int, Record]] = [(row["id"], {field: None}) for row in rows]
-                self.unrestricted().update_many(name, emptied)
+                staying = [row["id"] for row in rows if (name, row["id"]) not in doomed]
+                self.unrestricted().update_many(name, [(one, {field: None}) for one in staying])
 
     def _delete(self, entity: Entity, rows: Records) -> None:
         ids = [row["id"] for row in rows]
