@@ -449,11 +449,8 @@ class UnitOfWork(Reading, History):
             for referrer in referrers(self._whole, owner.name) if owners else ():
                 if referrer.details:
                     name, field = referrer.entity.name, referrer.field.name
-                    details = [
-                        row
-                        for row in self._locked(name, field, [row["id"] for row in owners])
-                        if (name, row["id"]) not in found
-                    ]
+                    parts = self._locked(name, field, [row["id"] for row in owners])
+                    details = [row for row in parts if (name, row["id"]) not in found]
                     found |= {(name, row["id"]) for row in details}
                     doomed.append((referrer.entity, details))
         problems = find_references(self.unrestricted(), self._whole, self.catalogue, doomed, asked)
