@@ -80,7 +80,10 @@ def test_a_server_delivers_and_stops_in_order(
 ) -> None:
     run("subscribe", "CRM", receiver.url, "--event", "*")
     served = Settings(server.home, organisation.database.url)
-    with serving(environment(served, "mine") | {"COUNTERFOIL_PRIVATE_WEBHOOKS": "yes"}):
+    with serving(
+        environment(served, "correct horse battery staple")
+        | {"COUNTERFOIL_PRIVATE_WEBHOOKS": "yes"}
+    ):
         tell(organisation, "17")
         assert receiver.arrived.wait(30)
     assert [one.path for one in receiver.received] == ["/hooks"]

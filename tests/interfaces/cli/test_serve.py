@@ -81,7 +81,7 @@ def test_the_token_is_shown_once_and_can_be_renewed(server: Settings) -> None:
 def test_the_first_start_makes_the_administrator(
     organisation: Organisation, tmp_path: Path, given: str
 ) -> None:
-    env = environment(Settings(tmp_path, organisation.database.url), "mine")
+    env = environment(Settings(tmp_path, organisation.database.url), "correct horse battery staple")
     with serving({**env, "COUNTERFOIL_ADMIN_PASSWORD": given}) as first:
         shown = PASSWORD.search(first)
         assert (shown is None) == bool(given)
@@ -98,13 +98,13 @@ def test_the_first_start_makes_the_administrator(
 
 
 def test_a_taken_port_is_said_plainly(server: Settings) -> None:
-    with serving(environment(server, "mine")) as printed:
+    with serving(environment(server, "correct horse battery staple")) as printed:
         assert SECRET.search(printed) is None
-        assert status(url_in(printed), "mine") == 200
+        assert status(url_in(printed), "correct horse battery staple") == 200
         port = url_in(printed).rpartition(":")[2]
         second = subprocess.run(
             [*COMMAND, "--port", port],
-            env=environment(server, "mine"),
+            env=environment(server, "correct horse battery staple"),
             capture_output=True,
             text=True,
             check=False,
@@ -118,7 +118,7 @@ def test_a_taken_port_is_said_plainly(server: Settings) -> None:
 def test_an_address_of_another_machine_is_refused(server: Settings, host: str) -> None:
     refused = subprocess.run(
         [*COMMAND, "--host", host],
-        env=environment(server, "mine"),
+        env=environment(server, "correct horse battery staple"),
         capture_output=True,
         text=True,
         check=False,
