@@ -228,10 +228,11 @@ def _is_held_subtree(discount: Record) -> bool:
     return bool(discount["basis"] == "subtree" and discount["audience"] == "holders")
 
 
+# What a commitment has added counts as when it was added: see line_product_id of commitments.
 _COUNTED_BEFORE = """
 SELECT coalesce(s.account_id, c.account_id) AS account_id, s.id AS subscription_id,
        coalesce(ch.rate_plan_id, c.rate_plan_id, s.rate_plan_id) AS rate_plan_id,
-       coalesce(rp.product_id, c.product_id) AS product_id,
+       coalesce(c.product_id, rp.product_id) AS product_id,
        coalesce(v.service_start, r.service_start) AS counts_on, r.currency, r.commitment_id,
        r.subject_id, CASE WHEN r.commitment_id IS NOT NULL THEN r.cycle_start END AS period_start,
        CASE WHEN r.commitment_id IS NOT NULL THEN r.cycle_end END AS period_end,

@@ -110,7 +110,8 @@ _TRUE_UP_ROWS = f"""
 INSERT INTO charged BY NAME
 SELECT {_NEXT_ROW.format(order="k.commitment_id, k.subject_id, k.period_start")} AS row_no,
        1 AS section, k.billed_account_id, k.account_id, k.root_id, k.account_name,
-       k.product_id, k.product_name, k.rate_plan_id, nullif(k.subject_id, 0) AS subscription_id,
+       k.line_product_id AS product_id, k.product_name, k.line_plan_id AS rate_plan_id,
+       nullif(k.subject_id, 0) AS subscription_id,
        CASE k.kind WHEN 'minimum' THEN 'true_up' ELSE 'maximum' END AS kind,
        k.name AS charge_name, k.currency, k.minor_digits, k.period_start AS cycle_start,
        k.period_end AS cycle_end, k.covered_start AS service_start,

@@ -245,6 +245,7 @@ _COMMITMENTS = f"""{_INVOICED}, {
 )
 SELECT c.id AS commitment_id, coalesce(s.id, 0) AS subject_id, c.external_id, c.name, c.kind,
        c.amount, c.currency, c.product_id, c.rate_plan_id,
+       coalesce(c.product_id, kp.product_id) AS line_product_id, kp.id AS line_plan_id,
        CAST(4 * CASE c.scope WHEN 'subscription' THEN 1 WHEN 'account' THEN 2
                              ELSE 1000 - d.depth END
             + CASE WHEN c.product_id IS NULL AND c.rate_plan_id IS NULL THEN 2 ELSE 0 END
@@ -275,6 +276,7 @@ LEFT JOIN depth d ON d.account_id = c.account_id
 LEFT JOIN product pr ON pr.id = c.product_id
 LEFT JOIN rate_plan rp ON rp.id = coalesce(s.held_id, s.rate_plan_id)
 LEFT JOIN product sp ON sp.id = rp.product_id
+LEFT JOIN rate_plan kp ON kp.id = coalesce(c.rate_plan_id, s.rate_plan_id)
 """
 
 _MEMBERS = f"""{_INVOICED}, member AS (
@@ -290,7 +292,8 @@ FROM member m LEFT JOIN invoiced_account b ON b.account_id = m.account_id
 
 def load_commitments(uow: UnitOfWork, accounts: Sequence[int]) -> pa.Table:
     """The commitments kept through these billed accounts, one row for each subscription that keeps
-    one; columns as in ``_COMMITMENTS``. A commitment of an account has the subject 0."""
+    one; columns as in ``_COMMITMENTS``. A commitment of an account has the subject 0. What it adds
+    counts for wider ones as ``line_product_id`` and ``line_plan_id``."""
     return uow.read_arrow(_COMMITMENTS, accounts=list(accounts))
 
 
