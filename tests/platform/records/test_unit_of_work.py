@@ -1,13 +1,15 @@
 """Creating and changing records: all or nothing, with history."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
+from sqlalchemy import make_url
 
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.records.database import Database
+from counterfoil.platform.records.database_url import render_url
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
@@ -283,3 +285,22 @@ def test_parameters_of_queries_keep_their_types(customers: Database):
     assert (row["on"], row["big"], row["hit"]) == (NOW.date(), 2**40, True)
     assert row["at"] == datetime(2026, 1, 1, tzinfo=UTC)
     assert (row["clock"], row["cast_text"], row["percent"]) == ("10:30", "x", "100%")
+
+
+def test_a_server_may_tell_times_in_its_own_way_and_the_url_has_options_of_its_own(
+    customers: Database,
+):
+    url = make_url(customers.url).update_query_dict({"options": "-c work_mem=5MB"})
+    with customers.transaction(now=NOW) as uow:
+        (own,) = uow.query("SELECT quote_ident(current_database()) AS name")
+        uow.execute(f"ALTER DATABASE {own['name']} SET datestyle = 'SQL, DMY'")
+    try:
+        other = Database(render_url(url), customers.catalogue)
+        with other.transaction(now=NOW) as uow:
+            made = uow.create("customer", {"external_id": "A", "since": "2026-02-03"})
+            assert (made["since"], made["created_at"]) == (date(2026, 2, 3), NOW)
+            assert uow.query("SHOW work_mem") == [{"work_mem": "5MB"}]
+        other.close()
+    finally:
+        with customers.transaction(now=NOW) as uow:
+            uow.execute(f"ALTER DATABASE {own['name']} RESET datestyle")

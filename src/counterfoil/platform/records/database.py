@@ -10,7 +10,7 @@ import psycopg
 from psycopg import errors
 from psycopg.pq import TransactionStatus
 from psycopg.types.json import set_json_loads
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -217,14 +217,22 @@ def _bounded(connection: Connection, seconds: int | None) -> Iterator[None]:
 
 
 def build_engine(url: str) -> Engine:
-    """An engine with exact JSON numbers and UTC instants; connects when first used."""
+    """An engine with exact JSON numbers and UTC instants; connects when first used.
+
+    The options of the URL hold, but for how times are told: that the program has to read.
+    """
+    given = make_url(url).query.get("options", ())
+    options = (given,) if isinstance(given, str) else given
     engine = create_engine(
         url,
         pool_size=4,
         max_overflow=28,
         json_serializer=encode_json,
         json_deserializer=decode_json,
-        connect_args={"options": "-c timezone=UTC", "client_encoding": "utf8"},
+        connect_args={
+            "options": " ".join((*options, "-c timezone=UTC -c datestyle=ISO")),
+            "client_encoding": "utf8",
+        },
         # What is written may be a secret, and errors are logged.
         hide_parameters=True,
     )
