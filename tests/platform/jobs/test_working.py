@@ -11,7 +11,7 @@ from tests.platform.jobs.conftest import KNOWN, NOW, REMIND, SETTLE, Office, awa
 from counterfoil.bootstrap import CHECKS
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.jobs.deciding import cancel_job, list_jobs, retry_job
-from counterfoil.platform.jobs.enqueuing import enqueue
+from counterfoil.platform.jobs.enqueuing import Request, enqueue, enqueue_many
 from counterfoil.platform.jobs.working import Assignment, NotYet, Worker
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.database import Database
@@ -222,6 +222,16 @@ def test_a_job_that_somebody_asks_for_just_now_waits_until_he_is_done(office: Of
         enqueue(uow, REMIND, {"account": "A"}, key="A")
         assert [run.job_id for run in worker.run_due()] == [2]
     assert [run.job_id for run in worker.run_due()] == [1]
+
+
+def test_many_that_are_asked_for_just_now_keep_no_other_from_being_done(office: Office) -> None:
+    many = [Request(REMIND, {"account": str(one)}, key=str(one)) for one in range(200)]
+    with office.database.transaction(now=NOW) as uow:
+        enqueue_many(uow, many)
+    last = ask(office)
+    with office.database.transaction(now=NOW) as uow:
+        enqueue_many(uow, many)
+        assert [run.job_id for run in office.worker({"remind": nothing}).run_due()] == [last]
 
 
 def test_a_job_whose_lock_was_lost_does_not_overwrite_who_has_taken_it(office: Office) -> None:

@@ -118,9 +118,10 @@ class Worker:
         """Run the job that has been due for longest, or None when nothing was due ``until`` then,
         which is now unless it is told."""
         passed: list[int] = []
+        until = until or self.clock()
         # Mostly the first one is had; others are asked for when somebody else was faster.
         while True:
-            with self._holding(until or self.clock(), passed) as job_id:
+            with self._holding(until, passed) as job_id:
                 if job_id is None:
                     return None
                 job = self._claim(job_id)
@@ -128,7 +129,7 @@ class Worker:
                     outcome = self._attempt(job)
                     state = self._record(job, outcome)
                     return Run(job_id, job["kind"], job["attempts"], state, outcome.error)
-                passed.append(job_id)
+                passed += {job_id, *self._asked_for_just_now(until, passed)}
 
     def run_due(self) -> list[Run]:
         """Run everything that is due now, each job once; what fails is due later again."""
@@ -163,6 +164,12 @@ class Worker:
                 _START, id=job_id, now=now, attempts=job["attempts"], failures=job["failures"]
             )
             return job
+
+    def _asked_for_just_now(self, until: datetime, passed: Sequence[int]) -> list[int]:
+        """The ids of jobs that wait until others have ended who ask for them, however many."""
+        with self.database.transaction(now=self.clock(), source="job") as uow:
+            rows = uow.query(_ASKED_FOR, until=until, passed=list(passed))
+            return [row["id"] for row in rows]
 
     def _attempt(self, job: Record) -> _Outcome:
         if job["lost"]:
@@ -252,12 +259,14 @@ WITH due AS MATERIALIZED (
     SELECT id FROM (
         (SELECT id, due_at FROM job
          WHERE state = 'running' AND due_at <= :until AND kind = ANY(:kinds)
+           AND id <> ALL(:passed)
          ORDER BY due_at, id LIMIT 200)
         UNION ALL
         (SELECT id, due_at FROM job
          WHERE state = 'waiting' AND due_at <= :until AND kind = ANY(:kinds)
+           AND id <> ALL(:passed)
          ORDER BY due_at, id LIMIT 200)
-    ) AS first WHERE id <> ALL(:passed) ORDER BY due_at, id
+    ) AS first ORDER BY due_at, id
 )
 SELECT id FROM due WHERE pg_try_advisory_xact_lock(hashtextextended('jobs/' || id, 0)) LIMIT 1
 """
@@ -269,6 +278,17 @@ SELECT id, kind, payload, state = 'running' AS lost, time_zone, enqueued_by, ori
 FROM job
 WHERE id = :id AND state IN ('waiting', 'running') AND due_at <= :now
 FOR UPDATE SKIP LOCKED
+"""
+
+_ASKED_FOR = """
+WITH due AS MATERIALIZED (
+    SELECT id FROM job
+    WHERE state = 'waiting' AND due_at <= :until AND id <> ALL(:passed)
+    ORDER BY due_at, id LIMIT 1000
+), free AS MATERIALIZED (
+    SELECT id FROM job WHERE id IN (SELECT id FROM due) FOR UPDATE SKIP LOCKED
+)
+SELECT id FROM due EXCEPT SELECT id FROM free
 """
 
 _START = """
