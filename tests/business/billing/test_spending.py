@@ -136,6 +136,17 @@ def test_what_was_told_is_not_told_again_when_its_event_is_forgotten(
     assert [threshold for threshold, _ in told(company, at(7, month=6))] == ["group"]
 
 
+def test_what_is_billed_ahead_from_the_first_day_without_the_threshold_on_does_not_count(
+    company: Company, talkers: tuple[int, int]
+) -> None:
+    until = "period: year, start: 2024-01-01, end: 2024-02-01}"
+    load(company, THRESHOLDS.replace("period: year}", until), at(2))
+    run_bills(company.database, company.store, FEB, now=at(15))
+    # January and February of two phones; February is without it.
+    group = spent(company, "GROUP", at(15))["group"]
+    assert (group.spent, group.period_end) == (Decimal("40.00"), FEB)
+
+
 def test_an_unknown_account_is_refused(company: Company, talkers: tuple[int, int]) -> None:
     with pytest.raises(Refused, match="there is no account 'NOBODY'"):
         spending(company.database, company.store, "NOBODY", now=at(15))

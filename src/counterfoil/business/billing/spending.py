@@ -209,7 +209,7 @@ def _running(row: Record, profile: Record | None, now: datetime) -> Record | Non
         **row,
         "today": today,
         "period_start": start if first is None else max(start, first),
-        "period_end": cycle_start(anchor, cadence, number + 1),
+        "period_end": min(cycle_start(anchor, cadence, number + 1), end or date.max),
     }
 
 
