@@ -251,6 +251,41 @@ def test_agreed_prices_hold_for_the_subscription_only(desk: Desk):
     ]
 
 
+def test_an_agreed_price_ends_where_another_one_is_agreed(desk: Desk):
+    def plan(name: str, day: date, price: str | None) -> NewLine:
+        prices = {} if price is None else {"room": Decimal(price)}
+        return NewLine(
+            kind="change_plan",
+            subscription="BACK",
+            rate_plan=name,
+            effective_date=day,
+            prices=prices,
+        )
+
+    agreed = {"room": Decimal(279)}
+    desk.released(room("ACME-1", subscription="BACK", prices=agreed, effective_date=FEB))
+    desk.released(plan("large", MAR, None), name="A-2")
+    desk.released(plan("rooms", APR, "248.00"), name="A-3")
+    prices = desk.rows(
+        "SELECT p.valid_from, p.valid_to, t.unit_amount FROM price p"
+        " JOIN price_tier t ON t.price_id = p.id"
+        " WHERE p.subscription_external_id = 'BACK' ORDER BY p.id"
+    )
+    assert [tuple(row.values()) for row in prices] == [(None, APR, 279), (APR, None, 248)]
+    assert [line[3] for line in desk.billed(APR)] == [
+        money("279.00"),
+        money("620.00"),
+        money("248"),
+    ]
+    desk.released(plan("large", MAY, None), name="A-4")
+    with desk.work() as uow:
+        uow.execute("UPDATE price SET valid_from = '2024-06-01' WHERE valid_from = '2024-04-01'")
+    with pytest.raises(Refused, match="BACK has a price from 2024-06-01 already") as refused:
+        desk.place(room("ACME-2"), plan("rooms", date(2024, 5, 15), "1.00"), name="A-5")
+    (problem,) = refused.value.problems
+    assert (problem.line, problem.field) == (2, "lines.effective_date")
+
+
 def test_a_line_that_cannot_be_activated_any_more_fails_alone(desk: Desk):
     desk.step("Install")
     desk.released(room("ACME-1", subscription="S"), room("ACME-2"))

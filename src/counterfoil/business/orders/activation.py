@@ -8,9 +8,11 @@ from typing import cast
 
 from counterfoil.business.billing.changing import change_subscriptions
 from counterfoil.business.orders.starting import Starting, start_of
+from counterfoil.business.products.price_terms import per_unit
 from counterfoil.business.subscriptions.amending import Change
 from counterfoil.business.subscriptions.commands import Activation, activate_subscriptions
 from counterfoil.business.subscriptions.invoicing import profiles_of_accounts
+from counterfoil.business.subscriptions.own_prices import OwnPrice, save_own_prices
 from counterfoil.business.subscriptions.renewals import next_term_end
 from counterfoil.core.periods.cadence import Cadence, cycle_start
 from counterfoil.core.periods.zones import local_date
@@ -92,7 +94,7 @@ def begin_lines(uow: UnitOfWork, line_ids: Sequence[int], *, done: Mapping[int, 
         begun.append((row, start_of(row, done.get(row["id"]), local_date(uow.now, zone))))
     results = _amend(uow, [one for one in begun if one[0]["kind"] != "add"])
     results |= _activate(uow, [one for one in begun if one[0]["kind"] == "add"])
-    _save_prices(uow, begun, profiles, results)
+    _save_prices(uow, begun, results)
     uow.update_many(
         "order_line",
         [
@@ -265,12 +267,7 @@ def _change(row: Record, start: Starting) -> Change:
     )
 
 
-def _save_prices(
-    uow: UnitOfWork,
-    lines: Sequence[Begun],
-    profiles: Mapping[int, Record],
-    results: Mapping[int, Record],
-) -> None:
+def _save_prices(uow: UnitOfWork, lines: Sequence[Begun], results: Mapping[int, Record]) -> None:
     """The agreed prices of lines: so much for a unit, the most specific price layer."""
     priced = [one for one in lines if one[0]["prices"]]
     if not priced:
@@ -278,17 +275,12 @@ def _save_prices(
     charges: dict[str, dict[str, int]] = {}
     for row in uow.query(_PLAN_CHARGES, plans=[row["rate_plan"] for row, _ in priced]):
         charges.setdefault(str(row["rate_plan"]), {})[str(row["external_id"])] = row["id"]
-    rows: list[Record] = []
+    agreed: list[OwnPrice] = []
     of_line: list[Begun] = []
-    amounts: list[Decimal] = []
     problems: list[tuple[int, Problem]] = []
     for row, start in priced:
         known = charges.get(str(row["rate_plan"]), {})
-        currency = profiles.get(row["account_id"], {}).get("currency")
-        if currency is None:
-            message = f"{row['account']} is invoiced nowhere: its prices have no currency"
-            problems.append((row["id"], Problem("no_billing_profile", message, "prices")))
-            continue
+        done = results[row["id"]]
         begins = row["kind"] == "add"
         for name, amount in _decimals(row["prices"]).items():
             if name not in known:
@@ -296,29 +288,23 @@ def _save_prices(
                 wrong = Problem("unknown_charge", message, f"prices.{name}", tuple(known))
                 problems.append((row["id"], wrong))
                 continue
-            rows.append(
-                {
-                    "charge_id": known[name],
-                    "layer": "subscription",
-                    "subscription_external_id": row["subscription_external_id"],
-                    "currency": currency,
-                    "model": "per_unit",
-                    "valid_from": None if begins else results[row["id"]]["billed_from"],
-                }
+            agreed.append(
+                OwnPrice(
+                    subscription=done["subscription_id"] if begins else row["subscription_id"],
+                    name=str(row["subscription_external_id"]),
+                    charge=known[name],
+                    day=None if begins else done["billed_from"],
+                    terms=per_unit(amount),
+                    line=len(agreed) + 1,
+                )
             )
             of_line.append((row, start))
-            amounts.append(amount)
     if problems:
         raise LinesRefused(problems)
     try:
-        ids = uow.create_many("price", rows)
+        save_own_prices(uow, agreed)
     except Refused as refused:
         raise _refused(of_line, refused) from refused
-    tiers = [
-        {"price_id": price, "unit_amount": amount}
-        for price, amount in zip(ids, amounts, strict=True)
-    ]
-    uow.create_many("price_tier", tiers)
 
 
 def _decimals(document: object) -> dict[str, Decimal]:

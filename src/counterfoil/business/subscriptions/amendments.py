@@ -20,7 +20,7 @@ from counterfoil.business.subscriptions.changes import begun_offset
 from counterfoil.business.subscriptions.entities import KINDS, PRORATIONS
 from counterfoil.business.subscriptions.identifiers import find_taken_identifiers
 from counterfoil.business.subscriptions.invoicing import profiles_of
-from counterfoil.business.subscriptions.own_prices import save_own_prices
+from counterfoil.business.subscriptions.own_prices import prices_of_changes, save_own_prices
 from counterfoil.business.subscriptions.transfers import save_successors
 from counterfoil.core.periods.cadence import Cadence
 from counterfoil.core.periods.zones import local_date
@@ -238,7 +238,7 @@ def _save(uow: UnitOfWork, planned: Sequence[Planned]) -> list[int]:
         [(state.id, effects.fields) for _, state, effects in planned if effects.fields],
         by_command=True,
     )
-    save_own_prices(uow, planned)
+    save_own_prices(uow, prices_of_changes(planned))
     _refuse_taken(uow, planned)
     return ids
 
