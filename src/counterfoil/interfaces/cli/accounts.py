@@ -13,12 +13,11 @@ from counterfoil.business.accounts.queries import (
     read_subtree,
 )
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.interfaces.cli.organisation import opened_records
+from counterfoil.interfaces.cli.organisation import AsJson, opened_records
 from counterfoil.interfaces.cli.output import print_properties, print_table
 
 app = typer.Typer(no_args_is_help=True, help="List, show and create accounts.")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")]
 ExternalId = Annotated[str, typer.Argument(help="External id of the account.")]
 
 LISTED = ("external_id", "name", "parent", "status", "currency", "sites")
@@ -77,7 +76,10 @@ def create(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Create an account; with a currency it is billed itself, else through its parent."""
+    """Create an account; with a currency it is billed itself, else through its parent.
+
+    Example: counterfoil accounts create ACME --name "Acme Conferencing" --currency EUR
+    """
     profile = {
         "currency": currency,
         "time_zone": time_zone,

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
 from typing import Annotated
 
 import typer
@@ -19,12 +18,12 @@ from counterfoil.business.subscriptions.queries import (
     subscription_id_of,
 )
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.interfaces.cli.organisation import day_of, opened_records
+from counterfoil.interfaces.cli.numbers import decimal_of, quantities_of
+from counterfoil.interfaces.cli.organisation import AsJson, day_of, opened_records
 from counterfoil.interfaces.cli.output import print_table
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 DAY = ["%Y-%m-%d"]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")]
 Subscriptions = Annotated[list[str] | None, typer.Argument(help="External ids.")]
 From = Annotated[
     datetime | None, typer.Option("--from", formats=DAY, help="First day of the new state.")
@@ -62,7 +61,14 @@ IN_FORCE = ("charge", "rate_plan", "quantity", "start_date", "end_date", "billed
 
 
 def amend(
-    kind: Annotated[str, typer.Argument(help="change_plan, change_price, add_on, …")],
+    kind: Annotated[
+        str,
+        typer.Argument(
+            help="change_plan (--rate-plan), change_quantity (--charge, --quantity), change_price "
+            "(--charge with --amount or --price), add_on and remove_add_on (--rate-plan), "
+            "change_end (--until)."
+        ),
+    ],
     subscriptions: Subscriptions = None,
     from_date: From = None,
     next_period: NextPeriod = False,
@@ -86,7 +92,10 @@ def amend(
     of_rate_plan: OfPlan = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change subscriptions from a day on, all or none."""
+    """Change subscriptions from a day on, all or none.
+
+    Example: counterfoil subscriptions amend change_plan S-1 --rate-plan gold --from 2026-12-01
+    """
     with opened_records() as uow:
         _amend(
             uow,
@@ -99,10 +108,10 @@ def amend(
                 proration=proration,
                 at=at,
                 rate_plan=rate_plan,
-                quantities=dict(_pair(pair) for pair in quantities or ()),
+                quantities=quantities_of(quantities, "--quantities"),
                 charge=charge,
-                quantity=_decimal(quantity, "--quantity"),
-                amount=_decimal(amount, "--amount"),
+                quantity=decimal_of(quantity, "--quantity"),
+                amount=decimal_of(amount, "--amount"),
                 price=None if price is None else parse_price(price),
                 until=day_of(until),
                 reason=reason,
@@ -206,6 +215,10 @@ def renew(
 ) -> None:
     """Renew subscriptions for another term, or evergreen; or all whose term has ended."""
     with opened_records() as uow:
+        others = (subscriptions, from_date, until, uplift_percent, reason)
+        if any(others) if due is not None else not subscriptions:
+            message = "name subscriptions, or give --due alone for all whose term has ended by then"
+            raise Refused(Problem("bad_choice", message, "--due"))
         if due is not None:
             done = renew_subscriptions(uow, due.date())
             told = "; ".join(f"{name}: {why}" for name, why in done.problems.items())
@@ -217,7 +230,7 @@ def renew(
             kind="renew",
             day=day_of(from_date),
             until=day_of(until),
-            uplift_percent=_decimal(uplift_percent, "--uplift-percent"),
+            uplift_percent=decimal_of(uplift_percent, "--uplift-percent"),
             reason=reason,
         )
         _amend(uow, chosen, change, as_json=as_json)
@@ -256,8 +269,8 @@ def terminate(
             proration=proration,
             at=at,
             rate_plan=fee,
-            amount=_decimal(fee_amount, "--fee-amount"),
-            fee_percent=_decimal(fee_percent, "--fee-percent"),
+            amount=decimal_of(fee_amount, "--fee-amount"),
+            fee_percent=decimal_of(fee_percent, "--fee-percent"),
             reason=reason,
         )
         chosen = _chosen(uow, subscriptions, on, (of_account, of_site, of_rate_plan))
@@ -311,30 +324,12 @@ def _chosen(
     from_date: datetime | None,
     common: tuple[str | None, str | None, str | None],
 ) -> list[int]:
-    if names:
-        return find_subscriptions(uow, names)
     account, site, rate_plan = common
+    if names:
+        if any(common):
+            message = "name subscriptions, or those of an account, site or rate plan, not both"
+            raise Refused(Problem("bad_choice", message, "subscriptions"))
+        return find_subscriptions(uow, names)
     day = day_of(from_date) or uow.now.date()
     selection = Selection(day=day, account=account, site=site, rate_plan=rate_plan)
     return select_running(uow, [selection])[0]
-
-
-def _pair(pair: str) -> tuple[str, Decimal]:
-    charge, sign, quantity = pair.rpartition("=")
-    number = _decimal(quantity, "--quantities")
-    if not (sign and charge) or number is None:
-        message = f"{pair!r} must be written charge=quantity, like room=3"
-        raise Refused(Problem("bad_quantity", message, "--quantities"))
-    return charge, number
-
-
-def _decimal(text: str | None, field: str) -> Decimal | None:
-    if text is None:
-        return None
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        number = Decimal("NaN")
-    if not number.is_finite():
-        raise Refused(Problem("bad_quantity", f"{text!r} is not a number such as 2.5", field))
-    return number

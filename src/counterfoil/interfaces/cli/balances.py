@@ -1,20 +1,18 @@
 """``counterfoil balances``: what is left of prepaid grants, what moved them, voids."""
 
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
 from typing import Annotated
 
 import typer
 
 from counterfoil.business.billing.balances import read_balances, read_movements, void_grant
-from counterfoil.core.problems import Problem, Refused
-from counterfoil.interfaces.cli.organisation import opened_records
+from counterfoil.interfaces.cli.numbers import decimal_of
+from counterfoil.interfaces.cli.organisation import AsJson, opened_records
 from counterfoil.interfaces.cli.output import print_table, trimmed
 from counterfoil.platform.metadata import Record
 
 app = typer.Typer(no_args_is_help=True, help="Prepaid balances: show, movements, void.")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")]
 Account = Annotated[str, typer.Argument(help="External id of the account.")]
 
 
@@ -49,18 +47,6 @@ def void(
     with opened_records() as uow:
         remaining = void_grant(uow, grant, decimal_of(amount), reason=reason)
     typer.echo(f"{trimmed(remaining)} remain of {grant}.")
-
-
-def decimal_of(text: str | None) -> Decimal | None:
-    """A decimal that was typed; refuses other texts."""
-    try:
-        number = None if text is None else Decimal(text)
-    except InvalidOperation:
-        number = Decimal("NaN")
-    if number is not None and not number.is_finite():
-        message = f"{text!r} is not a number such as 9.95"
-        raise Refused(Problem("no_decimal", message, "amount"))
-    return number
 
 
 def _print(title: str, found: list[Record], as_json: bool) -> None:

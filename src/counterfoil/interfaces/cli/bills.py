@@ -25,7 +25,8 @@ from counterfoil.business.receivables.commands import apply_credits, apply_to_bi
 from counterfoil.business.subscriptions.invoicing import billed_account
 from counterfoil.business.usage.compaction import compact
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.interfaces.cli.organisation import opened_organisation
+from counterfoil.interfaces.cli.files import writing_to
+from counterfoil.interfaces.cli.organisation import AsJson, opened_organisation
 from counterfoil.interfaces.cli.output import print_json, print_table, trimmed
 from counterfoil.platform.metadata import Record
 
@@ -37,7 +38,6 @@ BillingDate = Annotated[
         formats=["%Y-%m-%d"], help="Everything due by the beginning of this local day is billed."
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")]
 
 
 @app.command("run")
@@ -163,6 +163,8 @@ def spark_sql_command(
         organisation.database.transaction(now=organisation.clock()) as uow,
     ):
         accounts = billed_accounts(uow)
+        with writing_to(out):
+            out.mkdir(parents=True, exist_ok=True)
         files = export_rating(
             uow, organisation.usage_store, out, accounts, billing_date.date(), usage_seen=0
         )
@@ -181,7 +183,9 @@ def problems_command(as_json: AsJson = False) -> None:
 def explain_command(
     number: Annotated[str, typer.Argument(help="Invoice number.")],
     position: Annotated[int, typer.Argument(help="Position of the line.", min=1)],
-    events: Annotated[int, typer.Option(min=0, help="List so many usage events.")] = 10,
+    events: Annotated[
+        int, typer.Option(min=0, max=1_000_000, help="List so many usage events.")
+    ] = 10,
     as_json: AsJson = False,
 ) -> None:
     """The counterfoil of an invoice line: price layer, tiers, usage events, rounding.

@@ -3,7 +3,6 @@
 import csv
 from collections.abc import Sequence
 from dataclasses import asdict
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,8 @@ import typer
 
 from counterfoil.business.usage.corrections import Correction, correct_usage
 from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.cli.files import read_text
+from counterfoil.interfaces.cli.numbers import decimal_of, number_of
 from counterfoil.interfaces.cli.organisation import AsJson, opened_organisation
 from counterfoil.interfaces.cli.output import print_properties
 
@@ -38,7 +39,7 @@ def correct_command(
     """
     if (quantity is None) != withdraw:
         raise Refused(Problem("required", "give either --quantity or --withdraw", "quantity"))
-    right = None if quantity is None else _number(quantity, None)
+    right = decimal_of(quantity, "--quantity")
     _correct([Correction(source, event, right, reason)], as_json=as_json)
 
 
@@ -64,33 +65,22 @@ def _correct(corrections: Sequence[Correction], *, as_json: bool) -> None:
 
 def _read_corrections(file: Path) -> list[Correction]:
     """The corrections of a file; refuses one that cannot be read, or quantities that are none."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        message = f"cannot be read as UTF-8 text: {error}"
-        raise Refused(Problem("unreadable_file", message, file=str(file))) from None
-    rows = csv.DictReader(text.splitlines())
+    rows = csv.DictReader(read_text(file).splitlines())
     missing = [name for name in COLUMNS if name not in (rows.fieldnames or ())]
     if missing:
         message = f"has no column {missing[0]!r}"
         raise Refused(Problem("unknown_column", message, file=str(file), allowed=COLUMNS))
-    return [
-        Correction(
-            row["source"],
-            row["event_id"],
-            None if row["quantity"] == WITHDRAW else _number(row["quantity"], line),
-            row.get("reason") or None,
-        )
-        for line, row in enumerate(rows, start=2)
-    ]
-
-
-def _number(text: str, line: int | None) -> Decimal:
+    corrections: list[Correction] = []
     try:
-        number = Decimal(text)
-    except InvalidOperation:
-        number = Decimal("NaN")
-    if not number.is_finite():
-        message = f"{text!r} is not a number"
-        raise Refused(Problem("not_a_number", message, "quantity", line=line))
-    return number
+        for row in rows:
+            line, quantity = rows.line_num, row["quantity"]
+            if quantity is None or None in row:
+                message = "has to have as many values as the first line names columns"
+                raise Refused(Problem("wrong_columns", message, file=str(file), line=line))
+            right = None if quantity == WITHDRAW else number_of(quantity, "quantity", line)
+            reason = row.get("reason") or None
+            corrections.append(Correction(row["source"], row["event_id"], right, reason))
+    except csv.Error as error:
+        message = f"cannot be read as CSV: {error}"
+        raise Refused(Problem("unreadable_file", message, file=str(file))) from None
+    return corrections

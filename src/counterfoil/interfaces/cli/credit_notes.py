@@ -20,7 +20,7 @@ from counterfoil.business.billing.reissuing import reissue_rated_again
 from counterfoil.business.documents.queries import document_name
 from counterfoil.business.receivables.commands import apply_credits
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.interfaces.cli.balances import decimal_of
+from counterfoil.interfaces.cli.numbers import decimal_of
 from counterfoil.interfaces.cli.organisation import day_of, opened_organisation, opened_records
 from counterfoil.interfaces.cli.output import print_table, trimmed
 from counterfoil.platform.metadata import Record
@@ -56,7 +56,10 @@ def credit_command(
     draft: Draft = False,
     key: Key = None,
 ) -> None:
-    """Credit an invoice: all that is left, a line, an amount, a quantity or a period."""
+    """Credit an invoice: all that is left, a line, an amount, a quantity or a period.
+
+    Example: counterfoil invoices credit INV-000012 --reason "Bridge was down" --line 3 --amount 20
+    """
     given = {
         "amount": decimal_of(amount),
         "quantity": decimal_of(quantity),
@@ -142,7 +145,10 @@ def one_off_command(
     draft: Draft = False,
     key: Key = None,
 ) -> None:
-    """Bill one line of your own to an account; several lines go over REST."""
+    """Bill one line of your own to an account; several lines go over REST.
+
+    Example: counterfoil invoices one-off ACME "Training on site" 950 --quantity 2
+    """
     line = OneOffLine(
         description=description,
         unit_amount=decimal_of(unit_amount) or Decimal(0),
@@ -166,8 +172,13 @@ def debit_command(
     draft: Draft = False,
     key: Key = None,
 ) -> None:
-    """Charge more for what an invoice billed: an amount, or a quantity of a line."""
+    """Charge more for what an invoice billed: an amount, or a quantity of a line.
+
+    Example: counterfoil invoices debit INV-000012 --reason "Rate agreed late" --line 3 --amount 20
+    """
     more, units = decimal_of(amount), decimal_of(quantity)
+    if line is None and units is not None:
+        raise Refused(Problem("missing", "a quantity is one of a --line", "line"))
     with opened_records() as uow:
         note = debit_invoice(
             uow,

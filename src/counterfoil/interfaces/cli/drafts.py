@@ -7,12 +7,11 @@ import typer
 from counterfoil.business.billing.approving import approve_drafts, refuse_drafts, waiting_drafts
 from counterfoil.business.billing.arranging import merge_drafts, split_draft
 from counterfoil.business.documents.queries import document_name, find_invoices
-from counterfoil.interfaces.cli.organisation import opened_records
+from counterfoil.interfaces.cli.organisation import AsJson, opened_records
 from counterfoil.interfaces.cli.output import print_table, trimmed
 from counterfoil.platform.metadata import Record
 
 Drafts = Annotated[list[str], typer.Argument(help="Drafts, such as draft-7.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")]
 
 
 def waiting_command(as_json: AsJson = False) -> None:

@@ -12,6 +12,8 @@ from counterfoil.platform.records.sealing import seal_history, verify_history
 
 app = typer.Typer(no_args_is_help=True, help="Every change of every record, and who made it.")
 
+MOST = 2**63 - 1
+
 COLUMNS = (
     "id",
     "at",
@@ -28,7 +30,7 @@ COLUMNS = (
 @app.command("list")
 def list_command(
     entity: Annotated[str | None, typer.Argument(help="For example invoice.")] = None,
-    record: Annotated[int | None, typer.Argument(help="The record's id.")] = None,
+    record: Annotated[int | None, typer.Argument(max=MOST, help="The record's id.")] = None,
     actor: Annotated[str | None, typer.Option(help="Only changes of this user.")] = None,
     source: Annotated[str | None, typer.Option(help="Only through rest, soap, cli …")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Show at most so many.")] = 50,

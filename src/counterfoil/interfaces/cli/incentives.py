@@ -11,15 +11,14 @@ from counterfoil.business.incentives.entries import IncentivesFile
 from counterfoil.business.incentives.notation import parse_incentives
 from counterfoil.business.incentives.queries import list_incentives
 from counterfoil.core.problems import Refused
-from counterfoil.interfaces.cli.organisation import opened_records, rehearsed_records
+from counterfoil.interfaces.cli.files import read_text
+from counterfoil.interfaces.cli.organisation import AsJson, opened_records, rehearsed_records
 from counterfoil.interfaces.cli.output import print_table, trimmed
-from counterfoil.interfaces.cli.prices import read_text
 
 app = typer.Typer(
     no_args_is_help=True, help="Load discounts, commitments and prepaid grants; redeem coupons."
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")]
 File = Annotated[Path, typer.Argument(help="Incentives in YAML, see docs/incentives.md.")]
 
 

@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 import typer
 from rich.progress import Progress
 
-from counterfoil.business.documents.commands import render_invoices, write_whole
+from counterfoil.business.accounts.queries import find_account
+from counterfoil.business.documents.commands import render_invoices
 from counterfoil.business.documents.export import exact_text, invoice_csv, invoice_json
 from counterfoil.business.documents.queries import (
     Document,
@@ -22,7 +23,8 @@ from counterfoil.business.documents.queries import (
 from counterfoil.business.receivables.queries import read_settlements
 from counterfoil.core.money.currencies import exponent
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.interfaces.cli.organisation import opened_organisation, opened_records
+from counterfoil.interfaces.cli.files import write_file, writing_to
+from counterfoil.interfaces.cli.organisation import AsJson, opened_organisation, opened_records
 from counterfoil.interfaces.cli.output import print_table
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -39,7 +41,6 @@ OnDate = Annotated[
 OutFile = Annotated[
     Path | None, typer.Option("--out", help="File to write; default is the standard output.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")]
 
 State = Literal["draft", "final", "suppressed", "carried"]
 
@@ -52,12 +53,14 @@ def list_command(
     account: Annotated[str | None, typer.Option(help="External id of the account.")] = None,
     state: Annotated[State | None, typer.Option(help="Only invoices in this state.")] = None,
     on_date: OnDate = None,
-    limit: Annotated[int, typer.Option(min=1, help="Show at most so many.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=MOST, help="Show at most so many.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """Invoices in the order of their making."""
     day = on_date.date() if on_date else None
     with opened_records() as uow:
+        if account is not None:
+            find_account(uow, account)
         rows = list_invoices(uow, account=account, state=state, on_date=day, limit=limit)
     columns = (
         "number", "kind", "state", "account", "account_name", "invoice_date", "due_date",
@@ -112,6 +115,8 @@ def pdf_command(
         now = organisation.clock()
         with organisation.database.transaction(now=now) as uow:
             ids = _chosen(uow, numbers, on_date)
+        with writing_to(out):
+            out.mkdir(parents=True, exist_ok=True)
         task = bar.add_task("Printing", total=len(ids))
         paths = render_invoices(
             organisation.database,
@@ -176,5 +181,5 @@ def _put(text: str, out: Path | None) -> None:
     """Write to a file, whole or not at all, or to the standard output as it is."""
     if out is None:
         typer.echo(text.encode(), nl=False)
-    else:
-        write_whole(out, text.encode())
+        return
+    write_file(out, text.encode())

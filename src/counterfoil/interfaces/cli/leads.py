@@ -8,13 +8,13 @@ import typer
 
 from counterfoil.business.sales.leads import Conversion, convert_leads
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.interfaces.cli.balances import decimal_of
-from counterfoil.interfaces.cli.organisation import opened_records
+from counterfoil.interfaces.cli.numbers import decimal_of
+from counterfoil.interfaces.cli.organisation import AsJson, opened_records
 from counterfoil.interfaces.cli.output import print_properties, print_table
+from counterfoil.interfaces.cli.records import demand_choice
 
 app = typer.Typer(no_args_is_help=True, help="Leads: add, list, convert to accounts.")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")]
 
 LISTED = ("external_id", "company", "status", "source", "owner", "person", "email", "country")
 _LIST = """
@@ -29,8 +29,8 @@ def add_command(
     company: Annotated[str, typer.Option(help="Name of the company.")],
     currency: Annotated[str, typer.Option(help="In which it would be billed.")],
     person: Annotated[str | None, typer.Option(help="Whom to talk to.")] = None,
-    email: Annotated[str | None, typer.Option()] = None,
-    phone: Annotated[str | None, typer.Option()] = None,
+    email: Annotated[str | None, typer.Option(help="That person's mail address.")] = None,
+    phone: Annotated[str | None, typer.Option(help="That person's telephone.")] = None,
     country: Annotated[str | None, typer.Option(help="Two letters.")] = None,
     time_zone: Annotated[str | None, typer.Option(help="IANA name; default UTC.")] = None,
     source: Annotated[str | None, typer.Option(help="Where it comes from.")] = None,
@@ -62,6 +62,7 @@ def list_command(
 ) -> None:
     """All leads, by external id."""
     with opened_records() as uow:
+        demand_choice(uow, "lead", "status", status)
         rows = [list(row.values()) for row in uow.query(_LIST, status=status)]
     print_table("Leads", LISTED, rows, as_json=as_json)
 

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
+from counterfoil.interfaces.cli.files import read_text, write_file
 from counterfoil.interfaces.cli.organisation import AsJson, opened_organisation, opened_records
 from counterfoil.interfaces.cli.output import print_json, print_properties, print_table
-from counterfoil.interfaces.cli.prices import read_text
 from counterfoil.platform.metadata import CustomField
 from counterfoil.platform.model.applying import (
     Plan,
@@ -58,7 +58,7 @@ def export_command(
     if file is None:
         typer.echo(text, nl=False)
     else:
-        file.write_text(text, encoding="utf-8")
+        write_file(file, text.encode())
 
 
 @app.command()

@@ -23,14 +23,14 @@ from counterfoil.business.orders.tasks import (
     retry_orders,
     skip_tasks,
 )
-from counterfoil.interfaces.cli.organisation import day_of, opened_records
+from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.cli.files import read_text
+from counterfoil.interfaces.cli.organisation import AsJson, day_of, opened_records
 from counterfoil.interfaces.cli.output import print_json, print_table, trimmed
-from counterfoil.interfaces.cli.prices import read_text
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 app = typer.Typer(no_args_is_help=True, help="Place, approve, provision and cancel orders.")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")]
 File = Annotated[Path, typer.Argument(help="Orders in YAML, see docs/orders.md.")]
 Orders = Annotated[list[str], typer.Argument(help="External ids or numbers of orders.")]
 Order = Annotated[str, typer.Argument(help="External id or number of the order.")]
@@ -86,13 +86,15 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """An order and its lines, by place."""
+    if by is not None and by not in GROUPINGS:
+        raise Refused(Problem("unknown_choice", f"{by!r} is not known", "--by", GROUPINGS))
     with opened_records() as uow:
         shown = show_order(uow, find_orders(uow, [order])[0])
     if as_json and by is None:
         print_json({"order": shown.order, "lines": shown.lines})
         return
     title = f"{shown.order['number']} {shown.order['external_id']}: {shown.order['status']}"
-    if by in GROUPINGS:
+    if by is not None:
         groups = [[getattr(group, name) for name in GROUPS] for group in shown.groups[by]]
         print_table(title, GROUPS, groups, as_json=as_json)
         return
@@ -155,7 +157,10 @@ def done(
     note: Annotated[str | None, typer.Option(help="Kept with the tasks.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say that the open tasks of an order are done: all, of a line, or of a name."""
+    """Say that the open tasks of an order are done: all, of a line, or of a name.
+
+    Example: counterfoil orders done O-17 --line 2 --task "install bridge" --on 2026-11-20
+    """
     with opened_records() as uow:
         ids = _open(uow, order, line, task)
         made = complete_tasks(uow, ids, on=day_of(on), note=note)

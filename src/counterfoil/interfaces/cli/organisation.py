@@ -13,7 +13,7 @@ from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.cli.output import print_properties
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")]
 
 
 def day_of(moment: datetime | None) -> date | None:

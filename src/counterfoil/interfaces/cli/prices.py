@@ -16,12 +16,12 @@ from counterfoil.business.products.commands import save_price_book
 from counterfoil.business.products.price_book import PriceBook, parse_price_book
 from counterfoil.business.products.queries import list_prices
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.interfaces.cli.organisation import opened_records, rehearsed_records
+from counterfoil.interfaces.cli.files import read_text
+from counterfoil.interfaces.cli.organisation import AsJson, opened_records, rehearsed_records
 from counterfoil.interfaces.cli.output import print_json, print_table, trimmed
 
 app = typer.Typer(no_args_is_help=True, help="Load and check price books, list and explain prices.")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")]
 File = Annotated[Path, typer.Argument(help="A price book in YAML, see docs/price-books.md.")]
 
 LISTED = (
@@ -37,7 +37,10 @@ COUNTED = (
 
 @app.command()
 def load(file: File, as_json: AsJson = False) -> None:
-    """Save a price book: new records are made, known ones changed, the others stay."""
+    """Save a price book: new records are made, known ones changed, the others stay.
+
+    Example: counterfoil prices load price-book.yaml
+    """
     book = read_book(file)
     with opened_records() as uow:
         counts = save_price_book(uow, book)
@@ -67,6 +70,9 @@ def list_command(
 ) -> None:
     """All prices, one row per tier."""
     with opened_records() as uow:
+        if charge is not None and uow.find("charge", external_id=charge) is None:
+            message = f"there is no charge {charge!r}"
+            raise Refused(Problem("unknown_record", message, "--charge"), status=404)
         prices = list_prices(uow, charge=charge)
     rows = [[trimmed(price[name]) for name in LISTED] for price in prices]
     print_table("Prices", LISTED, rows, as_json=as_json)
@@ -147,16 +153,3 @@ def read_book(path: Path) -> PriceBook:
     if problems:
         raise Refused(problems)
     return book
-
-
-def read_text(path: Path) -> str:
-    """The UTF-8 text of a file; refuses one that cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        problem = Problem("bad_encoding", "is not UTF-8 text", file=str(path), line=line)
-        raise Refused(problem) from None
-    except OSError as error:
-        message = f"cannot be read: {error.strerror or error}"
-        raise Refused(Problem("unreadable_file", message, file=str(path))) from None

@@ -27,22 +27,25 @@ from counterfoil.business.sales.sending import (
 from counterfoil.core.money.currencies import exponent
 from counterfoil.core.money.rounding import round_half_up
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.interfaces.cli.organisation import opened_organisation
+from counterfoil.interfaces.cli.files import read_text, write_file
+from counterfoil.interfaces.cli.organisation import AsJson, opened_organisation
 from counterfoil.interfaces.cli.output import print_json, print_table, trimmed
-from counterfoil.interfaces.cli.prices import read_text
+from counterfoil.interfaces.cli.records import demand_choice
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 app = typer.Typer(
     no_args_is_help=True, help="Quotes: make, show, approve, send, accept, convert to orders."
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")]
 File = Annotated[Path, typer.Argument(help="Quotes in YAML, see docs/sales.md.")]
 Name = Annotated[
     str, typer.Argument(help="Number of the quote (its newest version), or NUMBER/VERSION.")
 ]
 Comment = Annotated[str | None, typer.Option(help="For the record.")]
-Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])]
+Day = Annotated[
+    datetime | None,
+    typer.Option(formats=["%Y-%m-%d"], help="Last day on which the new version can be accepted."),
+]
 
 LISTED = (
     *("number", "version", "status", "party", "title", "currency", "contract_value"),
@@ -98,6 +101,7 @@ def list_command(
 ) -> None:
     """All quotes, by number."""
     with opened_organisation() as organisation, _work(organisation) as uow:
+        demand_choice(uow, "quote", "status", status)
         found = list_quotes(uow, status)
     rows = [[trimmed(row[name]) for name in LISTED] for row in found]
     print_table("Quotes", LISTED, rows, as_json=as_json)
@@ -155,7 +159,7 @@ def send(
         (one,) = find_quotes(uow, [name])
         sent = send_quote(uow, organisation.files, one)
         if to is not None:
-            to.write_bytes(read_document(uow, organisation.files, one)[1])
+            write_file(to, read_document(uow, organisation.files, one)[1])
     path = f"/accept/{sent.token}"
     if as_json:
         print_json({"path": path, "expires_at": sent.expires_at, "hash": sent.document_hash})
@@ -190,7 +194,7 @@ def print_command(
     """Write a quote as PDF: as it was sent, or as it is now."""
     with opened_organisation() as organisation, _work(organisation) as uow:
         _, content = read_document(uow, organisation.files, find_quotes(uow, [name])[0])
-    to.write_bytes(content)
+    write_file(to, content)
     typer.echo(str(to))
 
 

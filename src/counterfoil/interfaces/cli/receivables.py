@@ -27,8 +27,8 @@ from counterfoil.business.receivables.reversing import reverse_settlement
 from counterfoil.core.money.currencies import exponent
 from counterfoil.core.money.rounding import round_half_up
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.interfaces.cli.balances import decimal_of
-from counterfoil.interfaces.cli.organisation import day_of, opened_records
+from counterfoil.interfaces.cli.numbers import decimal_of
+from counterfoil.interfaces.cli.organisation import AsJson, day_of, opened_records
 from counterfoil.interfaces.cli.output import print_table, trimmed
 
 app = typer.Typer(
@@ -36,7 +36,6 @@ app = typer.Typer(
     help="Payments: record, allocate, unallocate, refund; write-offs; what an account owes.",
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")]
 Account = Annotated[str, typer.Argument(help="External id of the account.")]
 CreditName = Annotated[str, typer.Argument(help="Number of a credit note, or the id of a payment.")]
 Amount = Annotated[str | None, typer.Option(help="So much; default all that is left.")]
@@ -68,7 +67,10 @@ def record(
     keep: Annotated[bool, typer.Option("--keep", help="Leave it to the account's credit.")] = False,
     key: Key = None,
 ) -> None:
-    """Record a payment; it pays the oldest due first, or the invoices you choose."""
+    """Record a payment; it pays the oldest due first, or the invoices you choose.
+
+    Example: counterfoil payments record ACME 249.95 --date 2026-11-20 --invoice INV-000012
+    """
     payment = NewPayment(
         account=account,
         amount=decimal_of(amount) or Decimal(0),

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.cli.files import read_text
 from counterfoil.interfaces.cli.organisation import AsJson, opened_records
 from counterfoil.interfaces.cli.output import print_properties, print_table
 from counterfoil.platform.metadata import Entity, Field, FieldType, Record
@@ -152,6 +153,14 @@ def _made_by_command(entity: str) -> Refused:
     return Refused(Problem("made_by_command", f"{entity} records are made by commands only"))
 
 
+def demand_choice(uow: UnitOfWork, entity: str, field: str, word: str | None) -> None:
+    """Refuse a word that is none of the choices of a field."""
+    declared = uow.catalogue.entity(entity).field(field)
+    if word is not None and declared is not None and word not in declared.choices:
+        problem = Problem("unknown_choice", f"{word!r} is not known", field, declared.choices)
+        raise Refused(problem)
+
+
 def read_values(uow: UnitOfWork, entity: Entity, pairs: Sequence[str]) -> Record:
     """Fields and their values as records take them; refuses what is no field=value."""
     values: Record = {}
@@ -170,10 +179,7 @@ def read_values(uow: UnitOfWork, entity: Entity, pairs: Sequence[str]) -> Record
 def _value(field: Field | None, text: str) -> object:
     """The value a field is given in text; whether it fits is for the record's check."""
     if text.startswith("@"):
-        try:
-            text = Path(text[1:]).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as fault:
-            raise Refused(Problem("unreadable_file", str(fault), file=text[1:])) from fault
+        text = read_text(Path(text[1:]))
     if text == "":
         return None
     kind = FieldType.TEXT if field is None else field.type

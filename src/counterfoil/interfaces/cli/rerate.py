@@ -15,6 +15,7 @@ from counterfoil.bootstrap import Organisation
 from counterfoil.business.billing.rerating import DifferenceSink, ReratingSummary, rerate_bills
 from counterfoil.business.billing.window import window_between
 from counterfoil.interfaces.cli.bills import accounts_bar, billed_ids
+from counterfoil.interfaces.cli.files import writing_to
 from counterfoil.interfaces.cli.organisation import opened_organisation
 from counterfoil.interfaces.cli.output import print_json, print_table
 
@@ -83,7 +84,9 @@ def _difference_file(path: Path | None) -> Iterator[DifferenceSink | None]:
     if path is None:
         yield None
         return
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with writing_to(path):
+        opened = path.open("w", encoding="utf-8", newline="")
+    with opened as file:
         writer = csv.writer(file)
         writer.writerow(CSV_COLUMNS)
 

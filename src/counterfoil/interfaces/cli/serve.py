@@ -1,5 +1,6 @@
 """``counterfoil serve``: the interfaces over HTTP, on the loopback interface by default."""
 
+import errno
 import ipaddress
 import os
 import signal
@@ -182,8 +183,9 @@ def listening_socket(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         message = f"cannot listen on {host} port {port}: {error.strerror or error}"
-        hint = "; is another server running there? --port takes another, 0 any free one"
-        raise Refused(Problem("cannot_listen", message + hint, "--port")) from None
+        if error.errno == errno.EADDRINUSE:
+            message += "; is another server running there? --port takes another, 0 any free one"
+        raise Refused(Problem("cannot_listen", message, "--host, --port")) from None
     return listener
 
 

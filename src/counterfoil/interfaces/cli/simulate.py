@@ -15,6 +15,7 @@ from counterfoil.business.billing.window import window_between
 from counterfoil.business.documents.charts import chart_format
 from counterfoil.business.documents.simulation_chart import change_text, simulation_chart
 from counterfoil.interfaces.cli.bills import accounts_bar, billed_ids
+from counterfoil.interfaces.cli.files import write_file, writing_to
 from counterfoil.interfaces.cli.organisation import opened_organisation
 from counterfoil.interfaces.cli.output import print_json, print_table
 from counterfoil.interfaces.cli.prices import read_book
@@ -73,7 +74,7 @@ def simulate_command(
                 lines=lines,
             )
     if chart is not None and draw is not None:
-        chart.write_bytes(draw(simulation_chart(report)))
+        write_file(chart, draw(simulation_chart(report)))
     if as_json:
         print_json(report.document())
     else:
@@ -86,7 +87,9 @@ def _line_file(path: Path | None) -> Iterator[LineSink | None]:
     if path is None:
         yield None
         return
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with writing_to(path):
+        opened = path.open("w", encoding="utf-8", newline="")
+    with opened as file:
         writer = csv.writer(file)
         writer.writerow(CSV_COLUMNS)
 

@@ -1,7 +1,6 @@
 """``counterfoil subscriptions``: activate, change quantities, cancel, list, and amendments."""
 
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
 from typing import Annotated
 
 import typer
@@ -18,16 +17,15 @@ from counterfoil.business.subscriptions.queries import (
     list_subscriptions,
     read_quantities,
 )
-from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.cli.amendments import add_to
-from counterfoil.interfaces.cli.organisation import opened_records
+from counterfoil.interfaces.cli.numbers import decimal_of, number_of, quantities_of
+from counterfoil.interfaces.cli.organisation import AsJson, opened_records
 from counterfoil.interfaces.cli.output import print_table
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 app = typer.Typer(no_args_is_help=True, help="Activate, change, cancel and list subscriptions.")
 
 DAY = ["%Y-%m-%d"]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")]
 ExternalId = Annotated[str, typer.Argument(help="External id of the subscription.")]
 Account = Annotated[str, typer.Option(help="External id of the account.")]
 InvoiceAccount = Annotated[
@@ -85,7 +83,10 @@ def activate(
     uplift_of: UpliftOf = "recurring",
     as_json: AsJson = False,
 ) -> None:
-    """Begin a subscription of an account for a rate plan."""
+    """Begin a subscription of an account for a rate plan.
+
+    Example: counterfoil subscriptions activate S1 --account ACME --rate-plan hd --start 2026-12-01
+    """
     activation = Activation(
         external_id=subscription,
         account=account,
@@ -99,14 +100,12 @@ def activate(
         end_date=end.date() if end else None,
         trial_end=trial_end.date() if trial_end else None,
         anchor_date=anchor.date() if anchor else None,
-        quantities=dict(_read_pair(pair) for pair in quantity or ()),
+        quantities=quantities_of(quantity, "--quantity"),
         identifiers=tuple(identifier or ()),
         term_end=term_end.date() if term_end else None,
         term_months=term_months,
         renewal=renewal,
-        renewal_uplift_percent=(
-            None if uplift_percent is None else _read_decimal(uplift_percent, "--uplift-percent")
-        ),
+        renewal_uplift_percent=decimal_of(uplift_percent, "--uplift-percent"),
         renewal_uplift_of=uplift_of,
     )
     with opened_records() as uow:
@@ -126,7 +125,7 @@ def change_quantity(
     """Give a recurring charge another quantity from a day on."""
     with opened_records() as uow:
         (subscription_id,) = find_subscriptions(uow, [subscription])
-        new = _read_decimal(quantity, "--quantity")
+        new = number_of(quantity, "--quantity")
         change(uow, subscription_id, charge, new, from_date.date())
         rows = _quantities(uow, subscription_id)
     print_table(f"Subscription {subscription}", QUANTITIES, rows, as_json=as_json)
@@ -165,21 +164,3 @@ add_to(app)
 
 def _quantities(uow: UnitOfWork, subscription_id: int) -> list[list[object]]:
     return [[row[name] for name in QUANTITIES] for row in read_quantities(uow, subscription_id)]
-
-
-def _read_pair(pair: str) -> tuple[str, Decimal]:
-    charge, sign, quantity = pair.rpartition("=")
-    if not (sign and charge):
-        message = f"{pair!r} must be written charge=quantity, like room=3"
-        raise Refused(Problem("bad_quantity", message, "--quantity"))
-    return charge, _read_decimal(quantity, "--quantity")
-
-
-def _read_decimal(text: str, field: str) -> Decimal:
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        number = Decimal("NaN")
-    if not number.is_finite():
-        raise Refused(Problem("bad_quantity", f"{text!r} is not a number such as 2.5", field))
-    return number

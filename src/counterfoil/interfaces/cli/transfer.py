@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.cli.files import read_text, writing_to
 from counterfoil.interfaces.cli.organisation import AsJson, opened_organisation
 from counterfoil.interfaces.cli.output import REFUSED, print_json, print_properties
 from counterfoil.interfaces.cli.usage import reading_bar
@@ -97,15 +98,13 @@ def export_command(
         wanted = Export(
             entity=entity.name, fields=asked.fields, where=All(asked.filters), sort=asked.sort
         )
-        try:
-            with organisation.database.rehearsal(now=organisation.clock()) as uow:
-                written = export_records(uow, wanted, draft, kind, count)
-            draft.replace(to)
-        except OSError as fault:
-            message = f"cannot be written: {fault.strerror or fault}"
-            raise Refused(Problem("unwritable_file", message, file=str(to))) from fault
-        finally:
-            draft.unlink(missing_ok=True)
+        with writing_to(to):
+            try:
+                with organisation.database.rehearsal(now=organisation.clock()) as uow:
+                    written = export_records(uow, wanted, draft, kind, count)
+                draft.replace(to)
+            finally:
+                draft.unlink(missing_ok=True)
     print_properties("Export", {"file": str(to), "records": written}, as_json=as_json)
 
 
@@ -129,8 +128,8 @@ def read_mapping(path: Path | None) -> dict[str, str | None]:
         return {}
     try:
         # All is text: a column may well be called No.
-        read = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # noqa: S506
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
+        read = yaml.load(read_text(path), Loader=yaml.BaseLoader)  # noqa: S506
+    except yaml.YAMLError as fault:
         raise Refused(Problem("unreadable_file", str(fault), file=str(path))) from fault
     if not isinstance(read, dict) or not all(isinstance(field, str) for field in read.values()):
         message = "has to be lines of column: field"

@@ -28,6 +28,7 @@ from counterfoil.business.usage.queries import list_batches, list_rejected
 from counterfoil.business.usage.watching import watch_usage_by_all
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.cli.current import current_command, included_command, spending_command
+from counterfoil.interfaces.cli.files import read_text
 from counterfoil.interfaces.cli.organisation import AsJson, opened_organisation, opened_records
 from counterfoil.interfaces.cli.output import print_json, print_properties, print_table
 
@@ -69,7 +70,10 @@ def import_command(
     collector: Annotated[str, typer.Option(help="External id of the collector.")],
     as_json: AsJson = False,
 ) -> None:
-    """Import a usage file; the same file a second time changes nothing."""
+    """Import a usage file; the same file a second time changes nothing.
+
+    Example: counterfoil usage import calls-2026-11.csv --collector bridge
+    """
     with (
         opened_organisation() as organisation,
         reading_bar(file, as_json=as_json) as progress,
@@ -138,11 +142,7 @@ def load_collectors(
     as_json: AsJson = False,
 ) -> None:
     """Save the collectors of a file: new ones are made, known ones changed."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as fault:
-        message = f"cannot be read: {fault}"
-        raise Refused(Problem("unreadable_file", message, file=str(file))) from None
+    text = read_text(file)
     with opened_records() as uow:
         saved = save_collectors(uow, text, str(file))
     print_table("Saved collectors", ("id",), [[name] for name in saved], as_json=as_json)
@@ -184,10 +184,15 @@ def list_command(
 @rejected.command()
 def mend(
     record_id: Annotated[int, typer.Argument(metavar="ID", help="Id of a rejected record.")],
-    changes: Annotated[list[str], typer.Argument(metavar="FIELD=VALUE...")],
+    changes: Annotated[
+        list[str], typer.Argument(metavar="FIELD=VALUE...", help="New values by name.")
+    ],
     as_json: AsJson = False,
 ) -> None:
-    """Give fields of a rejected record new values and take it in again."""
+    """Give fields of a rejected record new values and take it in again.
+
+    Example: counterfoil usage rejected mend 12 Duration=61
+    """
     mended: dict[str, object] = {}
     for change in changes:
         name, equals, value = change.partition("=")
