@@ -6,8 +6,9 @@ from datetime import date
 import pytest
 from tests.business.billing.conftest import NOW, Company
 
-from counterfoil.business.subscriptions.invoicing import billed_account
+from counterfoil.business.subscriptions.invoicing import billed_account, who_are_billed
 from counterfoil.core.problems import Refused
+from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 JAN, FEB, MAR = date(2024, 1, 1), date(2024, 2, 1), date(2024, 3, 1)
@@ -68,6 +69,36 @@ def invoiced(company: Company) -> list[tuple[str, str]]:
 def test_who_is_billed_for_an_account(tree: Company, account: str, expected: str) -> None:
     with tree.database.transaction(now=NOW) as uow:
         assert billed_account(uow, account) == account_id(uow, expected)
+
+
+def test_who_is_billed_for_many_accounts_is_one_question(
+    tree: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tree.database.transaction(now=NOW) as uow:
+        for name in ("LONE", "ALONE"):
+            uow.create("account", {"external_id": name, "name": name})
+        asked: list[str] = []
+        query = type(uow).query
+
+        def counted(one: UnitOfWork, sql: str, **more: object) -> list[Record]:
+            asked.append(sql)
+            return query(one, sql, **more)
+
+        monkeypatch.setattr(type(uow), "query", counted)
+        found = who_are_billed(uow, ["OFFICE", "NORTH", "PLANT", "NORTH"])
+        assert len(asked) == 1
+        assert {name: one.external_id for name, one in found.items()} == {
+            "NORTH": "NORTH",
+            "OFFICE": "GROUP",
+            "PLANT": "GROUP",
+        }
+        assert who_are_billed(uow, []) == {}
+        with pytest.raises(Refused) as answer:
+            who_are_billed(uow, ["LONE", "OFFICE", "ALONE"])
+        assert [one.message.split("'")[1] for one in answer.value.problems] == ["ALONE", "LONE"]
+        with pytest.raises(Refused, match="there is no account 'X'") as answer:
+            who_are_billed(uow, ["LONE", "X"])
+        assert answer.value.status == 404
 
 
 def test_an_optional_account_is_invoiced_for_those_who_name_it(tree: Company) -> None:

@@ -1,6 +1,6 @@
 """Accepted quotes become orders, provisioning tasks and subscriptions, in one call."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import cast
@@ -10,7 +10,7 @@ from counterfoil.business.orders.placing import place_orders
 from counterfoil.business.sales.agreements import agree_discounts, order_of, subscription_of
 from counterfoil.business.sales.leads import Conversion, convert_leads
 from counterfoil.business.sales.queries import Quote, read_quotes
-from counterfoil.business.subscriptions.invoicing import BilledAccount, who_is_billed
+from counterfoil.business.subscriptions.invoicing import BilledAccount, who_are_billed
 from counterfoil.core.periods.zones import local_date
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata import Record
@@ -71,7 +71,7 @@ def convert_quotes(
 def _convert(uow: UnitOfWork, quotes: Sequence[Quote], purchase_order: str | None) -> None:
     accounts = _accounts(uow, quotes)
     ids = uow.ids_by("account", "external_id", set(accounts.values()))
-    billed = {name: who_is_billed(uow, name) for name in set(accounts.values())}
+    billed = who_are_billed(uow, accounts.values())
     for quote in quotes:
         _refuse_other_currency(quote, billed[accounts[quote.id]])
     agree_discounts(uow, [(quote, ids[accounts[quote.id]]) for quote in quotes])
@@ -171,9 +171,7 @@ def _told(uow: UnitOfWork, quotes: Sequence[Quote], fresh: set[int]) -> list[Ord
     for row in uow.query(_ORDERS, ids=ids):
         rows.setdefault(row["id"], []).append(row)
     tasks = {row["order_id"]: int(row["tasks"]) for row in uow.query(_TASKS, ids=ids)}
-    billed: Mapping[str, BilledAccount] = {
-        name: who_is_billed(uow, name) for name in {str(quote.account) for quote in quotes}
-    }
+    billed = who_are_billed(uow, [str(quote.account) for quote in quotes])
     return [
         Ordered(
             quote=quote.name,

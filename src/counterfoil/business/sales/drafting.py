@@ -9,7 +9,7 @@ from typing import cast
 from counterfoil.business.sales.notation import NewQuote, NewQuoteLine
 from counterfoil.business.sales.pricing import price_quotes
 from counterfoil.business.sales.rules import NUMBERS
-from counterfoil.business.subscriptions.invoicing import who_is_billed
+from counterfoil.business.subscriptions.invoicing import who_are_billed
 from counterfoil.business.usage.store import UsageStore
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata import Record
@@ -230,7 +230,7 @@ def _read_known(uow: UnitOfWork, quotes: Sequence[NewQuote]) -> _Known:
         sites.setdefault((row["kind"], row["owner"]), set()).add(str(row["external_id"]))
     return _Known(
         accounts,
-        {name: who_is_billed(uow, name).currency for name in accounts},
+        {name: billed.currency for name, billed in who_are_billed(uow, accounts).items()},
         leads,
         uow.ids_by("opportunity", "external_id", {one.opportunity for one in quotes} - {None}),
         uow.ids_by("rate_plan", "external_id", plans),
