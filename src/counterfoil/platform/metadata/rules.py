@@ -298,6 +298,9 @@ def _field_problems(stated: CustomRule, entity: Entity, place: str) -> Iterator[
         yield Problem("unknown_field", message, f"{place}.field")
         return
     fills = stated.effect in (Effect.DEFAULT, Effect.SET)
+    if field.secret and (fills or stated.effect == Effect.APPROVE):
+        message = f"{stated.field} is a secret, which the rule would tell"
+        yield Problem("secret_field", message, f"{place}.field")
     if fills and (field.type not in _SETTABLE or (field.computed and not field.custom)):
         message = f"a formula cannot fill {stated.field}"
         yield Problem("not_settable", message, f"{place}.field")
