@@ -18,7 +18,7 @@ EXACT = pa.decimal128(38, 15)
 # Everything PostgreSQL keeps in a text, with the characters of CSV more often than chance.
 TEXTS = st.text(
     st.characters(exclude_characters="\x00", exclude_categories=["Cs"])
-    | st.sampled_from(["\n", "\r", ",", '"', "\\", ".", "\t", " ", "N"]),
+    | st.sampled_from(["\n", "\r", ",", '"', "\\", ".", "\t", " ", "N", "\ufeff"]),
     max_size=20,
 )
 ROW = st.fixed_dictionaries(
@@ -69,6 +69,12 @@ def test_null_and_the_empty_text_stay_distinct(customers: Database):
     with customers.transaction(now=NOW) as uow:
         out = uow.read_arrow("SELECT * FROM (VALUES ('', 'a'), (NULL, ''), ('', NULL)) AS t(a, b)")
     assert out.to_pylist() == [{"a": "", "b": "a"}, {"a": None, "b": ""}, {"a": "", "b": None}]
+
+
+def test_a_text_keeps_the_mark_of_byte_order_that_it_begins_with(customers: Database):
+    with customers.transaction(now=NOW) as uow:
+        out = uow.read_arrow("SELECT CAST(:name AS text) AS name", name="\ufeffAcme")
+    assert out["name"].to_pylist() == ["\ufeffAcme"]
 
 
 def test_a_text_longer_than_any_block_fits(customers: Database):

@@ -5,6 +5,7 @@ decimals. An empty string is written in quotes and NULL as nothing, so the two s
 """
 
 import io
+from codecs import BOM_UTF8
 from collections.abc import Hashable, Iterable, Sequence
 
 import psycopg
@@ -77,13 +78,15 @@ def read_table(connection: psycopg.Connection[object], statement: str, asked: Ha
         if len(_schemas) >= _MOST_DESCRIBED:
             _schemas.clear()
         _schemas[asked] = schema
-    buffer = io.BytesIO()
+    # Arrow takes a mark of byte order from the beginning, which may be a text's own: it gets one.
+    buffer = io.BytesIO(BOM_UTF8)
+    buffer.seek(0, io.SEEK_END)
     longest = 0
     with connection.cursor() as cursor, cursor.copy(_copy_out(statement)) as copy:
         for row in copy:
             longest = max(longest, len(row))
             buffer.write(row)
-    if not buffer.tell():
+    if not longest:
         return schema.empty_table()
     return csv.read_csv(
         pa.py_buffer(buffer.getbuffer()),
