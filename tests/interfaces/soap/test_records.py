@@ -154,6 +154,24 @@ def test_every_record_that_is_malformed_is_told_by_its_place(place: Place) -> No
     assert re.findall(r"<line>(\d)</line>", answer) == ["2", "3"]
 
 
+def test_a_record_goes_back_as_it_was_read(typed: zeep.Client, refusal: Refusal) -> None:
+    types = typed.type_factory("ns0")
+    top, sub = typed.service.create(
+        record=[types.account(external_id=f"S-{next(NUMBERS)}", name=name) for name in ("T", "U")]
+    )
+    (read,) = typed.service.retrieve(entity="account", id=[sub])
+    read.name, read.parent_id = "Below", top
+    assert typed.service.update(record=[read]) == [sub]
+    (now,) = typed.service.retrieve(entity="account", id=[sub])
+    assert (now.name, now.root_id, now.row_version) == ("Below", top, 2)
+    read.name = "Of an old version"
+    assert refusal(lambda: typed.service.update(record=[read])) == [
+        ("version_conflict", "row_version", 1)
+    ]
+    now.root_id = sub
+    assert refusal(lambda: typed.service.update(record=[now])) == [("computed_field", "root_id", 1)]
+
+
 def test_what_commands_make_is_not_written(generic: zeep.Client, refusal: Refusal) -> None:
     record = {"entity": "invoice", "field": [{"name": "currency", "value": "USD"}]}
     assert refusal(lambda: generic.service.create(record=[record]))[0][0] == "made_by_command"

@@ -15,13 +15,15 @@ from counterfoil.interfaces.http.writable import refuse_made_by_command
 from counterfoil.interfaces.soap.envelope import Element, put, text_of
 from counterfoil.interfaces.soap.messages import SHARED, refuse_other_parts
 from counterfoil.interfaces.soap.names import Flavour
-from counterfoil.interfaces.soap.records import put_record, read_record
+from counterfoil.interfaces.soap.records import is_same, put_record, read_record
 from counterfoil.platform.metadata import Entity, Record
 from counterfoil.platform.records.pages import LONGEST_PAGE, OPERATORS, Filter
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 MOST_RECORDS = 10_000
 DEFAULT_LIMIT = 200
+_STAMPS = ("created_at", "updated_at")
+"""Left aside: a change makes them anew."""
 
 Operation = Callable[[UnitOfWork, Element, Flavour, Element], None]
 Sent = tuple[int, Entity, Record]
@@ -73,11 +75,7 @@ def retrieve(uow: UnitOfWork, asked: Element, flavour: Flavour, told: Element) -
     """Records by id, in the order they were asked for; refuses ids that are not there."""
     entity = uow.catalogue.entity(_demand(asked, "entity"))
     ids = _ids(asked)
-    found: dict[int, Record] = {}
-    for start in range(0, len(ids), LONGEST_PAGE):
-        part = Filter("id", "in", ids[start : start + LONGEST_PAGE])
-        records = uow.list(entity.name, filters=[part], limit=LONGEST_PAGE).records
-        found |= {record["id"]: record for record in records}
+    found = _found(uow, entity, ids)
     noun = entity.label or entity.name.replace("_", " ")
     missing = [
         Problem("unknown_record", f"there is no {noun} {one}", "id", line=line)
@@ -88,6 +86,16 @@ def retrieve(uow: UnitOfWork, asked: Element, flavour: Flavour, told: Element) -
         raise Refused(missing, status=404)
     for one in ids:
         put_record(told, flavour, entity, found[one])
+
+
+def _found(uow: UnitOfWork, entity: Entity, ids: Sequence[int]) -> dict[int, Record]:
+    """Those of the records that are there, a page at a time."""
+    found: dict[int, Record] = {}
+    for start in range(0, len(ids), LONGEST_PAGE):
+        part = Filter("id", "in", list(ids[start : start + LONGEST_PAGE]))
+        records = uow.list(entity.name, filters=[part], limit=LONGEST_PAGE).records
+        found |= {record["id"]: record for record in records}
+    return found
 
 
 def create(uow: UnitOfWork, asked: Element, flavour: Flavour, told: Element) -> None:
@@ -114,12 +122,32 @@ def update(uow: UnitOfWork, asked: Element, flavour: Flavour, told: Element) -> 
             version = values.pop("row_version", None)
             if isinstance(version, int):
                 versions[record_id] = version
-            refuse_made_by_command(entity, values)
             changes[record_id] = values
         with _placed(group):
+            _leave_as_read(uow, entity, changes)
             uow.update_many(entity.name, list(changes.items()), expected_versions=versions)
         for record_id in changes:
             put(told, flavour, "id", str(record_id))
+
+
+def _leave_as_read(uow: UnitOfWork, entity: Entity, changes: Mapping[int, Record]) -> None:
+    """Take out of changes what never changes, or not by a caller, and was sent as it was read.
+
+    What differs stays in them, for the records room to refuse.
+    """
+    fixed = {
+        one.name: one
+        for one in entity.readable
+        if one.computed or one.immutable or entity.created_by_command
+    }
+    sent = {name for values in changes.values() for name in values if name in fixed}
+    stored = _found(uow, entity, list(changes)) if sent else {}
+    for record_id, values in changes.items():
+        old = stored.get(record_id, {})
+        for name in sent & values.keys() & old.keys():
+            if name in _STAMPS or is_same(fixed[name], values[name], old[name]):
+                del values[name]
+        refuse_made_by_command(entity, values)
 
 
 def upsert(uow: UnitOfWork, asked: Element, flavour: Flavour, told: Element) -> None:

@@ -90,6 +90,16 @@ def value_of(field: Field, text: str) -> object:
         raise Refused(Problem("wrong_type", str(error), field.name, field.choices)) from None
 
 
+def is_same(field: Field, given: object, kept: object) -> bool:
+    """Whether a value that was sent is the one that is kept."""
+    if field.type is FieldType.DOCUMENT or given is None or kept is None:
+        return _json_from(given) == _json_from(kept)
+    try:
+        return bool(read_value(field, given) == kept)
+    except ValueError:
+        return False
+
+
 def text_from(value: object) -> str | None:
     """A value's text; None for nothing."""
     if value is None or isinstance(value, str):
