@@ -50,6 +50,9 @@ def test_what_is_wrong_is_refused_and_nothing_billed(company: Company) -> None:
         ("ACME", [OneOffLine(description="x", unit_amount=Decimal(1), product="no")],
          "unknown_product"),
         ("ACME", [OneOffLine(description="x", unit_amount=Decimal(1), site="no")], "unknown_site"),
+        ("ACME", [OneOffLine(description=" ", unit_amount=Decimal(1))], "required"),
+        ("ACME", [OneOffLine(description="x", unit_amount=Decimal(1), end=date(2020, 1, 1))],
+         "ends_before_start"),
     ):  # fmt: skip
         with (
             pytest.raises(Refused) as refused,

@@ -15,7 +15,7 @@ from counterfoil.business.billing.manual_documents import (
 )
 from counterfoil.core.money.currencies import exponent
 from counterfoil.core.money.rounding import round_half_up
-from counterfoil.core.problems import Problem, Refused
+from counterfoil.core.problems import Problem, Refused, line_among
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
@@ -64,6 +64,7 @@ def bill_one_off(
         return before
     currency, snapshot = profile_snapshot(uow, account_id)
     on = day_of(uow, request, snapshot)
+    _refuse_wrong(lines, on)
     products, sites = _names(uow, lines, account_id)
     places = exponent(currency)
     made = [_line(line, on, str(found["name"]), products, sites, places) for line in lines]
@@ -112,14 +113,23 @@ def _names(
         for name in sorted(map(str, names))
         if name not in known
     ]
-    problems += [
-        Problem("ends_before_start", f"{line.end} is not after {line.start}", "lines.service_end")
-        for line in lines
-        if line.start is not None and line.end is not None and line.end <= line.start
-    ]
     if problems:
         raise Refused(problems)
     return found[0], found[1]
+
+
+def _refuse_wrong(lines: Sequence[OneOffLine], on: date) -> None:
+    """Refuse (422) lines that say nothing, and service that ends before it begins."""
+    problems: list[Problem] = []
+    for place, line in enumerate(lines):
+        start, at = line.start or on, line_among(lines, place)
+        if not line.description.strip():
+            problems.append(Problem("required", "is required", "lines.description", line=at))
+        if line.end is not None and line.end <= start:
+            message = f"{line.end} is not after {start}"
+            problems.append(Problem("ends_before_start", message, "lines.service_end", line=at))
+    if problems:
+        raise Refused(problems)
 
 
 def _line(

@@ -59,7 +59,8 @@ The data lie in the folder named by COUNTERFOIL_HOME (.counterfoil by default), 
 server of their own; COUNTERFOIL_DATABASE_URL names a PostgreSQL server to use instead.
 
 Commands that print a table print JSON with --json. Exit status: 0 done; 2 refused, with one line \
-per problem on stderr and nothing changed; 1 anything else.
+per problem on stderr and nothing changed (import alone saves the rows that are right); 1 anything \
+else.
 """
 _EXAMPLES = """
 [bold]Examples[/]
