@@ -10,6 +10,8 @@ from tests.business.sales.conftest import NOW, START, Shop, copied, line
 
 from counterfoil.business.orders.notation import NewLine, NewOrder
 from counterfoil.business.orders.placing import place_orders
+from counterfoil.business.products.commands import save_price_book
+from counterfoil.business.products.price_book import parse_price_book
 from counterfoil.business.sales.accepting import (
     Acceptance,
     accept_by_hand,
@@ -20,7 +22,7 @@ from counterfoil.business.sales.conversion import convert_quotes
 from counterfoil.business.sales.drafting import change_quote, make_quotes, revise_quote
 from counterfoil.business.sales.first_invoices import bill_orders
 from counterfoil.business.sales.links import token_of
-from counterfoil.business.sales.notation import NewQuote
+from counterfoil.business.sales.notation import NewQuote, NewQuoteLine
 from counterfoil.business.sales.notation import read_quotes as read_notation
 from counterfoil.business.sales.pricing import expected_events
 from counterfoil.business.sales.queries import Quote, find_quotes, read_quotes
@@ -91,6 +93,52 @@ def test_a_high_discount_is_approved_by_somebody_who_may_give_it(market: Shop) -
     assert decide("boss") == "approved"
     shop.send(quote, "sally")
     assert shop.read(quote).row["approved_by"] == "boss"
+
+
+def test_an_agreed_price_below_the_price_in_force_counts_as_the_discount_it_is(
+    market: Shop,
+) -> None:
+    shop = market
+    give_limits(shop, pat=20, sol=28)
+
+    def given(*lines: NewQuoteLine) -> Quote:
+        return shop.quote(*lines, actor="pat")
+
+    fifth_off = {"room": Decimal("199.96")}  # 249.95 in the list
+    quote = given(line("rooms", site=None, prices=fifth_off), line("support", site=None))
+    assert quote.row["discount_percent"] == 20
+    assert [one["given_percent"] for one in quote.lines] == [20, 0]
+    assert quote.lines[0]["contract_value"] == 12 * Decimal("199.96") + 99
+    shop.send(quote, "pat")
+    quote = given(line("rooms", site=None, prices=fifth_off, discount_percent=10))
+    assert quote.row["discount_percent"] == 28
+    with pytest.raises(Refused) as refused:
+        shop.send(quote, "pat")
+    assert code(refused) == ("discount_too_high", 409)
+    with shop.work("pat") as uow:
+        assert ask_approval(uow, quote.id)["status"] == "in_approval"
+    with shop.work("sol") as uow:
+        assert decide_discount(uow, quote.id, approved=True)["status"] == "approved"
+    shop.send(quote, "pat")
+    once = given(line("rooms", site=None, prices={"setup": Decimal("49.50"), "room": Decimal(300)}))
+    assert once.row["discount_percent"] == 50, "what is charged once counts too, and more does not"
+    minutes = given(line("minutes", site=None, prices={"minute": Decimal("0.11")}))
+    assert minutes.row["discount_percent"] == 50, "the greatest of the tiers"
+
+
+def test_the_price_that_an_account_has_already_is_no_discount_of_the_quote(market: Shop) -> None:
+    shop = market
+    with shop.work() as uow:
+        account = uow.create("account", {"external_id": "OWN", "name": "Own"})["id"]
+        uow.create("billing_profile", {"account_id": account, "currency": "USD"})
+        book, problems = parse_price_book(
+            "prices: [{account: OWN, charge: room, currency: USD, model: per_unit, amount: 200}]",
+            "own.yaml",
+        )
+        assert problems == []
+        save_price_book(uow, book)
+    quote = shop.quote(line("rooms", site=None, prices={"room": Decimal(190)}), account="OWN")
+    assert quote.row["discount_percent"] == 5
 
 
 def test_within_the_limit_nobody_is_asked_and_a_change_voids_an_approval(market: Shop) -> None:

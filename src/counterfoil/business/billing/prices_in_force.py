@@ -46,7 +46,7 @@ SELECT row_number() OVER (ORDER BY subscription_id, charge_id) AS item_id, *,
        day AS service_start, day + 1 AS service_end, day + 1 AS pricing_end
 FROM (SELECT DISTINCT ON (c.subscription_id, c.charge_id) c.*, a.day
       FROM charge c JOIN asked a USING (subscription_id)
-      WHERE c.kind <> 'one_time' AND c.start_date <= a.day
+      WHERE {kinds} AND c.start_date <= a.day
         AND (c.end_date IS NULL OR c.end_date > a.day
              OR c.end_date = a.ended_on AND c.end_date > c.start_date)
       ORDER BY c.subscription_id, c.charge_id, c.start_date DESC)
@@ -62,16 +62,18 @@ ORDER BY i.item_id
 
 
 def prices_in_force(
-    uow: UnitOfWork, asked: Sequence[tuple[int, date, date | None]]
+    uow: UnitOfWork, asked: Sequence[tuple[int, date, date | None]], *, once: bool = False
 ) -> list[PriceInForce]:
     """The prices of all recurring and usage charges that subscriptions (ids) have on a day, or had
-    until ``ended_on``, which is told beside it; none of charges without a price."""
+    until ``ended_on``, which is told beside it; none of charges without a price. With ``once``
+    also of what is charged once."""
     rows = [dict(zip(_ASKED.names, one, strict=True)) for one in asked]
     charges = load_charges_of(uow, [subscription for subscription, _, _ in asked])
     with small_engine() as engine:
         engine.register("asked", pa.Table.from_pylist(rows, _ASKED))
         engine.register("charge", charges)
-        engine.run(f"CREATE TABLE charge_item AS {_CHARGE_ITEM}")
+        items = _CHARGE_ITEM.format(kinds="true" if once else "c.kind <> 'one_time'")
+        engine.run(f"CREATE TABLE charge_item AS {items}")
         _weigh(uow, engine, charges)
         found = engine.records(_FOUND)
         laid = _laid_tiers(engine)

@@ -137,7 +137,9 @@ QUOTE = Entity(
         date("valid_until", required=True, help="Last day on which it can be accepted."),
         text("terms", max_length=20_000, help="What is agreed besides prices."),
         text("made_by", required=True, immutable=True, help="User name."),
-        decimal("discount_percent", 9, 6, required=True, default=0, help="The highest of a line."),
+        decimal(
+            "discount_percent", 9, 6, required=True, default=0, help="The highest given_percent."
+        ),
         text("approval_asked_by"),
         text("approved_by"),
         instant("approved_at"),
@@ -180,6 +182,14 @@ QUOTE_LINE = Entity(
         date("start_date", required=True),
         integer("term_months", required=True),
         decimal("discount_percent", 9, 6, required=True, default=0),
+        decimal(
+            "given_percent",
+            9,
+            6,
+            required=True,
+            default=0,
+            help="The discount, with what agreed prices take off at most.",
+        ),
         decimal("one_off", 20, 4, required=True, default=0, help="Once, net of the discount."),
         decimal("recurring", 20, 4, required=True, default=0, help="Full cycles, one each."),
         decimal("usage", 20, 4, required=True, default=0, help="Full cycles, one each."),

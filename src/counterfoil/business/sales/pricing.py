@@ -16,6 +16,7 @@ from typing import cast
 import msgspec
 import pyarrow as pa
 
+from counterfoil.business.billing.agreed_discounts import agreed_discounts
 from counterfoil.business.billing.prospects import (
     begin_prospects,
     bill_prospects,
@@ -25,6 +26,7 @@ from counterfoil.business.billing.prospects import (
 )
 from counterfoil.business.orders.activation import begin_lines
 from counterfoil.business.orders.placing import place_orders
+from counterfoil.business.products.agreed_prices import both_off
 from counterfoil.business.sales.agreements import agree_discounts, order_of
 from counterfoil.business.sales.leads import Conversion, convert_leads
 from counterfoil.business.sales.queries import Quote, read_quotes
@@ -45,12 +47,14 @@ _SMALLEST = Decimal(1).scaleb(-15)
 @dataclass(frozen=True, slots=True)
 class _Billed:
     """What was billed in the rehearsal: rows of billing.prospects, the line (id) of each
-    subscription, the ids of the quote's own discounts, and the first days of billing."""
+    subscription, the ids of the quote's own discounts, the first days of billing, and by line what
+    its agreed prices take off, in percent."""
 
     rows: list[Record]
     lines: Mapping[int, int]
     discounts: frozenset[int]
     days: tuple[date, ...]
+    agreed: Mapping[int, Decimal]
 
 
 def price_quotes(uow: UnitOfWork, store: UsageStore, ids: Sequence[int]) -> None:
@@ -80,6 +84,8 @@ def _bill(uow: UnitOfWork, store: UsageStore, quote: Quote, folder: Path) -> _Bi
     lines = dict(zip(subscriptions, quote.lines, strict=True))
     _expect_usage(uow, lines, account.time_zone, folder)
     starts = [line["start_date"] for line in quote.lines]
+    own = {one: line["start_date"] for one, line in lines.items() if line["prices"]}
+    agreed = agreed_discounts(uow, own) if own else {}
     ends = {one: _end(line) for one, line in lines.items()}
     of = begin_prospects(uow, account.id, subscriptions, min(starts))
     days = [min(starts)]
@@ -93,7 +99,8 @@ def _bill(uow: UnitOfWork, store: UsageStore, quote: Quote, folder: Path) -> _Bi
     bill_prospects(uow, store, of, max(ends.values()) + timedelta(days=1))
     rows = read_prospects(uow, of)
     by_subscription = {one: int(line["id"]) for one, line in lines.items()}
-    return _Billed(rows, by_subscription, frozenset(discounts), tuple(days))
+    taken_off = {by_subscription[one]: percent for one, percent in agreed.items()}
+    return _Billed(rows, by_subscription, frozenset(discounts), tuple(days), taken_off)
 
 
 _BEGUN = "SELECT id FROM order_line WHERE order_id = :id ORDER BY position"
@@ -196,7 +203,8 @@ def _days(parts: Sequence[Record]) -> int:
 
 def _save(uow: UnitOfWork, quote: Quote, billed: _Billed) -> None:
     standard = _standard(billed.rows)
-    uow.update_many("quote_line", _line_amounts(quote, billed, standard), by_command=True)
+    of_lines = _line_amounts(quote, billed, standard)
+    uow.update_many("quote_line", of_lines, by_command=True)
     uow.execute(
         "DELETE FROM quote_charge WHERE quote_line_id = ANY(:lines)",
         lines=[line["id"] for line in quote.lines],
@@ -211,6 +219,7 @@ def _save(uow: UnitOfWork, quote: Quote, billed: _Billed) -> None:
         quote.id,
         {
             "one_off": _total(row for row in standard if row["charge_kind"] == "one_time"),
+            "discount_percent": max(line["given_percent"] for _, line in of_lines),
             "contract_value": value,
             "list_value": value - _total(own),
             "per_cycle": _per_cycle(standard),
@@ -235,6 +244,11 @@ def _line_amounts(
         line["id"]: dict.fromkeys(
             ("one_off", "recurring", "usage", "contract_value", "list_value"), Decimal(0)
         )
+        | {
+            "given_percent": both_off(
+                line["discount_percent"], billed.agreed.get(line["id"], Decimal(0))
+            )
+        }
         for line in quote.lines
     }
     names = {"one_time": "one_off", "recurring": "recurring", "usage": "usage"}

@@ -1872,6 +1872,7 @@ CREATE TABLE quote_line (
     start_date DATE NOT NULL,
     term_months BIGINT NOT NULL,
     discount_percent NUMERIC(9, 6) NOT NULL,
+    given_percent NUMERIC(9, 6) NOT NULL,
     one_off NUMERIC(20, 4) NOT NULL,
     recurring NUMERIC(20, 4) NOT NULL,
     usage NUMERIC(20, 4) NOT NULL,
