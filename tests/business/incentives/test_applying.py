@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
 from decimal import Decimal
 
 import pytest
@@ -13,8 +12,6 @@ from counterfoil.business.incentives.applying import apply_discounts, draw_prepa
 from counterfoil.core.money.allocation import allocate
 from counterfoil.core.money.rounding import round_half_up
 from counterfoil.platform.engine.duck import Engine, open_engine
-
-DAY = date(2024, 2, 1)
 
 CHARGED = """
 CREATE TABLE charged (
@@ -62,7 +59,8 @@ CREATE TABLE discount_percentage (row_no BIGINT, discount_id BIGINT, percent DEC
 CREATE TABLE discount_trace (row_no BIGINT, discount_id BIGINT, formulas VARCHAR);
 CREATE TABLE prepaid_grant (
     grant_id BIGINT, external_id VARCHAR, name VARCHAR, kind VARCHAR, remaining DECIMAL(20,4));
-CREATE TABLE grant_account (billed_account_id BIGINT, grant_id BIGINT, order_no BIGINT);
+CREATE TABLE grant_account (
+    billed_account_id BIGINT, grant_id BIGINT, start_date DATE, expiry_date DATE, round_no BIGINT);
 CREATE TABLE profile (billed_account_id BIGINT, account_name VARCHAR, currency VARCHAR);
 """
 
@@ -184,9 +182,11 @@ def test_no_cent_of_a_balance_is_drawn_twice(
     for number, (amount, accounts) in enumerate(grants, start=1):
         engine.run(f"INSERT INTO prepaid_grant VALUES ({number}, 'g', 'g', 'free', {amount})")
         for account in accounts:
-            place = sum(account in earlier for _, earlier in grants[:number])
-            engine.run(f"INSERT INTO grant_account VALUES ({account}, {number}, {place})")
-    draw_prepaid(engine, DAY)
+            engine.run(
+                "INSERT INTO grant_account VALUES"
+                f" ({account}, {number}, DATE '2024-01-01', NULL, {number})"
+            )
+    draw_prepaid(engine)
     for account, left in engine.rows(
         "SELECT billed_account_id, sum(amount) FROM charged GROUP BY billed_account_id"
     ):

@@ -65,6 +65,10 @@ def test_the_report_as_json(run: Run) -> None:
         "change_percent": "40.0",
         "present_discount": "0.00",
         "draft_discount": "0.00",
+        "present_commitment": "0.00",
+        "draft_commitment": "0.00",
+        "present_prepaid": "0.00",
+        "draft_prepaid": "0.00",
     }
     assert report == {
         "from": "2026-07-01",

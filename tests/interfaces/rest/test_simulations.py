@@ -26,6 +26,10 @@ def test_a_draft_changes_what_it_prices(api: httpx.Client, billed: object) -> No
             "change_percent": "-1.7",
             "present_discount": "0",
             "draft_discount": "0",
+            "present_commitment": "0",
+            "draft_commitment": "0",
+            "present_prepaid": "0",
+            "draft_prepaid": "0",
         }
     ]
     assert [(row["account"], row["change"]) for row in report["accounts"]] == [("ACME", "-8")]

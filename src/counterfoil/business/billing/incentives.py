@@ -7,6 +7,9 @@ kept anywhere: it is added up from rated charges. So what is discarded with a dr
 from collections.abc import Sequence
 from datetime import date
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from counterfoil.business.billing.discount_formulas import make_discount_formulas
 from counterfoil.business.billing.due import DUE_ON
 from counterfoil.business.billing.formulas import load_scopes
@@ -16,6 +19,7 @@ from counterfoil.business.incentives.applying import (
     commitment_periods,
     draw_prepaid,
     with_minor_digits,
+    with_rounds,
 )
 from counterfoil.business.incentives.loading import (
     Discounts,
@@ -102,9 +106,10 @@ def apply_incentives(
 
     With ``lock`` nobody else can use what is used here until the unit of work ends.
     """
-    if present.discounts:
+    if present.discounts or present.commitments or present.grants:
         day = f"DATE '{billing_date.isoformat()}'"
         engine.run(f"ALTER TABLE charged ADD COLUMN billed_on DATE DEFAULT {day}")
+    if present.discounts:
         _apply_discounts(uow, engine, store, billing_date, lock=lock)
     if present.commitments:
         _apply_commitments(uow, engine, accounts, billing_date)
@@ -115,23 +120,25 @@ def draw_balances(uow: UnitOfWork, engine: Engine, billing_date: date, *, lock: 
     owing = engine.rows(
         "SELECT billed_account_id FROM charged GROUP BY billed_account_id HAVING sum(amount) > 0"
     )
-    usable = load_grants(uow, [int(row[0]) for row in owing], billing_date, lock=lock)
+    usable = load_grants(uow, [int(row[0]) for row in owing], billing_date, billing_date, lock=lock)
+    draw_from(engine, usable, uow.read_arrow(BALANCES, grants=_distinct(usable, "grant_id")))
+
+
+def draw_from(engine: Engine, usable: pa.Table, balances: pa.Table) -> None:
+    """Draw the totals of the invoices in ``charged`` from the grants their accounts may use (as
+    load_grants gives them), which have these balances (grant_id, remaining). Needs ``profile``."""
     if usable.num_rows == 0:
         return
-    grants = sorted(set(usable.column("grant_id").to_pylist()))
     engine.register("usable_grant", usable)
-    engine.register("grant_balance", uow.read_arrow(BALANCES, grants=grants))
+    engine.register("grant_balance", balances)
+    left = {row["grant_id"] for row in balances.to_pylist() if row["remaining"] > 0}
+    engine.register("grant_account", with_rounds(usable.filter(pc.field("grant_id").isin(left))))
     engine.run(
         "CREATE TABLE prepaid_grant AS SELECT DISTINCT u.grant_id, u.external_id, u.name, u.kind,"
         " b.remaining FROM usable_grant u JOIN grant_balance b USING (grant_id)"
         " WHERE b.remaining > 0"
     )
-    engine.run(
-        "CREATE TABLE grant_account AS SELECT u.billed_account_id, u.grant_id, row_number() OVER"
-        " (PARTITION BY u.billed_account_id ORDER BY u.order_no) AS order_no"
-        " FROM usable_grant u JOIN prepaid_grant g USING (grant_id)"
-    )
-    draw_prepaid(engine, billing_date)
+    draw_prepaid(engine)
 
 
 BALANCES = """
@@ -151,11 +158,13 @@ FROM due_item i WHERE i.item_id = charged.item_id
 """
 
 
-def discount_as_due(uow: UnitOfWork, engine: Engine, store: UsageStore) -> None:
-    """Take discounts off ``charged`` as bill runs would have that bill everything on the day it is
-    due. What later invoices used of a discount does not count."""
+def discount_as_due(uow: UnitOfWork, engine: Engine, store: UsageStore, *, discounts: bool) -> None:
+    """Date ``charged`` and take ``discounts`` off it as bill runs would have that bill everything
+    on the day it is due. What later invoices used of a discount does not count."""
     engine.run("ALTER TABLE charged ADD COLUMN billed_on DATE")
     engine.run(_DUE_DAY)
+    if not discounts:
+        return
     (first,) = engine.row("SELECT min(billed_on) FROM charged")
     if first is not None:
         _apply_discounts(uow, engine, store, None, before=first)
@@ -224,12 +233,16 @@ def _load_discount_history(
     engine.run(f"CREATE TABLE discount_basis AS {_BASIS}")
 
 
+def _distinct(table: pa.Table, column: str) -> list[int]:
+    return sorted(set(table.column(column).to_pylist()))
+
+
 def _is_held_subtree(discount: Record) -> bool:
     return bool(discount["basis"] == "subtree" and discount["audience"] == "holders")
 
 
 # What a commitment has added counts as when it was added: see line_product_id of commitments.
-_COUNTED_BEFORE = """
+COUNTED_BEFORE = """
 SELECT coalesce(s.account_id, c.account_id) AS account_id, s.id AS subscription_id,
        coalesce(ch.rate_plan_id, c.rate_plan_id, s.rate_plan_id) AS rate_plan_id,
        coalesce(c.product_id, rp.product_id) AS product_id,
@@ -251,6 +264,7 @@ WHERE i.account_id IN (SELECT id FROM account
   AND r.kind NOT IN ('prepaid', 'credit', 'debit', 'one_off')
 GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 """
+"""What earlier invoices of these accounts say that may count for commitments of these trees."""
 
 _COMMITMENT_ACCOUNT = """
 SELECT k.commitment_id, k.subject_id, k.account_id, k.billed_account_id
@@ -279,18 +293,34 @@ def _apply_commitments(
     found = load_commitments(uow, accounts)
     if found.num_rows == 0:
         return
+    before = uow.read_arrow(
+        COUNTED_BEFORE, accounts=list(accounts), roots=_distinct(found, "root_id")
+    )
+    periods = commitment_periods(found, billing_date)
+    keep_commitments(uow, engine, accounts, found, periods, before, billing_date)
+
+
+def keep_commitments(
+    uow: UnitOfWork,
+    engine: Engine,
+    accounts: Sequence[int],
+    found: pa.Table,
+    periods: pa.Table,
+    before: pa.Table,
+    billing_date: date,
+    *,
+    as_due: bool = False,
+) -> None:
+    """Add to ``charged`` what the commitments ``found`` of these billed accounts make of it in
+    their ``periods``, after what was billed ``before`` (``COUNTED_BEFORE``); ``as_due`` on each of
+    the days on which it is billed."""
     engine.register("commitment_stretch", with_minor_digits(found, "currency"))
     engine.run(f"CREATE TABLE commitment AS {_ONE_EACH}")
-    ids = sorted(set(found.column("commitment_id").to_pylist()))
+    ids = _distinct(found, "commitment_id")
     engine.register("commitment_subtree", load_subtrees(uow, accounts, ids))
     engine.run(f"CREATE TABLE commitment_account AS {_COMMITMENT_ACCOUNT}")
     engine.run(f"INSERT INTO problem {_OTHER_CURRENCY}")
     engine.run("DELETE FROM charged WHERE billed_account_id IN (SELECT account_id FROM problem)")
-    engine.register("commitment_period", commitment_periods(found, billing_date))
-    before = uow.read_arrow(
-        _COUNTED_BEFORE,
-        accounts=list(accounts),
-        roots=sorted(set(found.column("root_id").to_pylist())),
-    )
+    engine.register("commitment_period", periods)
     engine.register("counted_before", before)
-    apply_commitments(engine, billing_date)
+    apply_commitments(engine, billing_date, as_due=as_due)

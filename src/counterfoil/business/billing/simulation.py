@@ -13,8 +13,7 @@ from decimal import Decimal
 
 import pyarrow as pa
 
-from counterfoil.business.billing.bills import keep_only
-from counterfoil.business.billing.incentives import discount_as_due
+from counterfoil.business.billing.invoices_anew import load_kept, make_invoices_anew
 from counterfoil.business.billing.loading import (
     accounts_under_template,
     billed_accounts,
@@ -26,14 +25,14 @@ from counterfoil.business.billing.window import (
     Window,
     rate_window,
 )
-from counterfoil.business.incentives.loading import find_present, load_whole_trees
+from counterfoil.business.incentives.loading import Present, find_present, load_whole_trees
 from counterfoil.business.products.commands import lay_price_book_over
 from counterfoil.business.products.price_book_entries import PriceBook
 from counterfoil.business.usage.store import UsageStore
 from counterfoil.core.money.currencies import exponent
 from counterfoil.core.money.rounding import round_half_up
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.platform.engine.duck import NotComputable, open_engine
+from counterfoil.platform.engine.duck import Engine, NotComputable, open_engine
 from counterfoil.platform.records.database import Database
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
@@ -45,17 +44,27 @@ ACCOUNTS_LISTED = 1000
 
 SIDES = ("present", "draft")
 
+OF_THESE = tuple(
+    f"{side}_{part}" for part in ("discount", "commitment", "prepaid") for side in SIDES
+)
+"""Amounts that stand beside: what discounts, commitments and prepaid balances make of a side."""
+
 
 @dataclass(slots=True)
 class Amounts:
     """What the same periods cost: as they were ``billed``, rated with the ``present`` prices, and
-    with the ``draft``; in major units of one currency, and what of it discounts take off."""
+    with the ``draft``; in major units of one currency. Of either side what discounts took off, what
+    of it commitments add or take off, and what of it prepaid balances pay."""
 
     billed: Decimal = Decimal(0)
     present: Decimal = Decimal(0)
     draft: Decimal = Decimal(0)
     present_discount: Decimal = Decimal(0)
     draft_discount: Decimal = Decimal(0)
+    present_commitment: Decimal = Decimal(0)
+    draft_commitment: Decimal = Decimal(0)
+    present_prepaid: Decimal = Decimal(0)
+    draft_prepaid: Decimal = Decimal(0)
 
     @property
     def change(self) -> Decimal:
@@ -93,8 +102,7 @@ class Row:
             "draft": self.amounts.draft,
             "change": self.amounts.change,
             "change_percent": self.change_percent,
-            "present_discount": self.amounts.present_discount,
-            "draft_discount": self.amounts.draft_discount,
+            **{name: getattr(self.amounts, name) for name in OF_THESE},
         }
 
 
@@ -113,8 +121,8 @@ class Simulation:
     """The change a draft makes.
 
     ``totals`` has one row per currency, without a name; ``products`` are named by product and
-    charge, ``accounts`` by external id and name, those with the greatest change first and at most
-    ``ACCOUNTS_LISTED`` per currency. ``accounts_rated`` counts billed accounts.
+    charge (or commitment), ``accounts`` by external id and name, those with the greatest change
+    first and at most ``ACCOUNTS_LISTED`` per currency. ``accounts_rated`` counts billed accounts.
     """
 
     window: Window
@@ -171,8 +179,8 @@ class _Order:
 
 LineSink = Callable[[pa.Table], None]
 """Takes the lines of a batch: account, account_name, subscription, product, charge, cycle_start,
-cycle_end, currency, billed, present, draft, change, present_discount, draft_discount; one per
-subscription charge and cycle."""
+cycle_end, currency, billed, present, draft, change and ``OF_THESE``; one per subscription charge
+and cycle, and per commitment and period, which has its external id as its charge."""
 
 
 def simulate(
@@ -257,69 +265,176 @@ def _compare_batch(
 
 @dataclass(frozen=True, slots=True)
 class _Rated:
-    """One side: amounts and earlier billed amounts per subscription charge and cycle."""
+    """One side: amounts and earlier billed amounts per subscription charge and cycle, or commitment
+    and period; commitments that cannot be computed; problems."""
 
     charged: pa.Table
     billed: pa.Table
+    waiting: pa.Table
     problems: pa.Table
 
 
+_KEY = "subscription_charge_id, commitment_id, subject_id, cycle_start"
+
 _CHARGED = """
-SELECT c.subscription_charge_id, c.cycle_start, c.cycle_end, c.billed_account_id, d.account_id,
-       c.currency, CAST(sum(c.amount) AS DECIMAL(28,4)) AS amount,
+SELECT coalesce(c.subscription_charge_id, 0) AS subscription_charge_id,
+       coalesce(c.commitment_id, 0) AS commitment_id, coalesce(c.subject_id, 0) AS subject_id,
+       c.cycle_start, c.cycle_end, c.billed_account_id,
+       coalesce(d.account_id, c.account_id) AS account_id, c.currency,
+       CAST(sum(c.amount) AS DECIMAL(28,4)) AS amount,
        CAST(-coalesce(sum(c.amount) FILTER (c.kind = 'discount'), 0) AS DECIMAL(28,4)) AS discount
-FROM charged c JOIN every_charge d USING (subscription_charge_id)
-WHERE NOT d.tree_only AND c.{beginning} GROUP BY ALL
+FROM charged c LEFT JOIN every_charge d USING (subscription_charge_id)
+WHERE NOT coalesce(d.tree_only, false) AND c.kind <> 'prepaid' AND c.{beginning} GROUP BY ALL
+"""
+
+# A period that was billed something is compared also where nothing is added to it now.
+_PERIODS = """
+UNION ALL
+SELECT 0, p.commitment_id, p.subject_id, p.period_start, p.period_end, k.billed_account_id,
+       k.account_id, k.currency, 0, 0
+FROM commitment_period p JOIN commitment k USING (commitment_id, subject_id)
+WHERE k.billed_account_id IN (SELECT account_id FROM asked) AND p.{beginning}
+  AND NOT EXISTS (SELECT 1 FROM charged c WHERE c.commitment_id = p.commitment_id
+                  AND c.subject_id = p.subject_id AND c.cycle_start = p.period_start)
+"""
+
+_PAID = """
+SELECT coalesce(subscription_charge_id, 0) AS subscription_charge_id,
+       coalesce(commitment_id, 0) AS commitment_id, coalesce(subject_id, 0) AS subject_id,
+       cycle_start, CAST(sum(paid) AS DECIMAL(28,4)) AS paid
+FROM prepaid_share GROUP BY ALL
 """
 
 _BILLED = """
-SELECT subscription_charge_id, cycle_start, CAST(sum(amount) AS DECIMAL(28,4)) AS amount
+SELECT subscription_charge_id, 0 AS commitment_id, 0 AS subject_id, cycle_start,
+       CAST(sum(amount) AS DECIMAL(28,4)) AS amount
 FROM billed_charge GROUP BY ALL
 """
 
+_COMMITMENTS_BILLED = """
+SELECT 0::bigint AS subscription_charge_id, r.commitment_id,
+       coalesce(r.subject_id, 0) AS subject_id, r.cycle_start,
+       CAST(sum(r.amount) AS numeric(28,4)) AS amount
+FROM rated_charge r
+WHERE r.commitment_id = ANY(:commitments) AND r.kind NOT IN ('credit', 'debit')
+GROUP BY r.commitment_id, r.subject_id, r.cycle_start
+"""
+
+_PROBLEMS = """
+SELECT * FROM problem WHERE account_id IN (SELECT account_id FROM asked) {members}
+"""
+_OF_MEMBERS = "OR account_id IN (SELECT billed_account_id FROM commitment_account)"
+
 
 def _rate(uow: UnitOfWork, store: UsageStore, order: _Order) -> _Rated:
-    window, today = order.window, order.now.date()
-    bounds = {"start": window.start.isoformat(), "end": window.end.isoformat()}
-    charged = _CHARGED.format(beginning=BEGINNING.format_map(bounds).replace(" AND ", " AND c."))
+    present = find_present(uow)
     with open_engine() as engine:
-        if find_present(uow).discounts:
-            accounts = load_whole_trees(uow, order.accounts)
-            items = ON_BILLS_WITH_BEGINNING
-            rate_window(uow, engine, store, accounts, window, today=today, items=items)
-            discount_as_due(uow, engine, store)
-            keep_only(engine, order.accounts)
-        else:
-            items = BEGINNING
-            rate_window(uow, engine, store, order.accounts, window, today=today, items=items)
+        if present.discounts or present.commitments or present.grants:
+            return _rate_invoices(uow, engine, store, order, present)
+        today, items = order.now.date(), BEGINNING
+        rate_window(uow, engine, store, order.accounts, order.window, today=today, items=items)
+        charged = engine.arrow(_formatted(_CHARGED, order.window, "c"))
+        unpaid = charged.append_column("paid", pa.nulls(charged.num_rows, pa.decimal128(28, 4)))
         return _Rated(
-            engine.arrow(charged), engine.arrow(_BILLED), engine.arrow("SELECT * FROM problem")
+            unpaid,
+            engine.arrow(_BILLED),
+            engine.arrow("SELECT 0 AS commitment_id, 0 AS subject_id WHERE false"),
+            engine.arrow("SELECT * FROM problem"),
         )
 
 
-_COMPARED = """
+def _rate_invoices(
+    uow: UnitOfWork, engine: Engine, store: UsageStore, order: _Order, present: Present
+) -> _Rated:
+    """The same with what incentives make of the invoices of the window."""
+    window, today = order.window, order.now.date()
+    accounts = load_whole_trees(uow, order.accounts, drawing=present.grants)
+    kept = load_kept(uow, accounts, window, today, drawing=present.grants)
+    items = ON_BILLS_WITH_BEGINNING
+    rate_window(
+        uow, engine, store, accounts, window, today=today, items=items, counted=kept.counted
+    )
+    make_invoices_anew(uow, engine, store, accounts, window, today, present, kept)
+    asked = pa.array(order.accounts, pa.int64())
+    engine.register("asked", pa.table({"account_id": asked}))
+    engine.run("DELETE FROM charged WHERE billed_account_id NOT IN (SELECT account_id FROM asked)")
+    charged = _formatted(_CHARGED, window, "c")
+    if kept.commitments.num_rows:
+        charged += _formatted(_PERIODS, window, "p", cycle_start="period_start")
+    ids = sorted(set(kept.commitments["commitment_id"].to_pylist()))
+    engine.register("commitment_billed", uow.read_arrow(_COMMITMENTS_BILLED, commitments=ids))
+    return _Rated(
+        engine.arrow(f"SELECT * FROM ({charged}) LEFT JOIN ({_PAID}) USING ({_KEY})"),
+        engine.arrow(f"{_BILLED} UNION ALL SELECT * FROM commitment_billed"),
+        engine.arrow("SELECT * FROM waiting"),
+        engine.arrow(_PROBLEMS.format(members=_OF_MEMBERS if kept.commitments.num_rows else "")),
+    )
+
+
+def _formatted(sql: str, window: Window, alias: str, cycle_start: str = "cycle_start") -> str:
+    bounds = {"start": window.start.isoformat(), "end": window.end.isoformat()}
+    beginning = BEGINNING.format_map(bounds).replace(" AND ", f" AND {alias}.")
+    return sql.format(beginning=beginning.replace("cycle_start", cycle_start))
+
+
+_COMPARED = f"""
 WITH rated AS (
-    SELECT subscription_charge_id, cycle_start,
+    SELECT {_KEY},
            coalesce(d.cycle_end, p.cycle_end) AS cycle_end,
            coalesce(d.billed_account_id, p.billed_account_id) AS billed_account_id,
            coalesce(d.account_id, p.account_id) AS account_id,
            coalesce(d.currency, p.currency) AS currency,
            coalesce(p.amount, 0) AS present, coalesce(d.amount, 0) AS draft,
-           coalesce(p.discount, 0) AS present_discount, coalesce(d.discount, 0) AS draft_discount
-    FROM present p FULL JOIN draft d USING (subscription_charge_id, cycle_start)
+           coalesce(p.discount, 0) AS present_discount, coalesce(d.discount, 0) AS draft_discount,
+           CASE commitment_id WHEN 0 THEN 0 ELSE present END AS present_commitment,
+           CASE commitment_id WHEN 0 THEN 0 ELSE draft END AS draft_commitment,
+           coalesce(p.paid, 0) AS present_prepaid, coalesce(d.paid, 0) AS draft_prepaid
+    FROM present p FULL JOIN draft d USING ({_KEY})
+    WHERE NOT EXISTS (SELECT 1 FROM waiting w
+                      WHERE w.commitment_id = coalesce(p.commitment_id, d.commitment_id)
+                        AND w.subject_id = coalesce(p.subject_id, d.subject_id))
 )
 SELECT n.account, n.account_name, n.subscription, n.product, n.charge, r.cycle_start,
        r.cycle_end, r.currency, CAST(coalesce(b.amount, 0) AS DECIMAL(28,4)) AS billed,
        CAST(r.present AS DECIMAL(28,4)) AS present, CAST(r.draft AS DECIMAL(28,4)) AS draft,
        CAST(r.draft - r.present AS DECIMAL(28,4)) AS change,
-       CAST(r.present_discount AS DECIMAL(28,4)) AS present_discount,
-       CAST(r.draft_discount AS DECIMAL(28,4)) AS draft_discount
+       {", ".join(f"CAST(r.{name} AS DECIMAL(28,4)) AS {name}" for name in OF_THESE)}
 FROM rated r
-JOIN name n USING (subscription_charge_id)
-LEFT JOIN billed b USING (subscription_charge_id, cycle_start)
-WHERE r.billed_account_id NOT IN (SELECT account_id FROM problem) {chosen}
+JOIN name n USING (subscription_charge_id, commitment_id, subject_id)
+LEFT JOIN billed b USING ({_KEY})
+WHERE r.billed_account_id NOT IN (SELECT account_id FROM problem) {{chosen}}
+  AND (r.commitment_id = 0 OR present <> 0 OR draft <> 0 OR billed <> 0)
 ORDER BY n.account, n.subscription, n.charge, r.cycle_start
 """
+
+_COMMITMENT_NAMES = """
+SELECT 0::bigint AS subscription_charge_id, c.id AS commitment_id, k.subject_id,
+       a.external_id AS account, a.name AS account_name, s.external_id AS subscription,
+       coalesce(p.external_id, '') AS product, c.external_id AS charge
+FROM unnest(CAST(:commitments AS bigint[]), CAST(:subjects AS bigint[]))
+       AS k(commitment_id, subject_id)
+JOIN commitment c ON c.id = k.commitment_id
+LEFT JOIN subscription s ON s.id = k.subject_id
+JOIN account a ON a.id = coalesce(s.account_id, c.account_id)
+LEFT JOIN rate_plan rp ON rp.id = coalesce(c.rate_plan_id, s.rate_plan_id)
+LEFT JOIN product p ON p.id = coalesce(c.product_id, rp.product_id)
+"""
+
+
+def _load_names(uow: UnitOfWork, charged: pa.Table) -> pa.Table:
+    """How people call the subscription charges and commitments in ``charged``."""
+    keys = ["subscription_charge_id", "commitment_id", "subject_id"]
+    found = charged.select(keys).group_by(keys).aggregate([]).to_pylist()
+    kept = [row for row in found if row["commitment_id"]]
+    commitments = uow.read_arrow(
+        _COMMITMENT_NAMES,
+        commitments=[row["commitment_id"] for row in kept],
+        subjects=[row["subject_id"] for row in kept],
+    )
+    charges = load_line_names(uow, [row[keys[0]] for row in found if row[keys[0]]])
+    none = pa.repeat(pa.scalar(0, pa.int64()), charges.num_rows)
+    charges = charges.append_column("commitment_id", none).append_column("subject_id", none)
+    return pa.concat_tables([charges.select(commitments.column_names), commitments])
 
 
 def _compare(
@@ -327,12 +442,13 @@ def _compare(
 ) -> tuple[pa.Table, list[SimulationProblem]]:
     """Both sides line by line, without accounts that have a problem on either."""
     charged = pa.concat_tables([present.charged, draft.charged])
-    names = load_line_names(uow, charged.column("subscription_charge_id").unique().to_pylist())
+    names = _load_names(uow, charged)
     with open_engine() as engine:
         for name, table in (
             ("present", present.charged),
             ("draft", draft.charged),
             ("billed", present.billed),
+            ("waiting", pa.concat_tables([present.waiting, draft.waiting])),
             ("name", names),
             ("problem", pa.concat_tables([present.problems, draft.problems])),
         ):
@@ -358,7 +474,7 @@ def _problems(uow: UnitOfWork, sides: Iterable[tuple[str, _Rated]]) -> list[Simu
     ]
 
 
-_SUMS = "sum(billed), sum(present), sum(draft), sum(present_discount), sum(draft_discount)"
+_SUMS = ", ".join(f"sum({one.name})" for one in fields(Amounts))
 
 
 def _add_sums(sums: _Sums, compared: pa.Table) -> None:

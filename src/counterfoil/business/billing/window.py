@@ -6,7 +6,7 @@ what comes out is what a bill run would make of today's prices, service and usag
 
 import re
 from calendar import monthrange
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -71,9 +71,11 @@ BEGINNING = "cycle_start < DATE '{end}' AND cycle_start >= DATE '{start}'"
 """Cycles that begin in the window: every cycle lies in one of several adjoining windows."""
 
 ON_BILLS_WITH_BEGINNING = (
-    f"true QUALIFY bool_or({BEGINNING}) OVER (PARTITION BY root_id, {DUE_ON.format(s='')})"
+    f"true QUALIFY bool_or({BEGINNING} OR cycle_start < counted_end AND cycle_end > counted_start)"
+    f" OVER (PARTITION BY root_id, {DUE_ON.format(s='')})"
 )
-"""These, and all that is due on one day with one of them in the same tree."""
+"""These and those of which a day counts for a commitment of the tree, and all that is due on one
+day with one of them in it."""
 
 BILLED = " AND service_end <= billed_before"
 """Only what bill runs have gone past."""
@@ -99,22 +101,28 @@ def rate_window(
     items: str,
     as_billed: bool = False,
     as_of: int | None = None,
+    counted: Mapping[int, Window] | None = None,
 ) -> None:
     """Make ``charged`` and ``problem`` (see charging.make_charged) of the window's cycles.
 
     Of the billed ``accounts``; only cycles that would be due ``today``, and of these the ``items``
     this condition lets through; with ``as_billed`` at the prices that usage was billed at, and
-    ``as_of`` the newest usage segment that counts.
+    ``as_of`` the newest usage segment that counts. ``counted`` are the days that count for
+    commitments, by tree.
     ``every_charge`` and ``billed_charge`` hold what they were made from and what has been billed of
     it.
     """
     until, end, since = min(window.end, today), window.end, window.start
     if items == ON_BILLS_WITH_BEGINNING:
-        until, end, since = today, max(end, today + _ONE_DAY), since - _ONE_DAY
+        days = (counted or {}).values()
+        since = min([since, *(one.start for one in days)]) - _ONE_DAY
+        until, end = today, max(end, today + _ONE_DAY)
     charges = load_served_charges(uow, accounts, end)
     formulas = load_formulas(uow, accounts, charges, end, served=True)
     register_formulas(engine, formulas)
     rated = _as_unbilled(every_charge(charges, formulas.tree))
+    if items == ON_BILLS_WITH_BEGINNING:
+        rated = _with_counted(rated, counted or {})
     engine.leave_empty(NEW_DAY.name, NEW_DAY.nothing)
     make_cycles(engine, rated, until, since=since)
     bounds = {"start": window.start.isoformat(), "end": window.end.isoformat()}
@@ -136,3 +144,12 @@ def _as_unbilled(charges: pa.Table) -> pa.Table:
     nothing = pa.nulls(charges.num_rows, billed.type)
     unbilled = charges.set_column(place, "billed_through", nothing)
     return unbilled.append_column("billed_before", billed)
+
+
+def _with_counted(charges: pa.Table, counted: Mapping[int, Window]) -> pa.Table:
+    """The charges with the days that count for commitments of their trees."""
+    windows = [counted.get(root) for root in charges["root_id"].to_pylist()]
+    starts = [None if one is None else one.start for one in windows]
+    ends = [None if one is None else one.end for one in windows]
+    with_start = charges.append_column("counted_start", pa.array(starts, pa.date32()))
+    return with_start.append_column("counted_end", pa.array(ends, pa.date32()))

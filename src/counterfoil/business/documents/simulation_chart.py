@@ -81,7 +81,7 @@ def _cost_panel(rows: Sequence[Row]) -> dict[str, object]:
     """Two bars per charge: with the present prices, and with the draft."""
     values = [
         {
-            "what": " · ".join(row.names),
+            "what": " · ".join(name for name in row.names if name),
             "side": side,
             "amount": format(amount, "f"),
             "label": _money(amount),

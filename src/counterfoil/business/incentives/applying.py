@@ -6,6 +6,7 @@ and prepaid name.
 """
 
 from datetime import date, timedelta
+from itertools import groupby
 
 import pyarrow as pa
 
@@ -116,7 +117,8 @@ SELECT {_NEXT_ROW.format(order="k.commitment_id, k.subject_id, k.period_start")}
        k.name AS charge_name, k.currency, k.minor_digits, k.period_start AS cycle_start,
        k.period_end AS cycle_end, k.covered_start AS service_start,
        k.covered_end AS service_end, k.covered_start AS counts_on,
-       k.covered_end - k.covered_start AS days, k.period_end - k.period_start AS cycle_days,
+       k.billed_on, k.covered_end - k.covered_start AS days,
+       k.period_end - k.period_start AS cycle_days,
        k.amount AS list_amount, k.amount AS exact_amount, k.amount,
        k.commitment_id, k.subject_id, k.parts AS commitment_part,
        CAST(to_json([struct_pack(
@@ -132,14 +134,17 @@ WHERE k.billed_account_id NOT IN (SELECT account_id FROM problem)
 """
 
 
-def apply_commitments(engine: Engine, billing_date: date) -> None:
+def apply_commitments(engine: Engine, billing_date: date, *, as_due: bool = False) -> None:
     """True up minimums and keep maximums, from the narrowest commitments to the widest.
 
-    One of which an account could not be billed this time waits for the next bill run.
+    One of which an account could not be billed this time waits for the next bill run. ``as_due``
+    keeps them on the invoices of many days, as bill runs on all days would.
     """
+    day = billing_date.isoformat()
+    closing = "covered_end" if as_due else f"DATE '{day}'"
     ranks = engine.rows("SELECT DISTINCT rank FROM commitment ORDER BY rank")
     for (rank,) in ranks:
-        due = COMMITMENT_DUE.format(rank=int(rank), billing_date=billing_date.isoformat())
+        due = COMMITMENT_DUE.format(rank=int(rank), billing_date=day, closing=closing)
         engine.run(f"CREATE TABLE commitment_due AS {due}")
         engine.run(_TRUE_UP_ROWS)
         engine.run("DROP TABLE commitment_due")
@@ -147,12 +152,12 @@ def apply_commitments(engine: Engine, billing_date: date) -> None:
 
 _PREPAID_ROWS = f"""
 INSERT INTO charged BY NAME
-SELECT {_NEXT_ROW.format(order="d.billed_account_id, d.grant_id")} AS row_no, 2 AS section,
-       d.billed_account_id, d.billed_account_id AS account_id, p.account_name,
+SELECT {_NEXT_ROW.format(order="d.billed_account_id, d.billed_on, d.grant_id")} AS row_no,
+       2 AS section, d.billed_account_id, d.billed_account_id AS account_id, p.account_name,
        '' AS product_name, 'prepaid' AS kind, g.name AS charge_name, p.currency,
-       DATE '{{billing_date}}' AS cycle_start, DATE '{{billing_date}}' + 1 AS cycle_end,
-       DATE '{{billing_date}}' AS service_start, DATE '{{billing_date}}' + 1 AS service_end,
-       DATE '{{billing_date}}' AS counts_on, 1 AS days, 1 AS cycle_days,
+       d.billed_on AS cycle_start, d.billed_on + 1 AS cycle_end,
+       d.billed_on AS service_start, d.billed_on + 1 AS service_end,
+       d.billed_on AS counts_on, d.billed_on, 1 AS days, 1 AS cycle_days,
        -d.drawn AS list_amount, -d.drawn AS exact_amount, -d.drawn AS amount,
        d.grant_id AS prepaid_grant_id, 0 AS commitment_part,
        CAST(to_json([struct_pack(
@@ -165,11 +170,25 @@ JOIN profile p USING (billed_account_id)
 """
 
 
-def draw_prepaid(engine: Engine, billing_date: date) -> None:
+def draw_prepaid(engine: Engine) -> None:
     """Draw what invoices come to from the grants their accounts have, grant by grant."""
-    rounds = int(engine.row("SELECT coalesce(max(order_no), 0) FROM grant_account")[0])
-    rows = _PREPAID_ROWS.format(billing_date=billing_date.isoformat())
+    rounds = int(engine.row("SELECT coalesce(max(round_no), 0) FROM grant_account")[0])
     for number in range(1, rounds + 1):
         engine.run(f"CREATE TABLE prepaid_drawn AS {PREPAID_DRAWN.format(round=number)}")
-        engine.run(rows)
+        engine.run(_PREPAID_ROWS)
         engine.run("DROP TABLE prepaid_drawn")
+
+
+def with_rounds(usable: pa.Table) -> pa.Table:
+    """The grants of accounts (billed_account_id, grant_id), in the order in which grants are drawn,
+    with ``round_no``: after all that any of its accounts draws on before it."""
+    rounds: dict[object, int] = {}
+    reached: dict[object, int] = {}
+    accounts = usable.column("billed_account_id").to_pylist()
+    grants = usable.column("grant_id").to_pylist()
+    for grant, rows in groupby(range(usable.num_rows), key=grants.__getitem__):
+        drawing = [accounts[row] for row in rows]
+        rounds[grant] = 1 + max(reached.get(account, 0) for account in drawing)
+        reached |= dict.fromkeys(drawing, rounds[grant])
+    numbers = pa.array([rounds[grant] for grant in grants], pa.int64())
+    return usable.append_column("round_no", numbers)

@@ -314,36 +314,44 @@ WHERE a.root_id IN (
                       JOIN account o ON o.id = h.account_id
                       WHERE d.basis IN ('subtree', 'root') AND o.root_id = b.root_id)
            OR EXISTS (SELECT 1 FROM commitment c JOIN account o ON o.id = c.account_id
-                      WHERE c.scope <> 'subscription' AND o.root_id = b.root_id)))
+                      WHERE c.scope <> 'subscription' AND o.root_id = b.root_id)
+           OR :drawing AND EXISTS (SELECT 1 FROM prepaid_grant g
+                                   JOIN account o ON o.id = g.account_id
+                                   WHERE g.scope = 'subtree' AND o.root_id = b.root_id)))
 """
 
 
-def load_whole_trees(uow: UnitOfWork, accounts: Sequence[int]) -> list[int]:
+def load_whole_trees(
+    uow: UnitOfWork, accounts: Sequence[int], *, drawing: bool = False
+) -> list[int]:
     """The billed accounts and, of trees over which something is counted, all others that are
-    billed: the amounts of one then depend on the others."""
-    rows = uow.query(_WHOLE_TREES, accounts=list(accounts))
+    billed: the amounts of one then depend on the others. With ``drawing`` also of trees that share
+    a prepaid grant."""
+    rows = uow.query(_WHOLE_TREES, accounts=list(accounts), drawing=drawing)
     return sorted({*accounts, *(int(row["account_id"]) for row in rows)})
 
 
 _USABLE = f"""{_UP}
 SELECT u.account_id AS billed_account_id, g.id AS grant_id, g.external_id, g.name, g.kind,
-       row_number() OVER (PARTITION BY u.account_id ORDER BY g.priority,
-                          g.expiry_date NULLS LAST, g.start_date, g.id) AS order_no
+       g.start_date, g.expiry_date
 FROM up u
 JOIN prepaid_grant g ON g.account_id = u.ancestor_id
 JOIN billing_profile p ON p.account_id = u.account_id AND p.currency = g.currency
 WHERE (g.scope = 'subtree' OR u.distance = 0)
-  AND g.start_date <= :day AND (g.expiry_date IS NULL OR g.expiry_date > :day)
+  AND g.start_date <= :last AND (g.expiry_date IS NULL OR g.expiry_date > :first)
+ORDER BY g.priority, g.expiry_date NULLS LAST, g.start_date, g.id, u.account_id
 """
 
 
-def load_grants(uow: UnitOfWork, accounts: Sequence[int], day: date, *, lock: bool) -> pa.Table:
-    """The grants that invoices of this day of these billed accounts may draw on, in their order:
-    billed_account_id, grant_id, external_id, name, kind, order_no.
+def load_grants(
+    uow: UnitOfWork, accounts: Sequence[int], first: date, last: date, *, lock: bool
+) -> pa.Table:
+    """The grants that invoices from a first to a last day of these billed accounts may draw on, in
+    their order: billed_account_id, grant_id, external_id, name, kind, start_date, expiry_date.
 
     With ``lock`` they are locked until the unit of work ends: nobody else can draw the same cent.
     """
-    usable = uow.read_arrow(_USABLE, accounts=list(accounts), day=day)
+    usable = uow.read_arrow(_USABLE, accounts=list(accounts), first=first, last=last)
     if lock:
         lock_grants(uow, usable.column("grant_id").to_pylist())
     return usable

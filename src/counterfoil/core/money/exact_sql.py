@@ -54,3 +54,17 @@ def minor_units(count: str, digits: str) -> str:
         "WHEN 3 THEN 0.001::DECIMAL(5,4) WHEN 4 THEN 0.0001::DECIMAL(5,4) END)"
     )
     return f"CAST(CAST({count} AS DECIMAL(20,0)) * {size} AS DECIMAL(20,4))"
+
+
+FLOORED = """(part - (part % whole + whole) % whole) // whole AS floor_minor,
+           (part % whole + whole) % whole AS lost"""
+"""Columns of the HUGEINTs ``part`` over ``whole``, rounded down, and what that loses."""
+
+
+def largest_remainders(order: str) -> str:
+    """A share of ``minor`` in minor units, of rows with the columns of ``FLOORED``: those of the
+    window ``unit`` add up to it. Of equal remainders the first by ``order`` is rounded up."""
+    return (
+        f"floor_minor + CASE WHEN row_number() OVER (unit ORDER BY lost DESC, {order}) "
+        "<= minor - sum(floor_minor) OVER unit THEN 1 ELSE 0 END"
+    )

@@ -33,16 +33,16 @@ WITH covered AS (
     WHERE k.rank = {{rank}}
 ), line AS (
     SELECT c.account_id, c.subscription_id, c.rate_plan_id, c.product_id, c.counts_on, c.currency,
-           c.amount, coalesce(k.rank, 0) AS rank
+           c.amount, coalesce(k.rank, 0) AS rank, c.billed_on
     FROM charged c
     LEFT JOIN commitment k USING (commitment_id, subject_id)
     WHERE c.kind <> 'prepaid'
     UNION ALL
     SELECT b.account_id, b.subscription_id, b.rate_plan_id, b.product_id, b.counts_on, b.currency,
-           b.amount, coalesce(k.rank, 0)
+           b.amount, coalesce(k.rank, 0), DATE '{{billing_date}}'
     FROM counted_before b LEFT JOIN commitment k USING (commitment_id, subject_id)
 ), counted AS (
-    SELECT p.commitment_id, p.subject_id, p.period_start, sum(l.amount) AS amount
+    SELECT p.commitment_id, p.subject_id, p.period_start, l.billed_on, sum(l.amount) AS amount
     FROM period p
     JOIN commitment_account m USING (commitment_id, subject_id)
     JOIN line l ON l.account_id = m.account_id AND l.currency = p.currency
@@ -51,33 +51,43 @@ WITH covered AS (
      AND (p.subject_id = 0 OR l.subscription_id = p.subject_id)
      AND (p.product_id IS NULL OR l.product_id = p.product_id)
      AND (p.rate_plan_id IS NULL OR l.rate_plan_id = p.rate_plan_id)
-    GROUP BY p.commitment_id, p.subject_id, p.period_start
+    GROUP BY p.commitment_id, p.subject_id, p.period_start, l.billed_on
+    UNION ALL
+    SELECT commitment_id, subject_id, period_start, {{closing}}, 0 FROM period
+    WHERE {{closing}} <= DATE '{{billing_date}}'
+), by_then AS (
+    SELECT commitment_id, subject_id, period_start, billed_on, sum(sum(amount)) OVER (
+               PARTITION BY commitment_id, subject_id, period_start ORDER BY billed_on) AS amount
+    FROM counted GROUP BY commitment_id, subject_id, period_start, billed_on
 ), before AS (
     SELECT commitment_id, subject_id, period_start, sum(amount) AS amount, sum(parts) AS parts
     FROM counted_before WHERE commitment_id IS NOT NULL
     GROUP BY commitment_id, subject_id, period_start
 ), due AS (
-    SELECT p.*, CAST(coalesce(c.amount, 0) AS DECIMAL(20,4)) AS counted,
+    SELECT p.*, c.billed_on, CAST(c.amount AS DECIMAL(20,4)) AS counted,
            coalesce(b.amount, 0) AS before, CAST(coalesce(b.parts, 0) AS BIGINT) AS parts,
-           CASE WHEN p.kind = 'maximum' THEN least(p.target - coalesce(c.amount, 0), 0)
-                WHEN p.covered_end <= DATE '{{billing_date}}'
-                THEN greatest(p.target - coalesce(c.amount, 0), 0)
+           CASE WHEN p.kind = 'maximum' THEN least(p.target - c.amount, 0)
+                WHEN p.covered_end <= c.billed_on THEN greatest(p.target - c.amount, 0)
                 ELSE coalesce(b.amount, 0) END AS wanted
     FROM period p
-    LEFT JOIN counted c USING (commitment_id, subject_id, period_start)
+    JOIN by_then c USING (commitment_id, subject_id, period_start)
     LEFT JOIN before b USING (commitment_id, subject_id, period_start)
 )
-SELECT *, CAST(wanted - before AS DECIMAL(20,4)) AS amount FROM due
-WHERE wanted <> before
+SELECT *, CAST(wanted - lag(wanted, 1, before) OVER (
+           PARTITION BY commitment_id, subject_id, period_start ORDER BY billed_on)
+           AS DECIMAL(20,4)) AS amount
+FROM due QUALIFY amount <> 0
 """
-"""One rank, to be formatted with ``rank`` and ``billing_date``: a row for every period of which
-something is billed or given back, with its ``amount``, ``target`` (for the days covered),
-``counted`` (what was billed for the period) and ``parts`` (how often it was billed before).
+"""One rank, to be formatted with ``rank``, ``billing_date`` and ``closing``, the day (SQL over
+``period``) on which periods are looked at though nothing of them is billed: a row for every period
+and day on which something is billed or given back, with its ``amount``, ``target`` (for the days
+covered), ``counted`` (what was billed for the period by then) and ``parts`` (how often it was
+billed before).
 
-Needs ``charged``; ``commitment`` (commitment_id, subject_id, kind, amount DECIMAL(20,4), currency,
-minor_digits, rank, product_id, rate_plan_id and whatever the caller wants back);
-``commitment_account`` (commitment_id, subject_id, account_id: whose lines count);
-``commitment_period`` (commitment_id, subject_id, period_start, period_end, covered_start,
-covered_end); ``counted_before`` (account_id, subscription_id, rate_plan_id, product_id, counts_on,
-currency, commitment_id, subject_id, period_start, period_end, amount, parts): what earlier
-invoices billed."""
+Needs ``charged``, with ``billed_on``, the date of the invoice, beside; ``commitment``
+(commitment_id, subject_id, kind, amount DECIMAL(20,4), currency, minor_digits, rank, product_id,
+rate_plan_id and whatever the caller wants back); ``commitment_account`` (commitment_id, subject_id,
+account_id: whose lines count); ``commitment_period`` (commitment_id, subject_id, period_start,
+period_end, covered_start, covered_end); ``counted_before`` (account_id, subscription_id,
+rate_plan_id, product_id, counts_on, currency, commitment_id, subject_id, period_start, period_end,
+amount, parts): what earlier invoices billed."""

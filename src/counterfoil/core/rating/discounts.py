@@ -9,7 +9,14 @@ An invoice is a billed account and the date it is billed on: a bill run has one 
 again of past periods many.
 """
 
-from counterfoil.core.money.exact_sql import half_up, minor_units, power_of_ten, raw
+from counterfoil.core.money.exact_sql import (
+    FLOORED,
+    half_up,
+    largest_remainders,
+    minor_units,
+    power_of_ten,
+    raw,
+)
 from counterfoil.core.rating.relations import Statement
 
 DISCOUNTABLE = (
@@ -285,13 +292,10 @@ divided AS (
     SELECT w.*, g.minor, sign(g.weights) * g.minor * w.weight AS part, abs(g.weights) AS whole
     FROM weighed w JOIN given g USING (discount_id, holder_id, billed_account_id, billed_on)
 ), floored AS (
-    SELECT *, (part - (part % whole + whole) % whole) // whole AS floor_minor,
-           (part % whole + whole) % whole AS lost
-    FROM divided
+    SELECT *, {FLOORED} FROM divided
 ), share AS (
-    SELECT *, floor_minor + CASE WHEN row_number() OVER (unit ORDER BY lost DESC,
-                   subscription_charge_id, service_start, row_no)
-               <= minor - sum(floor_minor) OVER unit THEN 1 ELSE 0 END AS share_minor
+    SELECT *, {largest_remainders("subscription_charge_id, service_start, row_no")}
+           AS share_minor
     FROM floored
     WINDOW unit AS (PARTITION BY discount_id, holder_id, billed_account_id, billed_on)
 ), taken AS (

@@ -10,7 +10,14 @@ from typing import Annotated
 import pyarrow as pa
 import typer
 
-from counterfoil.business.billing.simulation import LineSink, Row, Simulation, simulate
+from counterfoil.business.billing.simulation import (
+    OF_THESE,
+    Amounts,
+    LineSink,
+    Row,
+    Simulation,
+    simulate,
+)
 from counterfoil.business.billing.window import window_between
 from counterfoil.business.documents.charts import chart_format
 from counterfoil.business.documents.simulation_chart import change_text, simulation_chart
@@ -26,7 +33,8 @@ BAR = 24
 
 CSV_COLUMNS = (
     *("account", "account_name", "subscription", "product", "charge", "cycle_start", "cycle_end"),
-    *("currency", "billed", "present", "draft", "change", "present_discount", "draft_discount"),
+    *("currency", "billed", "present", "draft", "change"),
+    *OF_THESE,
 )
 
 
@@ -119,11 +127,8 @@ def print_report(report: Simulation) -> None:
         _print_rows(f"In total, {days}", (), report.totals)
     for row in report.totals:
         amounts = row.amounts
-        if amounts.present_discount or amounts.draft_discount:
-            typer.echo(
-                f"{row.currency}: discounts take off {amounts.present_discount:,f} at present "
-                f"and {amounts.draft_discount:,f} with the draft; the amounts are net of them."
-            )
+        for line in _beside(amounts):
+            typer.echo(f"{row.currency}: {line}")
         if amounts.billed != amounts.present:
             typer.echo(
                 f"{row.currency}: these cycles were billed {amounts.billed:,f}, which is "
@@ -134,6 +139,27 @@ def print_report(report: Simulation) -> None:
     for problem in report.problems:
         typer.echo(
             f"not compared: {problem.account}: {problem.message} ({problem.side} prices)", err=True
+        )
+
+
+def _beside(amounts: Amounts) -> Iterator[str]:
+    """What discounts, commitments and balances make of a total, where they make anything."""
+    if amounts.present_discount or amounts.draft_discount:
+        yield (
+            f"discounts take off {amounts.present_discount:,f} at present and "
+            f"{amounts.draft_discount:,f} with the draft; the amounts are net of them."
+        )
+    if amounts.present_commitment or amounts.draft_commitment:
+        yield (
+            f"commitments make {amounts.present_commitment:+,f} of the amounts at present and "
+            f"{amounts.draft_commitment:+,f} with the draft."
+        )
+    if amounts.present_prepaid or amounts.draft_prepaid:
+        yield (
+            f"prepaid balances pay {amounts.present_prepaid:,f} at present and "
+            f"{amounts.draft_prepaid:,f} with the draft; "
+            f"{amounts.present - amounts.present_prepaid:,f} and "
+            f"{amounts.draft - amounts.draft_prepaid:,f} are left to pay."
         )
 
 
