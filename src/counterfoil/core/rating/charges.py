@@ -175,7 +175,7 @@ SELECT {_RATED_COLUMNS}, CAST(list_gross AS {QUANTITY}) AS list_amount,
        CAST(gross AS {QUANTITY}) AS exact_amount, {{rounded}} AS amount
 FROM joined
 WHERE kind = 'one_time' OR kind = 'usage'
-      AND (quantity <> 0 OR gross <> 0
+      AND (quantity <> 0 OR CAST(gross AS {QUANTITY}) <> 0
            OR events > 0 AND quantity_before = 0 AND NOT again)
 """
 
