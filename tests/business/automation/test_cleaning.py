@@ -10,6 +10,7 @@ from counterfoil.bootstrap import Organisation, Settings, open_worker, scratch_o
 from counterfoil.platform.extracts.requests import Batch, begin_extract, complete_extract
 from counterfoil.platform.jobs.enqueuing import enqueue
 from counterfoil.platform.model.applying import apply_change_set
+from counterfoil.platform.records.statements import Answer
 
 NOW = datetime(2026, 2, 1, 6, 0, tzinfo=UTC)
 OLD = NOW - timedelta(days=31)
@@ -43,7 +44,7 @@ def test_old_answers_extracts_and_jobs_go_and_newer_ones_stay(organisation: Orga
     organisation.files.keep([b"kept again"])
     for at, key in ((OLD, "old"), (NOW - timedelta(days=29), "new")):
         with organisation.database.transaction(now=at) as uow:
-            uow.remember_answer(key, "f", 201, "{}")
+            uow.remember_answer(key, "f", Answer(201, "{}"))
             begin_extract(
                 uow,
                 {"name": key, "method": "query", "statement": "SELECT", "format": "json"},

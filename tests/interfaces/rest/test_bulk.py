@@ -161,6 +161,23 @@ def test_lines_of_json_go_in_and_out(api: httpx.Client):
     assert (broken.status_code, broken.json()["errors"][0]["line"]) == (400, 2)
 
 
+def test_lines_of_json_are_repeated_as_lines_of_json(api: httpx.Client, key: dict[str, str]):
+    first, again, otherwise = (
+        api.post(
+            "/accounts/bulk",
+            params={"operation": "create"},
+            content="\n".join(json.dumps(account(f"LINES-{n}")) for n in range(2)),
+            headers={"Content-Type": "application/x-ndjson", "Accept": accepted, **key},
+        )
+        for accepted in ("application/x-ndjson", "application/x-ndjson", "application/json")
+    )
+    assert again.headers["idempotency-replayed"] == "true"
+    for repeated in (again, otherwise):
+        assert repeated.headers["content-type"] == first.headers["content-type"]
+        assert repeated.content == first.content
+    assert len(first.text.splitlines()) == 2
+
+
 def test_ten_thousand_records_in_one_call(served: Served, api: httpx.Client):
     rows = [account(f"MANY-{n:05}") for n in range(10_000)]
     before = served.count("account")

@@ -12,6 +12,8 @@ def test_the_answer_is_replayed(api: httpx.Client, acme: Values, key: Values) ->
     first = api.post("/accounts", json=acme, headers=key)
     again = api.post("/accounts", json=acme, headers=key)
     assert (first.status_code, first.content) == (again.status_code, again.content)
+    for header in ("content-type", "location", "etag"):
+        assert first.headers[header] == again.headers[header]
     assert "idempotency-replayed" not in first.headers
     assert again.headers["idempotency-replayed"] == "true"
 

@@ -9,6 +9,7 @@ import pytest
 
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.records.database import Database
+from counterfoil.platform.records.statements import Answer
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
@@ -99,7 +100,7 @@ def test_work_that_is_refused_otherwise_is_not_done_again(database: Database):
 def test_an_answer_is_remembered_with_its_request(database: Database):
     with database.transaction(now=NOW) as uow:
         assert uow.remembered_answer("key-1", "POST /accounts {}") is None
-        uow.remember_answer("key-1", "POST /accounts {}", 201, '{"id": 1}')
+        uow.remember_answer("key-1", "POST /accounts {}", Answer(201, '{"id": 1}'))
     with database.transaction(now=NOW) as uow:
         answer = uow.remembered_answer("key-1", "POST /accounts {}")
         assert answer is not None
@@ -119,5 +120,5 @@ def test_the_second_of_two_equal_requests_waits_for_the_answer_of_the_first(data
         with database.transaction(now=NOW) as uow:
             uow.remembered_answer("key-1", "POST")
             second = threads.submit(ask)
-            uow.remember_answer("key-1", "POST", 201, "{}")
+            uow.remember_answer("key-1", "POST", Answer(201, "{}"))
         assert second.result(timeout=20) == 201

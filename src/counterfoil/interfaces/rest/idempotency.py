@@ -13,6 +13,8 @@ from counterfoil.platform.records.statements import Answer as RememberedAnswer
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 LONGEST_KEY = 200
+REPEATED = ("location", "etag")
+"""The headers that are kept with an answer: those that tell of what was made."""
 
 RowAction = Callable[[UnitOfWork, Call], Answer]
 """An endpoint whose whole work is in the transaction it is given."""
@@ -97,14 +99,17 @@ def answered_once(uow: UnitOfWork, call: Call, act: Callable[[], Answer]) -> Ans
     if remembered is not None:
         return replay(remembered)
     answer = act()
-    uow.remember_answer(key, fingerprint, answer.status, answer.body.decode())
+    headers = {name: answer.headers[name] for name in REPEATED if name in answer.headers}
+    said = RememberedAnswer(answer.status, answer.body.decode(), answer.media_type, headers)
+    uow.remember_answer(key, fingerprint, said)
     return answer
 
 
 def replay(remembered: RememberedAnswer) -> Answer:
     """A stored answer as it was given the first time, marked as a repetition."""
-    headers = {"idempotency-replayed": "true"}
-    return Answer(remembered.status, remembered.body.encode(), headers=headers)
+    headers = {**remembered.headers, "idempotency-replayed": "true"}
+    body = remembered.body.encode()
+    return Answer(remembered.status, body, remembered.media_type, headers=headers)
 
 
 def idempotency_key(call: Call) -> str | None:

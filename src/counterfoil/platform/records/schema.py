@@ -220,6 +220,8 @@ def _system_tables(tables: MetaData) -> None:
         Column("fingerprint", Text, nullable=False),
         Column("status", Integer, nullable=False),
         Column("body", Text, nullable=False),
+        Column("media_type", Text, nullable=False),
+        Column("headers", JSONB, nullable=False),
         Column("created_at", DateTime(timezone=True), nullable=False),
         PrimaryKeyConstraint("key", name="pk_idempotent_answer"),
     )

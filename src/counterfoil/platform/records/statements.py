@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import cast
 
@@ -34,6 +34,8 @@ class Answer:
 
     status: int
     body: str
+    media_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Statements:
@@ -188,20 +190,28 @@ class Statements:
             "SELECT pg_advisory_xact_lock(hashtextextended(:name, 1))", name=f"answer {key}"
         )
         rows = self._query(
-            "SELECT fingerprint, status, body FROM idempotent_answer WHERE key = :key", key=key
+            "SELECT fingerprint, status, body, media_type, headers FROM idempotent_answer"
+            " WHERE key = :key",
+            key=key,
         )
         if not rows:
             return None
         if rows[0]["fingerprint"] != fingerprint:
             message = "was used for another request"
             raise Refused(Problem("idempotency_key_reused", message, "Idempotency-Key"))
-        return Answer(cast("int", rows[0]["status"]), cast("str", rows[0]["body"]))
+        return Answer(*(rows[0][name] for name in ("status", "body", "media_type", "headers")))
 
-    def remember_answer(self, key: str, fingerprint: str, status: int, body: str) -> None:
+    def remember_answer(self, key: str, fingerprint: str, answer: Answer) -> None:
         """Store the answer of a request, in the transaction of what it changed."""
         self._connection.execute(
             insert(self._tables.tables["idempotent_answer"]).values(
-                key=key, fingerprint=fingerprint, status=status, body=body, created_at=self.now
+                key=key,
+                fingerprint=fingerprint,
+                status=answer.status,
+                body=answer.body,
+                media_type=answer.media_type,
+                headers=dict(answer.headers),
+                created_at=self.now,
             )
         )
 

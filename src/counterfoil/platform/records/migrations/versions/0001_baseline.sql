@@ -245,6 +245,8 @@ CREATE TABLE idempotent_answer (
     fingerprint TEXT NOT NULL,
     status INTEGER NOT NULL,
     body TEXT NOT NULL,
+    media_type TEXT NOT NULL,
+    headers JSONB NOT NULL,
     created_at TIMESTAMP WITH TIME ZONE NOT NULL,
     CONSTRAINT pk_idempotent_answer PRIMARY KEY (key)
 );
