@@ -413,6 +413,20 @@ def indexes(database: Database, start: str) -> list[tuple[str, bool]]:
     return [(row["relname"], row["indisvalid"]) for row in rows]
 
 
+def test_the_index_of_a_new_field_is_made_while_others_work(database: Database) -> None:
+    both = "{x_a: {kind: text, indexed: true}, x_b: {kind: text, unique: true}}"
+    content = f"change_set: A\nfields: {{site: {both}}}"
+    with database.transaction(now=NOW) as uow:
+        sql = plan_change_set(uow, content).sql
+    assert [one for one in sql if "INDEX" in one] == [
+        "CREATE UNIQUE INDEX uq_site_x_b ON site (x_b) WHERE x_b IS NOT NULL",
+        "CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_site_x_a ON site (x_a) WHERE x_a IS NOT NULL",
+    ]
+    apply(database, content)
+    assert indexes(database, "ix_site_x_") == [("ix_site_x_a", True)]
+    assert indexes(database, "uq_site_x_") == [("uq_site_x_b", True)]
+
+
 def test_an_index_that_a_killed_process_was_to_make_is_made_with_the_next_change_set(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ):

@@ -274,7 +274,7 @@ def _patiently(attempt: Callable[[], Result], pause: Pause) -> Result:
 
 
 def _make_indexes(database: Database, now: datetime, pause: Pause) -> None:
-    """Make the indexes that are missing of columns that hold values; nobody waits for those.
+    """Make the indexes that are missing; nobody waits for those.
 
     Should this process be killed, whoever applies the next change set makes them.
     """

@@ -93,7 +93,7 @@ def _entity_table(tables: MetaData, entity: Entity) -> Table:
 
 
 def _custom_index(table: str, field: Field) -> list[Index]:
-    """Of the values there are: a new column has none, so its index is made at once."""
+    """Of the values there are, which a new column has none of."""
     if not (field.unique or field.indexed):
         return []
     name = hashed_name("uq" if field.unique else "ix", table, field.name)

@@ -1,7 +1,8 @@
 """The SQL of a change set: what PostgreSQL is told, and how long others may have to wait for it.
 
-New columns are empty, so nothing of a table is read or written anew: constraints are NOT VALID
-(they hold for whatever is written from now on) and indexes hold no row yet.
+New columns are empty, so nothing of a table is written anew, and constraints are NOT VALID: they
+hold for whatever is written from now on. An index has the whole table read: it is made afterwards,
+while others work, but for that of a unique field, which has to be there first.
 """
 
 from collections.abc import Iterator
@@ -18,8 +19,9 @@ from counterfoil.platform.records.schema import build_tables, column_type, hashe
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 PATIENCE_MS = 400
-"""How long all locks may take. Who waits for a table that is being changed waits no longer than
-this, and PostgreSQL looks for deadlocks after 1000 ms only: so nobody is killed."""
+"""How long the locks of tables to be changed may take, and as long those of tables they point to.
+Who waits for such a table waits no longer, and PostgreSQL looks for deadlocks after 1000 ms only:
+so nobody is killed."""
 
 _DIALECT = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
 
@@ -28,7 +30,7 @@ _DIALECT = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-cal
 class SchemaChange:
     """Statements for one transaction, and the tables that it alters or points to.
 
-    ``afterwards`` are indexes of columns that hold values: made without keeping others waiting,
+    ``afterwards`` are indexes of tables that there were: made without keeping others waiting,
     outside of a transaction.
     """
 
@@ -144,7 +146,7 @@ def _added(table: Table, field: Field) -> Iterator[str]:
     yield f"ALTER TABLE {_quoted(table.name)} ADD COLUMN {_quoted(field.name)} {kind}"
     for constraint in _constraints(table, field):
         yield f"{_sql(AddConstraint(constraint))} NOT VALID"
-    yield from (_sql(CreateIndex(index)) for index in _indexes(table, field))
+    yield from (_sql(CreateIndex(index)) for index in _indexes(table, field) if index.unique)
 
 
 def _widened(table: Table, field: Field, step: Step) -> Iterator[str]:
@@ -162,12 +164,14 @@ def _widened(table: Table, field: Field, step: Step) -> Iterator[str]:
 
 def _late_indexes(step: Step, change: ModelChange, tables: MetaData) -> Iterator[str]:
     custom = change.after.customer.field(step.entity, step.field)
-    if custom is None or step.action is not Action.CHANGE or "indexed" not in step.changed:
+    if custom is None or custom.retired or step.entity not in tables.tables:
         return
-    table = tables.tables.get(step.entity)
-    for field in fields_of(custom) if table is not None and not custom.retired else ():
+    new = step.action is Action.ADD
+    fields = fields_of(custom) if new or "indexed" in step.changed else ()
+    for field in (field for field in fields if field.stored):
         for index in _indexes(tables.tables[step.entity], field):
-            yield _concurrently(index)
+            if not (new and index.unique):
+                yield _concurrently(index)
 
 
 def _concurrently(index: Index) -> str:
