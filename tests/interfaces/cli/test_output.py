@@ -1,6 +1,8 @@
 """Amounts are printed to the last digit, for people and for programs."""
 
+import io
 import json
+import sys
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -8,6 +10,7 @@ import pytest
 import typer
 
 from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.cli.main import main
 from counterfoil.interfaces.cli.output import (
     fail_on_refused,
     print_properties,
@@ -104,3 +107,16 @@ def test_an_interruption_is_one_line(capsys: pytest.CaptureFixture[str]) -> None
         raise KeyboardInterrupt
     assert ended.value.exit_code == 130
     assert capsys.readouterr().err.startswith("Interrupted.")
+
+
+def test_what_a_terminal_cannot_show_comes_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    terminal = io.TextIOWrapper(written, encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setattr(sys, "argv", ["counterfoil", "--version"])
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    with pytest.raises(SystemExit):
+        main()
+    print_table("Accounts", ("name",), [("Größe",)], as_json=False)
+    terminal.flush()
+    assert b"Gr\\xf6\\xdfe" in written.getvalue()

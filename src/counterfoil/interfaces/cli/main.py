@@ -1,6 +1,8 @@
 """The command ``counterfoil``: every room's commands, gathered under one name."""
 
+import io
 import signal
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -162,6 +164,10 @@ app.command()(serve)
 def main() -> None:
     """Run the command line; a request to terminate ends a command in order, as Ctrl-C does."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # What a terminal cannot show comes escaped: the work is done and saved by then.
+            stream.reconfigure(errors="backslashreplace")
     app()
 
 
