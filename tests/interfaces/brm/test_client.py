@@ -6,6 +6,9 @@ import pytest
 from billingplatform import BillingPlatform, exceptions
 from tests.interfaces.conftest import Place
 
+from counterfoil.interfaces.brm import writing
+from counterfoil.interfaces.brm.words import dialect_of
+
 NUMBERS = itertools.count(1)
 
 
@@ -76,6 +79,21 @@ def test_a_wrong_record_costs_no_other(client: BillingPlatform, place: Place) ->
         "Colour",
     )
     assert place.count("account") == before + 1
+
+
+@pytest.mark.parametrize("entity", ["INVOICE", "PACKAGE_PRODUCT", "GHOST"])
+def test_what_holds_for_every_record_is_found_out_once(
+    client: BillingPlatform, place: Place, entity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[int] = []
+    monkeypatch.setattr(
+        writing, "dialect_of", lambda catalogue: tries.append(1) or dialect_of(catalogue)
+    )
+    records = [{"Name": str(n), "InvoiceNumber": str(n)} for n in range(50)]
+    answer = client.create(entity, records)["createResponse"]
+    assert [one["success"] for one in answer] == [False] * 50
+    assert len({one["ErrorText"] for one in answer}) == 1
+    assert len(tries) <= 2
 
 
 def test_update_changes_what_is_named_only(client: BillingPlatform) -> None:

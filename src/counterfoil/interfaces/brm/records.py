@@ -40,28 +40,29 @@ class Change:
 def read_rows(
     wording: Wording, rows: Sequence[Row], *, new: bool, asked: bool = False
 ) -> list[Change]:
-    """The rows in our words; refuses all with every problem, each with its line.
+    """The rows in our words; refuses all with a problem of each that is wrong, by its line.
 
     ``asked`` says that what only a new record takes may stand in them.
     """
     changes: list[Change] = []
     problems: list[Problem] = []
-    for line, sent in enumerate(rows, start=1):
-        row, values, meant = sent, Record(), dict[str, tuple[str, object]]()
+    for line, row in enumerate(rows, start=1):
         try:
-            row = _with_nulls(wording, sent)
+            changes.append(_read_row(wording, row, new=new, asked=asked or new))
         except Refused as refused:
-            problems += [replace(one, line=line) for one in refused.problems]
-        for name, value in row.items():
-            try:
-                _refuse_otherwise(wording, name, value, meant)
-                _read_one(wording, name, value, values, new=new, asked=asked or new)
-            except Refused as refused:
-                problems += [replace(one, line=line) for one in refused.problems]
-        changes.append(Change(row, values))
+            # Of a record one problem is told.
+            problems.append(replace(refused.problems[0], line=line))
     if problems:
         raise Refused(problems)
     return changes
+
+
+def _read_row(wording: Wording, sent: Row, *, new: bool, asked: bool) -> Change:
+    row, values, meant = _with_nulls(wording, sent), Record(), dict[str, tuple[str, object]]()
+    for name, value in row.items():
+        _refuse_otherwise(wording, name, value, meant)
+        _read_one(wording, name, value, values, new=new, asked=asked)
+    return Change(row, values)
 
 
 def _with_nulls(wording: Wording, row: Row) -> Row:
@@ -141,12 +142,21 @@ def update_records(
     if wording.entity.created_by_command:
         fixed = {one.name for one in wording.entity.fields if not one.name.startswith("x_")}
         problems = disagreements(uow, wording, changes, ids, lambda word: word.field.name in fixed)
-        if any(one.code != "unknown_record" for one in problems):
-            refuse_made_by_command(wording.entity, shown=wording.name)
+        written_to = [one.line for one in problems if one.code != "unknown_record"]
+        if written_to:
+            _refuse_made_by_command(wording, written_to)
     for record_id, change in zip(ids, changes, strict=True):
         kept.append((record_id, {n: v for n, v in change.values.items() if n not in fixed}))
     changed = [(record_id, values) for record_id, values in kept if values]
     uow.update_many(wording.entity.name, changed, expected_versions=_versions(changes, ids))
+
+
+def _refuse_made_by_command(wording: Wording, lines: Sequence[int | None]) -> None:
+    try:
+        refuse_made_by_command(wording.entity, shown=wording.name)
+    except Refused as refused:
+        first = refused.problems[0]
+        raise Refused([replace(first, line=line) for line in lines], refused.status) from None
 
 
 def _versions(changes: Sequence[Change], ids: Sequence[int]) -> dict[int, int]:

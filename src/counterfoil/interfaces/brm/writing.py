@@ -20,6 +20,9 @@ from counterfoil.interfaces.brm.values import taken
 from counterfoil.interfaces.brm.words import Word, Wording, dialect_of
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
+OF_ALL = frozenset(("made_by_command", "only_shown", "unknown_entity", "not_granted", "not_a_key"))
+"""Codes of refusals that, where no record is named, hold for each: none needs to be tried alone."""
+
 MOST_RECORDS = 10_000
 TRIES = 4
 
@@ -98,8 +101,15 @@ def _apart(places: list[int], refused: Refused, results: dict[int, Written]) -> 
             results[places[line - 1]] = Written(problem=problem)
         rest = [one for line, one in enumerate(places, start=1) if line not in named]
         return [rest] if rest else []
+    if _is_of_all(refused):
+        results |= dict.fromkeys(places, Written(problem=refused.problems[0]))
+        return []
     middle = len(places) // 2
     return [places[middle:], places[:middle]]
+
+
+def _is_of_all(refused: Refused) -> bool:
+    return all(one.line is None and one.code in OF_ALL for one in refused.problems)
 
 
 def create(uow: UnitOfWork, wording: Wording, rows: Sequence[Row]) -> list[Written]:
@@ -244,6 +254,9 @@ def _renumbered(
 
 def _at(refused: Refused, places: Sequence[int]) -> Refused:
     """The refusal of some rows with the lines of all."""
+    if _is_of_all(refused):
+        first = refused.problems[0]
+        return Refused([replace(first, line=place + 1) for place in places], refused.status)
     alone = places[0] + 1 if len(places) == 1 else None
     problems = [
         replace(one, line=alone if one.line is None else places[one.line - 1] + 1)
