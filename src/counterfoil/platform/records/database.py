@@ -216,6 +216,11 @@ def _bounded(connection: Connection, seconds: int | None) -> Iterator[None]:
         raise too_slow(seconds) from None
 
 
+# A machine that vanishes takes its leave of nobody: PostgreSQL asks whether it is still there, and
+# lets go of its locks. It would do so after two hours by itself.
+_NOTICING = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
+
+
 def build_engine(url: str) -> Engine:
     """An engine with exact JSON numbers and UTC instants; connects when first used.
 
@@ -230,7 +235,7 @@ def build_engine(url: str) -> Engine:
         json_serializer=encode_json,
         json_deserializer=decode_json,
         connect_args={
-            "options": " ".join((*options, "-c timezone=UTC -c datestyle=ISO")),
+            "options": " ".join((_NOTICING, *options, "-c timezone=UTC -c datestyle=ISO")),
             "client_encoding": "utf8",
         },
         # What is written may be a secret, and errors are logged.
