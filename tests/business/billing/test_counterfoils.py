@@ -93,3 +93,46 @@ def test_what_comes_later_is_not_in_the_explanation_of_what_was_billed_before(
     assert after[:1] == before
     assert len(after) == 2
     assert after[1][0] != 0
+
+
+@pytest.mark.parametrize(
+    ("meter", "charge", "said"),
+    [
+        (
+            "aggregation: max",
+            "unit: call",
+            "2 usage events of meter seconds make 90 calls, the highest of them.",
+        ),
+        (
+            "aggregation: sum",
+            "unit: minute, unit_size: 60, unit_rounding: down",
+            "2 usage events of meter seconds make 2 minutes, rounded down to whole minutes.",
+        ),
+        (
+            "aggregation: sum",
+            "unit: call, event_minimum: 70, event_increment: 20",
+            (
+                "2 usage events of meter seconds, each at least 70 seconds and rounded up to "
+            (
+                    "20 seconds, make 180 calls."
+            ),
+        ),
+    ],
+)
+def test_a_counterfoil_says_how_events_make_a_quantity(
+    company: Company, meter: str, charge: str, said: str
+) -> None:
+    company.load_prices(
+        "products: [{id: p, name: P}]\n"
+        f"meters: [{{id: seconds, name: S, unit: second, {meter}}}]\n"
+        "rate_plans: [{id: plan, product: p, name: N, charges: [{id: c, name: C, kind: usage, "
+        f"meter: seconds, {charge}, prices: [{{currency: USD, model: per_unit, amount: 1}}]}}]}}]"
+    )
+    company.open_account("ACME")
+    subscription = company.subscribe("S", "ACME", "plan", JAN)
+    company.use(subscription, ("e1", at(3), "61"), ("e2", at(4), "90"))
+    company.bill(FEB)
+    with company.database.transaction(now=NOW) as uow:
+        (line,) = uow.query("SELECT id FROM invoice_line")
+        told = explain_line(uow, company.store, line["id"])
+    assert told.sentences[1] == said

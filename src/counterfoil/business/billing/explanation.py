@@ -62,9 +62,9 @@ class Explanation:
 _OWNERS = ("site_id", "contact_id", "contract_id", "subscription_id")
 
 _FACTS = f"""
-SELECT c.id AS charge_id, c.name, c.kind, c.unit, c.unit_size, c.event_minimum,
+SELECT c.id AS charge_id, c.name, c.kind, c.unit, c.unit_size, c.unit_rounding, c.event_minimum,
        c.event_increment, c.meter_id, m.external_id AS meter, m.unit AS meter_unit,
-       coalesce(m.aggregation, 'sum') AS aggregation, s.id AS subscription_id,
+       coalesce(m.aggregation, 'sum') AS aggregation, m.percentile, s.id AS subscription_id,
        s.external_id AS subscription, s.account_id, a.external_id AS account, s.site_id,
        s.contact_id, s.contract_id, c.pooled_over, c.proration, sc.start_date, sc.end_date,
        sc.start_offset, sc.end_offset, i.snapshot ->> 'time_zone' AS time_zone,
@@ -237,11 +237,34 @@ def _passed_over(count: int) -> str:
     )
 
 
+_COUNTED_AS = {
+    "max": ", the highest of them",
+    "latest": ", the last of them",
+    "unique_count": ", the different values there at the end",
+    "weighted_sum": ", each for the share of the cycle for which it stood",
+    "percentile": ", percentile {percentile} of them by nearest rank",
+}
+
+_TO_WHOLE = {"up": "rounded up", "half_up": "rounded half-up", "down": "rounded down"}
+
+
 def _usage_sentence(rated: Record, facts: Record) -> str:
     text = f"{rated['events']} usage events of meter {facts['meter']}"
+    each = []
+    if facts["event_minimum"] is not None:
+        each.append(f"at least {plain(facts['event_minimum'])} {facts['meter_unit']}s")
     if facts["event_increment"] is not None:
-        text += f", each rounded up to {plain(facts['event_increment'])} {facts['meter_unit']}s,"
+        each.append(f"rounded up to {plain(facts['event_increment'])} {facts['meter_unit']}s")
+    if each:
+        text += f", each {' and '.join(each)},"
     text += f" make {plain(rated['quantity'])} {facts['unit']}s"
+    percentile = "" if facts["percentile"] is None else plain(facts["percentile"])
+    counted_as = _COUNTED_AS.get(facts["aggregation"], "").format(percentile=percentile)
+    text += counted_as
+    if counted_as and any(step.get("cell") for step in rated["steps"]):
+        text += ", for each part by itself"
+    if facts["unit_rounding"] in _TO_WHOLE:
+        text += f", {_TO_WHOLE[facts['unit_rounding']]} to whole {facts['unit']}s"
     if Decimal(str(rated["quantity_before"])) > 0:
         text += f", after {plain(rated['quantity_before'])} earlier in the cycle"
     return text + "."

@@ -141,7 +141,8 @@ SELECT r.id, i.invoice_date, c.id AS charge_id,
        r.service_start, r.service_end, r.applies_to_id, r.discount_id, r.price_id, r.layer,
        r.quantity, r.quantity_before, r.included_quantity, r.events, r.days, r.cycle_days,
        r.list_amount, r.exact_amount, r.amount, r.currency, r.steps, r.formulas, r.reverses_id,
-       c.unit, c.event_increment, m.external_id AS meter, m.unit AS meter_unit, c.pooled_over,
+       c.unit, c.unit_rounding, c.event_minimum, c.event_increment, c.pooled_over,
+       m.external_id AS meter, m.unit AS meter_unit, m.aggregation, m.percentile,
        l.unit_amount, l.unit AS line_unit, NULL AS billed_before, p.included_quantity AS includes,
        {PRICED_BY_EVENT} AS priced_by_event
 FROM rated_charge r
