@@ -113,8 +113,7 @@ def test_what_comes_later_is_not_in_the_explanation_of_what_was_billed_before(
             "unit: call, event_minimum: 70, event_increment: 20",
             (
                 "2 usage events of meter seconds, each at least 70 seconds and rounded up to "
-            (
-                    "20 seconds, make 180 calls."
+                "20 seconds, make 180 calls."
             ),
         ),
     ],
