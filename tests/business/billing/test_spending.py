@@ -2,12 +2,14 @@
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import partial
 
 import pytest
 from tests.business.billing.conftest import Company
 
 from counterfoil.bootstrap import USAGE_WATCHERS
 from counterfoil.business.automation.delivering import KEPT, prune_events
+from counterfoil.business.billing import commands
 from counterfoil.business.billing.commands import run_bills
 from counterfoil.business.billing.spending import Spent, spending
 from counterfoil.business.incentives.commands import save_incentives
@@ -150,3 +152,34 @@ def test_what_is_billed_ahead_from_the_first_day_without_the_threshold_on_does_n
 def test_an_unknown_account_is_refused(company: Company, talkers: tuple[int, int]) -> None:
     with pytest.raises(Refused, match="there is no account 'NOBODY'"):
         spending(company.database, company.store, "NOBODY", now=at(15))
+
+
+def test_a_bill_run_tells_of_what_it_bills_in_whatever_period(
+    company: Company, talkers: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each account is a batch of its own, both at once."""
+    monkeypatch.setattr(commands, "BATCH_ACCOUNTS", 1)
+    more = """
+spending_thresholds:
+  - {id: line, name: Lines, account: ACME, amount: 20.00, currency: USD}
+  - {id: both, name: Lines of both, account: GROUP, amount: 40.00, currency: USD, period: year}
+"""
+    load(company, more, at(1))
+    bill = partial(run_bills, company.database, company.store, workers=2)
+    bill(JAN, now=at(1))
+    # No usage has arrived: the lines for January alone come to 20.00 and 40.00.
+    known = [("both", "40"), ("line", "20")]
+    assert sorted(told(company, at(1))) == known
+    company.use(talkers[0], ("a", at(3), "300"))
+    bill(FEB, now=at(1, month=2))
+    # January came to 20 + 27, the year to 40 + 27 + 40. Lines were told of for February, too.
+    known = sorted([*known, ("group", "107"), ("line", "20")])
+    assert sorted(told(company, at(2, month=2))) == known
+    company.use(talkers[0], ("late", at(9), "40"))
+    assert sorted(told(company, at(3, month=2))) == known
+    bill(date(2024, 3, 1), now=at(1, month=3))
+    # 3.60 more for January: 50.60.
+    known = sorted([*known, ("acme", "50.6"), ("line", "20")])
+    assert sorted(told(company, at(1, month=3))) == known
+    bill(date(2024, 3, 1), now=at(2, month=3))
+    assert sorted(told(company, at(2, month=3))) == known

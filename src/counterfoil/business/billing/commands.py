@@ -18,6 +18,7 @@ from counterfoil.business.billing.bills import Bills, compute_bills
 from counterfoil.business.billing.events import BILL_RUN_FINISHED
 from counterfoil.business.billing.finalizing import finalize_drafts
 from counterfoil.business.billing.loading import billed_accounts, unbilled_accounts, usage_seen
+from counterfoil.business.billing.spending import tell_of_billed
 from counterfoil.business.billing.taking_back import take_back
 from counterfoil.business.incentives.loading import sharing_accounts
 from counterfoil.business.usage.store import UsageStore, lock_publishing
@@ -313,6 +314,8 @@ def save_bills(uow: UnitOfWork, bills: Bills, order: BatchOrder) -> BillRunSumma
     invoice_ids = _save_documents(uow, bills, order) if bills.invoices.num_rows else []
     if bills.billed_through.num_rows:
         _mark_billed(uow, bills.billed_through)
+    if invoice_ids:
+        tell_of_billed(uow, invoice_ids)
     problems = [
         (int(row["account_id"]), str(row["code"]), str(row["message"]))
         for row in bills.problems.to_pylist()

@@ -1,5 +1,5 @@
-"""How much an account has spent in the periods of its thresholds: as somebody asks, and as usage
-arrives.
+"""How much an account has spent in the periods of its thresholds: as somebody asks, as usage
+arrives, and as bills are made.
 
 Spent is what has been billed and what has come together since, by the computation of current
 charges: everything whose service begins in the period, net of discounts, before commitments and
@@ -69,6 +69,10 @@ WHERE t.scope = 'subtree' OR up.own
 ORDER BY t.external_id
 """
 _WHERE_USED = "a.id IN (SELECT account_id FROM subscription WHERE id = ANY(:subscriptions))"
+_WHERE_BILLED = """a.id IN (
+    SELECT s.account_id FROM rated_charge r
+    JOIN subscription_charge sc ON sc.id = r.subscription_charge_id
+    JOIN subscription s ON s.id = sc.subscription_id WHERE r.invoice_id = ANY(:invoices))"""
 
 _MEMBERS = f"""
 WITH RECURSIVE member AS (
@@ -89,7 +93,9 @@ FROM member m LEFT JOIN invoiced i USING (account_id)
 
 # Of commitments, prepaid balances and what is billed by hand no subscription charge is told.
 _BILLED = """
-SELECT t.threshold_id, CAST(sum(r.amount) AS numeric(20,4)) AS amount
+SELECT t.threshold_id, t.period_start, CAST(sum(r.amount) AS numeric(20,4)) AS amount,
+       CAST(coalesce(sum(r.amount) FILTER (WHERE r.invoice_id = ANY(:invoices)), 0)
+            AS numeric(20,4)) AS added
 FROM unnest(CAST(:ids AS bigint[]), CAST(:currencies AS text[]), CAST(:starts AS date[]),
             CAST(:ends AS date[])) AS t(threshold_id, currency, period_start, period_end)
 JOIN unnest(CAST(:owners AS bigint[]), CAST(:members AS bigint[])) AS m(threshold_id, account_id)
@@ -101,7 +107,19 @@ LEFT JOIN rated_charge v ON v.id = r.reverses_id
 WHERE coalesce(v.service_start, r.service_start) >= t.period_start
   AND coalesce(v.service_start, r.service_start) < t.period_end
   AND r.kind NOT IN ('credit', 'debit')
-GROUP BY t.threshold_id
+GROUP BY t.threshold_id, t.period_start
+"""
+
+# The days for which invoices bill something that counts.
+_DAYS_BILLED = """
+SELECT DISTINCT m.threshold_id, coalesce(v.service_start, r.service_start) AS day
+FROM rated_charge r
+JOIN subscription_charge sc ON sc.id = r.subscription_charge_id
+JOIN subscription s ON s.id = sc.subscription_id
+JOIN unnest(CAST(:owners AS bigint[]), CAST(:members AS bigint[])) AS m(threshold_id, account_id)
+  ON m.account_id = s.account_id
+LEFT JOIN rated_charge v ON v.id = r.reverses_id
+WHERE r.invoice_id = ANY(:invoices) AND r.kind NOT IN ('credit', 'debit')
 """
 
 _CHARGED = """
@@ -140,12 +158,53 @@ def check_spending(
         known = {row["external_id"]: row for row in rows}
         reached = [one for one in _compute(uow, store, rows, now) if one.reached]
         new = [(known[one.threshold], one) for one in reached if _is_new(known[one.threshold], one)]
-        emit_many(uow, SPENDING_REACHED, [_happening(row, one) for row, one in new])
-        told = [
-            (row["id"], {"told_period": one.period_start, "told_amount": row["amount"]})
-            for row, one in new
-        ]
-        uow.update_many("spending_threshold", told, by_command=True)
+        _tell(uow, new)
+
+
+def tell_of_billed(uow: UnitOfWork, invoices: Sequence[int]) -> None:
+    """Tell of the thresholds that what these invoices (ids) have added reaches, in whatever period
+    it counts: for recurring charges no usage has to arrive, and late usage counts when it is
+    billed. Part of the unit of work that makes the invoices."""
+    rows = uow.query(_THRESHOLDS.format(which=_WHERE_BILLED), invoices=list(invoices))
+    if not rows:
+        return
+    # Who bills at the same time waits, and then counts what was billed here.
+    locked = uow.query(
+        "SELECT id, told_period, told_amount FROM spending_threshold WHERE id = ANY(:ids)"
+        " ORDER BY id FOR NO KEY UPDATE",
+        ids=[row["id"] for row in rows],
+    )
+    known = {row["id"]: row for row in rows}
+    known = {row["id"]: {**known[row["id"]], **row} for row in locked}
+    profiles = profiles_of_accounts(uow, [row["account_id"] for row in rows])
+    members = uow.query(_MEMBERS, thresholds=[*known])
+    periods: dict[tuple[int, date], Record] = {}
+    for one in uow.query(_DAYS_BILLED, invoices=list(invoices), **_pairs(members)):
+        row = known[one["threshold_id"]]
+        period = period_of(row, profiles.get(row["account_id"]), one["day"])
+        if period is not None:
+            periods[row["id"], period["period_start"]] = period
+    reached = []
+    for billed in _read_billed(uow, [*periods.values()], members, invoices):
+        period = periods[billed["threshold_id"], billed["period_start"]]
+        if billed["amount"] >= period["amount"] > billed["amount"] - billed["added"]:
+            reached.append((period, _shown(period, billed["amount"], complete=True)))
+    _tell(uow, [(row, one) for row, one in reached if _is_new(row, one)])
+
+
+def _tell(uow: UnitOfWork, new: Sequence[tuple[Record, Spent]]) -> None:
+    """Emit the events, and remember of every threshold the newest period that was told of."""
+    emit_many(uow, SPENDING_REACHED, [_happening(row, one) for row, one in new])
+    newest: dict[int, tuple[date, Decimal]] = {}
+    for row, one in new:
+        if one.period_start >= (row["told_period"] or date.min):
+            told_now = (one.period_start, row["amount"])
+            newest[row["id"]] = max(told_now, newest.get(row["id"], told_now))
+    told = [
+        (threshold, {"told_period": period, "told_amount": amount})
+        for threshold, (period, amount) in sorted(newest.items())
+    ]
+    uow.update_many("spending_threshold", told, by_command=True)
 
 
 def _is_new(row: Record, one: Spent) -> bool:
@@ -194,20 +253,26 @@ def _compute(
 def _running(row: Record, profile: Record | None, now: datetime) -> Record | None:
     """The threshold with ``today`` and its period; None when it does not hold today. Of an account
     that nobody is billed for, as a group may be, days are UTC's and begin with the month."""
-    known = profile or {"time_zone": "UTC", "cycle_day": 1}
-    today = local_date(now, known["time_zone"])
+    today = local_date(now, "UTC" if profile is None else profile["time_zone"])
+    period = period_of(row, profile, today)
+    return None if period is None else {**period, "today": today}
+
+
+def period_of(row: Record, profile: Record | None, day: date) -> Record | None:
+    """A threshold with its period_start and period_end around a day; None when it does not hold on
+    it."""
     first, end = row["start_date"], row["end_date"]
-    if today < (first or today) or today >= (end or date.max):
+    if day < (first or day) or day >= (end or date.max):
         return None
     unit = row["period_unit"]
     calendar = row["alignment"] == "calendar"
-    anchor = calendar_anchor(unit, known["cycle_day"]) if calendar else first
+    cycle_day = 1 if profile is None else profile["cycle_day"]
+    anchor = calendar_anchor(unit, cycle_day) if calendar else first
     cadence = Cadence(unit, row["period_count"])
-    number = cycle_index(anchor, cadence, today)
+    number = cycle_index(anchor, cadence, day)
     start = cycle_start(anchor, cadence, number)
     return {
         **row,
-        "today": today,
         "period_start": start if first is None else max(start, first),
         "period_end": min(cycle_start(anchor, cadence, number + 1), end or date.max),
     }
@@ -232,17 +297,34 @@ def _billed(
     uow: UnitOfWork, running: Sequence[Record], members: Sequence[Record]
 ) -> dict[int, Decimal]:
     """By threshold (id) what invoices carry of its period."""
-    pairs = sorted({(row["threshold_id"], row["account_id"]) for row in members})
-    rows = uow.query(
-        _BILLED,
-        ids=[row["id"] for row in running],
-        currencies=[row["currency"] for row in running],
-        starts=[row["period_start"] for row in running],
-        ends=[row["period_end"] for row in running],
-        owners=[threshold for threshold, _ in pairs],
-        members=[account for _, account in pairs],
-    )
+    rows = _read_billed(uow, running, members, ())
     return {row["threshold_id"]: row["amount"] for row in rows}
+
+
+def _read_billed(
+    uow: UnitOfWork,
+    periods: Sequence[Record],
+    members: Sequence[Record],
+    invoices: Sequence[int],
+) -> list[Record]:
+    """threshold_id, period_start, the amount that invoices carry, and what these have added."""
+    return uow.query(
+        _BILLED,
+        ids=[row["id"] for row in periods],
+        currencies=[row["currency"] for row in periods],
+        starts=[row["period_start"] for row in periods],
+        ends=[row["period_end"] for row in periods],
+        invoices=list(invoices),
+        **_pairs(members),
+    )
+
+
+def _pairs(members: Sequence[Record]) -> dict[str, list[int]]:
+    pairs = sorted({(row["threshold_id"], row["account_id"]) for row in members})
+    return {
+        "owners": [threshold for threshold, _ in pairs],
+        "members": [account for _, account in pairs],
+    }
 
 
 def _charged(
