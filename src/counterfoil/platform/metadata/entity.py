@@ -1,7 +1,7 @@
 """The words in which the data model is declared: ``Entity`` and ``Field``, frozen values.
 
 A room of ``business/`` declares its entities as data. The table, typed create and update,
-REST, OpenAPI and (later) SOAP, screens and permissions follow from the declaration alone.
+REST, OpenAPI, SOAP and permissions follow from the declaration alone.
 """
 
 from dataclasses import dataclass, field
