@@ -7,13 +7,14 @@ own. Whatever else refers to it is named, and then nothing is deleted.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, cast
+from typing import cast
 
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata import Catalogue, Entity, Field, FieldType, Record
 from counterfoil.platform.metadata.customer import entity_of, fields_of
 from counterfoil.platform.metadata.entity import HEADER
 from counterfoil.platform.metadata.validation import RecordChecker, read_value
+from counterfoil.platform.records.locating import Queries
 
 MOST_NAMES = 3
 """Referring records named one by one; more are counted."""
@@ -22,14 +23,6 @@ CREATED_AT = next(field for field in HEADER if field.name == "created_at")
 
 Doomed = list[tuple[Entity, list[Record]]]
 """Entities and their records to be deleted, owners before their details."""
-
-
-class Queries(Protocol):
-    """Something that runs a SELECT: a unit of work."""
-
-    def query(self, sql: str, **parameters: object) -> list[Record]:
-        """The rows of a SELECT with ``:name`` parameters."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
