@@ -40,6 +40,10 @@ def line_among(rows: Sequence[object], place: int) -> int | None:
     return place + 1 if len(rows) > 1 else None
 
 
+MOST_IN_WORDS = 1000
+"""Problems in the text of a refusal; its ``problems`` are all of them."""
+
+
 class Refused(Exception):  # noqa: N818 - it is an answer, not a fault of the program
     """An input was refused as a whole; nothing was changed.
 
@@ -56,4 +60,5 @@ class Refused(Exception):  # noqa: N818 - it is an answer, not a fault of the pr
         self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
         self.status = status
         self.retry_after = retry_after
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        # An input may have hundreds of thousands, each with all that would have been allowed.
+        super().__init__("\n".join(str(problem) for problem in self.problems[:MOST_IN_WORDS]))

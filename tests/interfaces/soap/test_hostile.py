@@ -70,6 +70,23 @@ CREATE = (
         (enveloped("<query><entity><b/></entity></query>"), "malformed_message"),
         (enveloped("<create><record><entity>account</entity></record></create>"), "required"),
         (enveloped("<create/>"), "required"),
+        (
+            enveloped(
+                "<query><entity>account</entity>"
+                + "<filter><field>name</field><value>x</value></filter>" * 101
+                + "</query>"
+            ),
+            "too_many_records",
+        ),
+        (
+            enveloped(
+                "<query><entity>account</entity><filter><field>name</field><operator>in</operator>"
+                + "<value>x</value>" * 10_001
+                + "</filter></query>"
+            ),
+            "too_many_records",
+        ),
+        (enveloped("<query>" + "<x/>" * 100_000 + "</query>"), "malformed_message"),
         (enveloped("<query><entity>account</entity><where>x</where></query>"), "malformed_message"),
         (
             enveloped(

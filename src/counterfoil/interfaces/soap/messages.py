@@ -8,6 +8,9 @@ from lxml import etree
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.soap.envelope import Element
 
+MOST_PROBLEMS = 100
+"""Of one element at most."""
+
 Part = tuple[str, str, str]
 """An element of a message: name, type, and how often (``1``, ``?``, ``*``, ``+``)."""
 
@@ -112,5 +115,7 @@ def refuse_other_parts(element: Element, parts: Sequence[Part], line: int | None
         elif name in seen and often[name] in ("1", "?"):
             problems.append(Problem("malformed_message", "is there twice", name, line=line))
         seen.add(name)
+        if len(problems) >= MOST_PROBLEMS:
+            break
     if problems:
         raise Refused(problems, status=400)

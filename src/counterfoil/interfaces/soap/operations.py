@@ -21,6 +21,8 @@ from counterfoil.platform.records.pages import LONGEST_PAGE, OPERATORS, Filter
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 MOST_RECORDS = 10_000
+MOST_CONDITIONS = 100
+"""Filters of a query, and sorts."""
 DEFAULT_LIMIT = 200
 _STAMPS = ("created_at", "updated_at")
 """Left aside: a change makes them anew."""
@@ -57,10 +59,13 @@ def query(uow: UnitOfWork, asked: Element, flavour: Flavour, told: Element) -> N
     """One page of the records that all filters let through."""
     entity = uow.catalogue.entity(_demand(asked, "entity"))
     limit = _number(_text(asked, "limit") or str(DEFAULT_LIMIT), "limit")
+    filters, sorts = _children(asked, "filter"), _children(asked, "sort")
+    if len(filters) > MOST_CONDITIONS or len(sorts) > MOST_CONDITIONS:
+        raise _too_many(max(len(filters), len(sorts)), MOST_CONDITIONS)
     sort = tuple(word for word in _texts(asked, "sort") if word)
     page = uow.list(
         entity.name,
-        filters=[_filter(one) for one in _children(asked, "filter")],
+        filters=[_filter(one) for one in filters],
         sort=sort or ("id",),
         cursor=_text(asked, "cursor") or None,
         limit=limit,
@@ -229,6 +234,8 @@ def _filter(element: Element) -> Filter:
     if op not in OPERATORS:
         raise Refused(Problem("unknown_operator", "is not known", "operator", OPERATORS))
     values = [text_of(child) or "" for child in _children(element, "value")]
+    if len(values) > MOST_RECORDS:
+        raise _too_many(len(values))
     if op == "in":
         return Filter(_demand(element, "field"), op, values)
     if len(values) != 1:
@@ -255,8 +262,8 @@ def _records(uow: UnitOfWork, asked: Element) -> list[Sent]:
     return sent
 
 
-def _too_many(count: int) -> Refused:
-    message = f"{count:,} are too many; at most {MOST_RECORDS:,} are possible at once"
+def _too_many(count: int, most: int = MOST_RECORDS) -> Refused:
+    message = f"{count:,} are too many; at most {most:,} are possible at once"
     return Refused(Problem("too_many_records", message), status=413)
 
 

@@ -65,6 +65,7 @@ class RecordChecker:
         self._declared = {field.name: field for field in entity.fields}
         self._fields = {field.name: field for field in entity.stored}
         self._seen = {field.name: field for field in (seen or entity).fields}
+        self._settable = tuple(name for name, field in self._seen.items() if not field.computed)
         self._coerce = {field.name: bound(_COERCIONS[field.type], field) for field in entity.stored}
 
     def check(
@@ -97,9 +98,8 @@ class RecordChecker:
             return Problem("computed_field", "is computed and cannot be set", name, line=line)
         if name in self._seen:
             return Problem("not_granted", "your roles do not let you set it", name, line=line)
-        settable = tuple(name for name, field in self._seen.items() if not field.computed)
         message = f"{self._entity.name} has no such field"
-        return Problem("unknown_field", message, name, allowed=settable, line=line)
+        return Problem("unknown_field", message, name, allowed=self._settable, line=line)
 
     def _missing(
         self, values: Record, clean: Record, line: int | None, *, partial: bool
