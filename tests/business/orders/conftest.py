@@ -90,8 +90,8 @@ class Desk:
         self.now = NOW
 
     @contextmanager
-    def work(self) -> Iterator[UnitOfWork]:
-        with self.database.transaction(now=self.now, actor="clerk") as uow:
+    def work(self, actor: str = "clerk") -> Iterator[UnitOfWork]:
+        with self.database.transaction(now=self.now, actor=actor) as uow:
             yield uow
 
     def place(self, *lines: NewLine, name: str = "A-1", **more: object) -> Placed:
@@ -171,6 +171,14 @@ class Desk:
         )
 
 
+def give_limit(uow: UnitOfWork, name: str, percent: int) -> None:
+    """A user who may give so much discount."""
+    role = uow.create("access_role", {"external_id": name})["id"]
+    user = uow.create("access_user", {"external_id": name})["id"]
+    uow.create("user_role", {"access_user_id": user, "access_role_id": role})
+    uow.create("discount_limit", {"access_role_id": role, "percent": percent})
+
+
 # Everything that tests of this room leave behind; accounts, sites and prices stay.
 _EMPTY = """
 TRUNCATE "order", order_line, provisioning_step, provisioning_task, order_limit, subscription,
@@ -187,6 +195,8 @@ def company(server: Settings) -> Iterator[Organisation]:
         assert problems == []
         with organisation.database.transaction(now=NOW) as uow:
             save_price_book(uow, book)
+            for name, percent in (("clerk", 100), ("sally", 10), ("boss", 20)):
+                give_limit(uow, name, percent)
             for name, sites in (("ACME", 12), ("OTHER", 1)):
                 account = uow.create("account", {"external_id": name, "name": name})
                 uow.create("billing_profile", {"account_id": account["id"], "currency": "USD"})

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import cast
 
 from counterfoil.business.orders.events import tell_submitted
-from counterfoil.business.orders.placing import read_limits, status_when_submitted
+from counterfoil.business.orders.limits import ALL, discount_limit, too_much
+from counterfoil.business.orders.placing import read_limits, submitted
 from counterfoil.business.orders.provisioning import (
     advance_orders,
     make_tasks,
@@ -20,7 +21,7 @@ from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 _HELD = """
-SELECT id, external_id, number, status, amount, currency FROM "order"
+SELECT id, external_id, number, status, amount, currency, discount_percent FROM "order"
 WHERE id = ANY(:ids) ORDER BY id FOR NO KEY UPDATE
 """
 
@@ -71,29 +72,32 @@ def hold_orders(uow: UnitOfWork, ids: Sequence[int]) -> list[Record]:
 
 
 def submit_orders(uow: UnitOfWork, ids: Sequence[int]) -> list[Progress]:
-    """Submit drafts: up to the limit they are approved thereby. Others are left as they are."""
-    limits = read_limits(uow)
+    """Submit drafts: up to the limits they are approved thereby. Others are left as they are."""
+    limits, discount = read_limits(uow), discount_limit(uow)
     held = hold_orders(uow, ids)
     _refuse_in(held, ("cancelled",), "submitted")
     changes = [
-        (row["id"], status_when_submitted(row, limits)) for row in held if row["status"] == "draft"
+        (row["id"], submitted(uow, row, limits, discount))
+        for row in held
+        if row["status"] == "draft"
     ]
-    approved = {"approved_at": uow.now}
-    uow.update_many(
-        "order",
-        [(one, new | (approved if "approved_by" in new else {})) for one, new in changes],
-        by_command=True,
-    )
+    uow.update_many("order", changes, by_command=True)
     tell_submitted(uow, [one for one, _ in changes])
     return read_progress(uow, ids)
 
 
 def approve_orders(
-    uow: UnitOfWork, ids: Sequence[int], *, comment: str | None = None
+    uow: UnitOfWork, ids: Sequence[int], *, comment: str | None = None, quoted: bool = False
 ) -> list[Progress]:
-    """Approve what was submitted; what is approved already stays so."""
+    """Approve what was submitted; what is approved already stays so.
+
+    Refuses (403) a discount above the actor's limit, unless it was ``quoted``: then it was approved
+    with the quote.
+    """
     held = hold_orders(uow, ids)
     _refuse_in(held, ("draft", "cancelled"), "approved")
+    if not quoted:
+        _refuse_discounts(uow, [row for row in held if row["status"] == "submitted"])
     approval = {"status": "approved", "approved_by": uow.actor, "approved_at": uow.now}
     uow.update_many(
         "order",
@@ -105,6 +109,14 @@ def approve_orders(
         by_command=True,
     )
     return read_progress(uow, ids)
+
+
+def _refuse_discounts(uow: UnitOfWork, held: Sequence[Record]) -> None:
+    given = [row["discount_percent"] for row in held]
+    limit = discount_limit(uow) if any(given) else ALL
+    problems = [too_much(percent, limit) for percent in given if percent > limit]
+    if problems:
+        raise Refused(problems, 403)
 
 
 def release_orders(uow: UnitOfWork, ids: Sequence[int]) -> list[Progress]:

@@ -48,6 +48,18 @@ ORDER_LIMIT = Entity(
     ),
 )
 
+DISCOUNT_LIMIT = Entity(
+    name="discount_limit",
+    apart=True,
+    plural="discount_limits",
+    help="Up to which discount users of a role may send a quote, or submit an order, without "
+    "anybody's approval, and approve those of others.",
+    fields=(
+        reference("access_role", required=True, unique=True, immutable=True, on_delete="cascade"),
+        decimal("percent", 9, 6, required=True, minimum=0, maximum=100),
+    ),
+)
+
 ORDER = Entity(
     name="order",
     plural="orders",
@@ -71,6 +83,15 @@ ORDER = Entity(
         integer("term_months", minimum=1, maximum=1200, help="For lines that say none."),
         decimal("amount", 20, 4, minimum=0, help="What it is worth; see order_limit."),
         text("currency", max_length=3),
+        decimal(
+            "discount_percent",
+            9,
+            6,
+            required=True,
+            computed=True,
+            default=0,
+            help="The highest of a line; see discount_limit.",
+        ),
         text("placed_by", required=True, computed=True),
         text("approved_by", computed=True, help="A user, or limit."),
         instant("approved_at", computed=True),
@@ -101,6 +122,15 @@ ORDER_LINE = Entity(
         decimal("quantity", 18, 6),
         document("quantities", help="External id of a charge to its quantity; 1 where absent."),
         document("prices", help="External id of a charge to the agreed price of a unit."),
+        decimal(
+            "discount_percent",
+            9,
+            6,
+            required=True,
+            computed=True,
+            default=0,
+            help="What the agreed prices take off at most.",
+        ),
         document("identifiers", help="Tokens in usage records that mean the subscription."),
         reference("contact", indexed=True),
         reference("contract", indexed=True),
@@ -201,4 +231,4 @@ PROVISIONING_TASK = Entity(
     ),
 )
 
-ENTITIES = (ORDER_LIMIT, ORDER, ORDER_LINE, PROVISIONING_STEP, PROVISIONING_TASK)
+ENTITIES = (ORDER_LIMIT, DISCOUNT_LIMIT, ORDER, ORDER_LINE, PROVISIONING_STEP, PROVISIONING_TASK)

@@ -7,11 +7,14 @@ very code that would refuse its activation later.
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
+from decimal import Decimal
 
 import msgspec
 
 from counterfoil.business.orders.activation import LinesRefused, begin_lines
+from counterfoil.business.orders.discounts import read_discounts, sets_prices
 from counterfoil.business.orders.events import tell_submitted
+from counterfoil.business.orders.limits import discount_limit
 from counterfoil.business.orders.names import (
     Named,
     find_unknown,
@@ -28,6 +31,7 @@ from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.exact_json import plain
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
+NOTHING = Decimal(0)
 MOST_LINES = 10_000
 """Lines in one call."""
 
@@ -87,10 +91,14 @@ def place_orders(uow: UnitOfWork, orders: Sequence[NewOrder]) -> list[Placed]:
     ]
 
 
-def status_when_submitted(order: Record, limits: Mapping[object, object]) -> Record:
-    """What becomes of an order that is submitted: approved at once up to the limit."""
+def status_when_submitted(
+    order: Record, limits: Mapping[object, object], discount: Decimal
+) -> Record:
+    """What becomes of an order that is submitted: approved at once up to the limit of its amount,
+    when its discount is one that who submits it may give."""
     limit, amount = limits.get(order["currency"]), order["amount"]
-    if limit is None or amount is None or amount > limit:
+    given = order["discount_percent"]
+    if limit is None or amount is None or amount > limit or given > discount:
         return {"status": "submitted"}
     return {"status": "approved", "approved_by": "limit"}
 
@@ -165,7 +173,8 @@ def _place(uow: UnitOfWork, orders: Sequence[NewOrder]) -> list[Placed]:
         [_line_row(*one, named) for one in asked],
         [(order, line) for order, line, *_ in asked],
     )
-    _rehearse(uow, dict(zip(line_ids, asked, strict=True)))
+    percents = _rehearse(uow, dict(zip(line_ids, asked, strict=True)))
+    _note_discounts(uow, dict(zip(ids, rows, strict=True)), percents, limits)
     tell_submitted(uow, ids)
     return [
         Placed(made, order.external_id, number_of(made), str(row["status"]), created=True)
@@ -253,13 +262,50 @@ def _order_row(
         "term_months": order.term_months,
         "amount": order.amount,
         "currency": currency if order.amount is not None else None,
+        "discount_percent": NOTHING,
         "placed_by": uow.actor,
         "content_digest": digest_of(order),
+        "status": "draft" if order.draft else "submitted",
     }
-    submitted = status_when_submitted(row, limits)
-    if submitted["status"] == "approved":
-        submitted["approved_at"] = uow.now
-    return row | ({"status": "draft"} if order.draft else submitted)
+    if order.draft or any(sets_prices(line.kind, line.prices) for line in order.lines):
+        return row
+    return row | submitted(uow, row, limits, NOTHING)
+
+
+def submitted(
+    uow: UnitOfWork, order: Record, limits: Mapping[object, object], discount: Decimal
+) -> Record:
+    """:func:`status_when_submitted`, with the time of an approval."""
+    new = status_when_submitted(order, limits, discount)
+    return new | ({"approved_at": uow.now} if new["status"] == "approved" else {})
+
+
+def _note_discounts(
+    uow: UnitOfWork,
+    orders: Mapping[int, Record],
+    percents: Mapping[tuple[int, int], Decimal],
+    limits: Mapping[object, object],
+) -> None:
+    """Keep what agreed prices take off, by order and line (ids), and approve what may be."""
+    uow.update_many(
+        "order_line",
+        [(line, {"discount_percent": one}) for (_, line), one in percents.items()],
+        by_command=True,
+    )
+    highest: dict[int, Decimal] = {}
+    for (order, _), percent in percents.items():
+        highest[order] = max(percent, highest.get(order, NOTHING))
+    allowed = discount_limit(uow) if highest else NOTHING
+    for order, percent in highest.items():
+        orders[order]["discount_percent"] = percent
+        if orders[order]["status"] == "submitted":
+            orders[order].update(submitted(uow, orders[order], limits, allowed))
+    names = ("discount_percent", "status", "approved_by", "approved_at")
+    uow.update_many(
+        "order",
+        [(one, {name: orders[one].get(name) for name in names}) for one in highest],
+        by_command=True,
+    )
 
 
 def _line_row(order: NewOrder, line: NewLine, position: int, order_id: int, named: Named) -> Record:
@@ -326,11 +372,15 @@ def _create(
         raise Refused(problems, refused.status) from refused
 
 
-def _rehearse(uow: UnitOfWork, asked: Mapping[int, tuple[NewOrder, NewLine, int, int]]) -> None:
-    """Do what the lines ask for, and undo it; refuses what cannot be done."""
+def _rehearse(
+    uow: UnitOfWork, asked: Mapping[int, tuple[NewOrder, NewLine, int, int]]
+) -> dict[tuple[int, int], Decimal]:
+    """Do what the lines ask for, and undo it; refuses what cannot be done. Answers by order and
+    line (ids) what agreed prices take off, in percent."""
     try:
         with uow.rehearsed():
             begin_lines(uow, list(asked), done={})
+            return read_discounts(uow, list(asked))
     except LinesRefused as refused:
         problems = []
         for line_id, problem in refused.problems:

@@ -88,7 +88,7 @@ def _convert(uow: UnitOfWork, quotes: Sequence[Quote], purchase_order: str | Non
     comment = "the customer has accepted the quote"
     waiting = [one.id for one in placed if one.status == "submitted"]
     if waiting:
-        approve_orders(uow, waiting, comment=comment)
+        approve_orders(uow, waiting, comment=comment, quoted=True)
     release_orders(uow, [one.id for one in placed])
     uow.update_many(
         "quote",

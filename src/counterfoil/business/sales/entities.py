@@ -105,18 +105,6 @@ OPPORTUNITY = Entity(
     ),
 )
 
-DISCOUNT_LIMIT = Entity(
-    name="discount_limit",
-    apart=True,
-    plural="discount_limits",
-    help="Up to which discount users of a role may send a quote without anybody's approval, and "
-    "approve those of others.",
-    fields=(
-        reference("access_role", required=True, unique=True, immutable=True, on_delete="cascade"),
-        decimal("percent", 9, 6, required=True, minimum=0, maximum=100),
-    ),
-)
-
 QUOTE = Entity(
     name="quote",
     plural="quotes",
@@ -248,7 +236,6 @@ ENTITIES = (
     LEAD_SITE,
     LEAD_CONTACT,
     OPPORTUNITY,
-    DISCOUNT_LIMIT,
     QUOTE,
     QUOTE_LINE,
     QUOTE_USAGE,

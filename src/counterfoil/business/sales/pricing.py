@@ -16,7 +16,6 @@ from typing import cast
 import msgspec
 import pyarrow as pa
 
-from counterfoil.business.billing.agreed_discounts import agreed_discounts
 from counterfoil.business.billing.prospects import (
     begin_prospects,
     bill_prospects,
@@ -80,12 +79,11 @@ def _bill(uow: UnitOfWork, store: UsageStore, quote: Quote, folder: Path) -> _Bi
         raise Refused(Problem("other_currency", message, "currency", (account.currency,)))
     holder = uow.ids_by("account", "external_id", [name])[name]
     discounts = agree_discounts(uow, [(quote, holder)])
-    subscriptions = _begin(uow, quote, name)
+    agreed = _begin(uow, quote, name)
+    subscriptions = list(agreed)
     lines = dict(zip(subscriptions, quote.lines, strict=True))
     _expect_usage(uow, lines, account.time_zone, folder)
     starts = [line["start_date"] for line in quote.lines]
-    own = {one: line["start_date"] for one, line in lines.items() if line["prices"]}
-    agreed = agreed_discounts(uow, own) if own else {}
     ends = {one: _end(line) for one, line in lines.items()}
     of = begin_prospects(uow, account.id, subscriptions, min(starts))
     days = [min(starts)]
@@ -106,18 +104,20 @@ def _bill(uow: UnitOfWork, store: UsageStore, quote: Quote, folder: Path) -> _Bi
 _BEGUN = "SELECT id FROM order_line WHERE order_id = :id ORDER BY position"
 
 _SUBSCRIPTIONS = """
-SELECT subscription_id AS id FROM order_line WHERE order_id = :id ORDER BY position
+SELECT subscription_id AS id, discount_percent FROM order_line
+WHERE order_id = :id ORDER BY position
 """
 
 
-def _begin(uow: UnitOfWork, quote: Quote, account: str) -> list[int]:
+def _begin(uow: UnitOfWork, quote: Quote, account: str) -> dict[int, Decimal]:
     """Place the order that the quote would become and carry it out; the ids of the subscriptions,
-    line by line."""
+    line by line, each with what its agreed prices take off, in percent."""
     order = order_of(quote, account, quote.row["start_date"])
     (placed,) = place_orders(uow, [order])
     lines = [int(row["id"]) for row in uow.query(_BEGUN, id=placed.id)]
     begin_lines(uow, lines, done={})
-    return [int(row["id"]) for row in uow.query(_SUBSCRIPTIONS, id=placed.id)]
+    rows = uow.query(_SUBSCRIPTIONS, id=placed.id)
+    return {int(row["id"]): row["discount_percent"] for row in rows}
 
 
 def _end(line: Record) -> date:
@@ -244,11 +244,7 @@ def _line_amounts(
         line["id"]: dict.fromkeys(
             ("one_off", "recurring", "usage", "contract_value", "list_value"), Decimal(0)
         )
-        | {
-            "given_percent": both_off(
-                line["discount_percent"], billed.agreed.get(line["id"], Decimal(0))
-            )
-        }
+        | {"given_percent": both_off(line["discount_percent"], billed.agreed[line["id"]])}
         for line in quote.lines
     }
     names = {"one_time": "one_off", "recurring": "recurring", "usage": "usage"}

@@ -3,16 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from decimal import Decimal
 
+from counterfoil.business.orders.limits import discount_limit, too_much
 from counterfoil.business.sales.document import quote_pdf, quote_snapshot
 from counterfoil.business.sales.drafting import OPEN, hold_quote
 from counterfoil.business.sales.events import APPROVAL_ASKED, QUOTE_SENT, tell
-from counterfoil.business.sales.limits import discount_limit
 from counterfoil.business.sales.links import new_key, token_of
 from counterfoil.business.sales.queries import read_quotes
 from counterfoil.business.subscriptions.invoicing import who_is_billed
-from counterfoil.core.money.written import without_zeros
 from counterfoil.core.periods.zones import local_date, local_midnight
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.files.store import FileStore, record_file
@@ -64,7 +62,7 @@ def decide_discount(
         raise Refused(Problem("not_granted", message, "approved_by"), 403)
     limit = discount_limit(uow)
     if approved and limit < held["discount_percent"]:
-        raise Refused(_too_much(held["discount_percent"], limit), 403)
+        raise Refused(too_much(held["discount_percent"], limit), 403)
     changes: Record = {"status": "draft", "comment": comment}
     if approved:
         changes = {
@@ -137,7 +135,7 @@ def _fixed(uow: UnitOfWork, files: FileStore, held: Record) -> Record:
         raise Refused(Problem("wrong_status", message, "status"), 409)
     limit = discount_limit(uow)
     if held["status"] != "approved" and held["discount_percent"] > limit:
-        raise Refused(_too_much(held["discount_percent"], limit), 409)
+        raise Refused(too_much(held["discount_percent"], limit), 409)
     (quote,) = read_quotes(uow, [int(held["id"])])
     snapshot = quote_snapshot(uow, quote)
     day = local_date(uow.now, str(snapshot.get("time_zone") or "UTC"))
@@ -181,11 +179,3 @@ def supersede_others(uow: UnitOfWork, held: Record, statuses: Sequence[str]) -> 
         (row["id"], {"status": "superseded", "link_key": None}) for row in rows
     ]
     uow.update_many("quote", changes, by_command=True)
-
-
-def _too_much(percent: Decimal, limit: Decimal) -> Problem:
-    message = (
-        f"a discount of {without_zeros(percent)} percent has to be approved by somebody who may "
-        f"give it; your limit is {without_zeros(limit)} percent"
-    )
-    return Problem("discount_too_high", message, "discount_percent")

@@ -2,6 +2,8 @@
 
 from decimal import Decimal
 
+from counterfoil.core.money.written import without_zeros
+from counterfoil.core.problems import Problem
 from counterfoil.platform.access.users import ADMINISTRATOR
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
@@ -28,3 +30,12 @@ def discount_limit(uow: UnitOfWork) -> Decimal:
     if not rows:
         return ALL if uow.actor == ADMINISTRATOR else Decimal(0)
     return ALL if rows[0]["administrator"] else Decimal(rows[0]["percent"])
+
+
+def too_much(percent: Decimal, limit: Decimal) -> Problem:
+    """That a discount is above somebody's limit."""
+    message = (
+        f"a discount of {without_zeros(percent)} percent has to be approved by somebody who may "
+        f"give it; your limit is {without_zeros(limit)} percent"
+    )
+    return Problem("discount_too_high", message, "discount_percent")
