@@ -66,6 +66,7 @@ REFUSED = [
     (("usage", "correct-file", "long.csv"), "long.csv:2: has to have as many values"),
     (("usage", "correct-file", "."), "cannot be read"),
     (("records", "update", "account", "ACME", "name=@."), "cannot be read"),
+    (("history", "verify", "--head", "f00"), "has to be the 64 digits"),
     (("payments", "record", "ACME", "1_000"), "'1_000' is not a number"),
 ]
 
@@ -84,6 +85,15 @@ def test_what_cannot_be_meant_is_refused(run: Run, arguments: tuple[str, ...], s
     assert (answer.exit_code, type(answer.exception)) == (2, SystemExit), answer.exception
     assert said in answer.output
     assert run("history", "list", "--json").stdout == before
+
+
+def test_an_account_without_a_currency_owes_nothing(run: Run) -> None:
+    assert run("accounts", "create", "BELOW", "--name", "Below", "--parent", "ACME").exit_code == 0
+    told = run("payments", "balance", "BELOW").stdout
+    assert "BELOW owes nothing" in told
+    assert "USD" not in told
+    days = ("--from", "2026-01-01", "--to", "2027-01-01")
+    assert "USD" not in run("statement", "BELOW", *days).stdout
 
 
 def test_every_command_and_option_says_what_it_is() -> None:

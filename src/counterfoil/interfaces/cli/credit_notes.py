@@ -138,7 +138,9 @@ def _reissue_rated_again(number: str, asked: Request, *, preview: bool) -> None:
 def one_off_command(
     account: Annotated[str, typer.Argument(help="External id of the account.")],
     description: Annotated[str, typer.Argument(help="What the line says.")],
-    unit_amount: Annotated[str, typer.Argument(help="What one of it costs, such as 120.")],
+    unit_amount: Annotated[
+        str, typer.Argument(help="What one of it costs: 120, or after -- one below 0: -- -20.")
+    ],
     quantity: Annotated[str, typer.Option(help="How many.")] = "1",
     product: Annotated[str | None, typer.Option(help="External id of a product.")] = None,
     on: OnDay = None,

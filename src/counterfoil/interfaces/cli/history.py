@@ -1,5 +1,6 @@
 """``counterfoil history``: who changed what, and whether the history is as it was written."""
 
+import re
 from typing import Annotated
 
 import typer
@@ -13,6 +14,7 @@ from counterfoil.platform.records.sealing import seal_history, verify_history
 app = typer.Typer(no_args_is_help=True, help="Every change of every record, and who made it.")
 
 MOST = 2**63 - 1
+_HEAD = re.compile("[0-9a-f]{64}")
 
 COLUMNS = (
     "id",
@@ -59,6 +61,9 @@ def verify(
     Keep the head that is printed elsewhere: given again, it proves that the chain was not made
     anew meanwhile.
     """
+    if head is not None and not _HEAD.fullmatch(head):
+        message = "has to be the 64 digits that an earlier verification has printed"
+        raise Refused(Problem("wrong_value", message, "--head"))
     with opened_records() as uow:
         seal_history(uow)
         found = verify_history(uow, head)

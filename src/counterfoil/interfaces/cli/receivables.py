@@ -176,6 +176,8 @@ def balance(account: Account, as_json: AsJson = False) -> None:
         rows.append([kind, name, one["day"], -one["amount"], "", -one["remaining"]])
     shown = [[_cell(value, currency) for value in row] for row in rows]
     title = f"{account} owes {_money(found.balance, currency)} {currency}"
+    if found.currency is None:
+        title = f"{account} owes nothing: nothing was billed to it or paid by it"
     columns = ("kind", "number", "date", "total", "state", "open")
     print_table(title, columns, shown, as_json=as_json)
 
@@ -199,7 +201,8 @@ def statement_command(
     ]
     shown = [[_cell(value, currency) for value in row] for row in rows]
     columns = ("day", "entry", "name", "debit", "credit", "balance")
-    print_table(f"{found.account_name}, {currency}", columns, shown, as_json=as_json)
+    title = ", ".join(filter(None, (found.account_name, found.currency)))
+    print_table(title, columns, shown, as_json=as_json)
 
 
 def ageing_command(
