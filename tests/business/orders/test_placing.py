@@ -44,9 +44,11 @@ def test_the_same_order_again_is_harmless_and_another_one_refused(desk: Desk):
     again = desk.place(room("ACME-1"))
     assert (again.id, again.created) == (first.id, False)
     with pytest.raises(Refused) as told:
-        desk.place(room("ACME-2"))
+        desk.place(room("ACME-2"), amount=Decimal(9), purchase_order="PO 7")
     assert told.value.status == 409
-    assert told.value.problems[0].code == "other_order"
+    (problem,) = told.value.problems
+    assert problem.code == "other_order"
+    assert problem.message.endswith("with other contents: lines, purchase order, amount")
     assert desk.place(room("ACME-2"), name="A-2").created
 
 

@@ -96,7 +96,7 @@ ORDER = Entity(
         text("approved_by", computed=True, help="A user, or limit."),
         instant("approved_at", computed=True),
         text("comment", max_length=1000, computed=True, help="Of who approved or cancelled it."),
-        text("content_digest", required=True, computed=True, max_length=64),
+        text("content_digest", required=True, computed=True, max_length=200),
     ),
 )
 
