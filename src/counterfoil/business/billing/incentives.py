@@ -262,9 +262,11 @@ LEFT JOIN rate_plan rp
 WHERE i.account_id IN (SELECT id FROM account
                        WHERE id = ANY(:accounts) AND root_id = ANY(:roots))
   AND r.kind NOT IN ('prepaid', 'credit', 'debit', 'one_off')
+  AND (coalesce(v.service_start, r.service_start) >= :since OR r.commitment_id IS NOT NULL)
 GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 """
-"""What earlier invoices of these accounts say that may count for commitments of these trees."""
+"""What earlier invoices of these accounts say that may count for commitments of these trees, of
+which the first began ``since`` a day."""
 
 _COMMITMENT_ACCOUNT = """
 SELECT k.commitment_id, k.subject_id, k.account_id, k.billed_account_id
@@ -294,7 +296,10 @@ def _apply_commitments(
     if found.num_rows == 0:
         return
     before = uow.read_arrow(
-        COUNTED_BEFORE, accounts=list(accounts), roots=_distinct(found, "root_id")
+        COUNTED_BEFORE,
+        accounts=list(accounts),
+        roots=_distinct(found, "root_id"),
+        since=min(found["start_date"].to_pylist()),
     )
     periods = commitment_periods(found, billing_date)
     keep_commitments(uow, engine, accounts, found, periods, before, billing_date)

@@ -109,7 +109,7 @@ def make_invoices_anew(
     """
     discount_as_due(uow, engine, store, discounts=present.discounts)
     make_relation(engine, OPEN_DRAFT.name, OPEN_DRAFT, None)
-    nothing = uow.read_arrow(COUNTED_BEFORE, accounts=[], roots=[])
+    nothing = uow.read_arrow(COUNTED_BEFORE, accounts=[], roots=[], since=today)
     if kept.commitments.num_rows:
         keep_commitments(
             uow, engine, accounts, kept.commitments, kept.periods, nothing, today, as_due=True
