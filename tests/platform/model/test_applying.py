@@ -294,6 +294,19 @@ def test_what_is_hidden_is_not_deleted_with_its_master(database: Database, hidde
         assert uow.list("x_survey").records == []
 
 
+def test_a_master_that_points_to_its_detail_can_be_put_back(database: Database) -> None:
+    latest = "x_latest: {kind: lookup, target: x_survey, on_delete: set_null}"
+    apply(database, SURVEYS.replace("  account:\n", f"  account:\n    {latest}\n"))
+    acme = int(create(database, "account", external_id="A", name="A")["id"])
+    survey = int(create(database, "x_survey", x_account=acme, x_score=7)["id"])
+    with database.transaction(now=NOW) as uow:
+        uow.update("account", acme, {"x_latest": survey})
+        uow.delete_many("account", [acme])
+        uow.undelete_many("account", [acme])
+        assert uow.get("x_survey", survey)["x_score"] == 7
+        assert uow.get("account", acme)["x_latest"] is None, "the survey was deleted first"
+
+
 def test_of_two_that_go_together_each_is_let_go_once(database: Database) -> None:
     apply(database, SURVEYS)
     acme = int(create(database, "account", external_id="A", name="A")["id"])

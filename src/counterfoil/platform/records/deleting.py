@@ -122,6 +122,19 @@ def find_references(
     return problems
 
 
+def forget_details(catalogue: Catalogue, doomed: Doomed) -> None:
+    """Empty references, where the records may be without them, to what is deleted before: an owner
+    is put back before its details, and could not point to them."""
+    for place, (entity, rows) in enumerate(doomed):
+        gone = {row["id"] for row in rows}
+        for referrer in referrers(catalogue, entity.name):
+            for owner, owners in doomed[:place]:
+                if referrer.lets_go and owner.name == referrer.entity.name != entity.name:
+                    for row in owners:
+                        if row[referrer.field.name] in gone:
+                            row[referrer.field.name] = None
+
+
 def _references(place: int, target: str, referrer: Referrer) -> str:
     table, field = referrer.entity.name, referrer.field.name
     names = [f'"{one}"' for one in ("external_id", "name") if referrer.entity.field(one)]

@@ -22,6 +22,7 @@ from counterfoil.platform.records.deleting import (
     deleted_fields,
     deleted_with,
     find_references,
+    forget_details,
     not_deleted,
     referrers,
     refuse_undeletable,
@@ -456,6 +457,7 @@ class UnitOfWork(Reading, History):
         problems = find_references(self.unrestricted(), self._whole, self.catalogue, doomed, asked)
         if problems:
             raise Refused(problems, status=409)
+        forget_details(self._whole, doomed)
         for one, gone in reversed(doomed):
             if gone:
                 self._let_go(one, [row["id"] for row in gone], found)
