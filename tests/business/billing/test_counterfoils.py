@@ -135,3 +135,24 @@ def test_a_counterfoil_says_how_events_make_a_quantity(
         (line,) = uow.query("SELECT id FROM invoice_line")
         told = explain_line(uow, company.store, line["id"])
     assert told.sentences[1] == said
+
+
+def test_events_of_a_pool_add_up_hour_by_hour(company: Company) -> None:
+    company.load_prices(
+        "products: [{id: p, name: P}]\n"
+        "meters: [{id: seconds, name: S, unit: second}]\n"
+        "rate_plans: [{id: pooled, product: p, name: N, charges: [{id: c, name: C, kind: usage, "
+        "meter: seconds, pooled_over: account, prices: [{currency: USD, model: graduated, "
+        "amount: 0.02, cells: [{days: [mon..fri], from: 08:00, to: 18:00, "
+        "tiers: [{up_to: 100, amount: 0.1}, {amount: 0.05}]}]}]}]}]"
+    )
+    company.open_account("ACME")
+    one = company.subscribe("S", "ACME", "pooled", JAN)
+    other = company.subscribe("T", "ACME", "pooled", JAN)
+    company.use(one, ("e1", at(3), "80"), ("e2", datetime(2024, 1, 4, 23, tzinfo=UTC), "10"))
+    company.use(other, ("e3", at(4), "50"))
+    company.bill(FEB)
+    assert explained(company) == [
+        (Decimal("8.2"), Decimal("8.2")),
+        (Decimal("3.5"), Decimal("3.5")),
+    ]
