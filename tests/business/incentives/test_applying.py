@@ -2,15 +2,22 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from counterfoil.business.incentives.applying import apply_discounts, draw_prepaid
+from counterfoil.business.incentives.applying import (
+    apply_discounts,
+    draw_prepaid,
+    with_rounds,
+)
 from counterfoil.core.money.allocation import allocate
 from counterfoil.core.money.rounding import round_half_up
+from counterfoil.core.rating.prepaid import PREPAID_SHARED
 from counterfoil.platform.engine.duck import Engine, open_engine
 
 CHARGED = """
@@ -165,6 +172,94 @@ def test_shares_add_up_to_the_discount_and_no_line_becomes_negative(
     }
     assert made == wanted
     assert min(row[0] for row in engine.rows("SELECT net FROM net")) >= 0
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """An amount that some accounts may draw on, from a day of the month to before another."""
+
+    amount: Decimal
+    accounts: frozenset[int]
+    first: int
+    end: int
+
+
+some_accounts = st.frozensets(st.integers(1, 4), min_size=1)
+grants_given = st.builds(Grant, money, some_accounts, st.integers(1, 5), st.integers(2, 9))
+
+
+def drawn_slowly(
+    owed: dict[tuple[int, int], Decimal], grants: list[Grant]
+) -> dict[tuple[int, int, int], Decimal]:
+    """What each invoice (day, account) draws of each grant, one invoice after the other."""
+    left = [grant.amount for grant in grants]
+    drawn = {}
+    for day, account in sorted(owed):
+        open_amount = owed[day, account]
+        for number, grant in enumerate(grants):
+            if account in grant.accounts and grant.first <= day < grant.end:
+                part = min(open_amount, left[number])
+                left[number] -= part
+                open_amount -= part
+                if part:
+                    drawn[day, account, number] = part
+    return drawn
+
+
+@settings(max_examples=25)
+@given(
+    st.dictionaries(st.tuples(st.integers(1, 8), st.integers(1, 4)), money, max_size=8),
+    st.lists(grants_given, max_size=5),
+)
+def test_invoices_of_many_days_draw_one_after_the_other_and_pay_their_lines(
+    engine: Engine, owed: dict[tuple[int, int], Decimal], grants: list[Grant]
+) -> None:
+    clear(engine)
+    for number, ((day, account), amount) in enumerate(owed.items(), start=1):
+        for half, part in enumerate((amount - amount // 3, amount // 3)):
+            add_line(engine, 2 * number + half, account, part)
+            engine.run(
+                f"UPDATE charged SET billed_on = DATE '2024-02-0{day}',"
+                f" subscription_charge_id = {half} WHERE row_no = {2 * number + half}"
+            )
+    engine.run("INSERT INTO profile SELECT range, 'A', 'EUR' FROM range(1, 5)")
+    usable = pa.Table.from_pylist(
+        [
+            {
+                "billed_account_id": account,
+                "grant_id": number,
+                "start_date": date(2024, 2, grant.first),
+                "expiry_date": date(2024, 2, grant.end),
+            }
+            for number, grant in enumerate(grants)
+            for account in sorted(grant.accounts)
+        ],
+        pa.schema(
+            [
+                *((name, pa.int64()) for name in ("billed_account_id", "grant_id")),
+                *((name, pa.date32()) for name in ("start_date", "expiry_date")),
+            ]
+        ),
+    )
+    engine.register("usable", with_rounds(usable))
+    engine.run("INSERT INTO grant_account BY NAME SELECT * FROM usable")
+    for number, grant in enumerate(grants):
+        engine.run(f"INSERT INTO prepaid_grant VALUES ({number}, 'g', 'g', 'free', {grant.amount})")
+    draw_prepaid(engine)
+    rows = engine.rows(
+        "SELECT day(billed_on), billed_account_id, prepaid_grant_id, -amount FROM charged"
+        " WHERE kind = 'prepaid'"
+    )
+    made = {(day, account, grant): amount for day, account, grant, amount in rows}
+    expected_draws = drawn_slowly(owed, grants)
+    assert made == expected_draws
+    paid = engine.row(f"SELECT coalesce(sum(paid), 0) FROM ({PREPAID_SHARED})")[0]
+    assert paid == sum(expected_draws.values())
+    over = engine.rows(
+        f"SELECT 1 FROM ({PREPAID_SHARED}) GROUP BY subscription_charge_id, cycle_start"
+        " HAVING min(paid) < 0"
+    )
+    assert over == []
 
 
 @settings(max_examples=40)
