@@ -117,8 +117,15 @@ def compared(node: exp.Expr) -> exp.Expr:
 def matched(node: exp.Expr) -> exp.Expr:
     """LIKE compares texts, whatever the value is."""
     if kind_of(node.this) not in ("text", ""):
-        node.set("this", cast(node.this, "text"))
+        node.set("this", as_text(node.this))
     return node
+
+
+def as_text(value: exp.Expr) -> exp.Expr:
+    """A value as text; a number without the zeros that only fill its column."""
+    if kind_of(value) == "number":
+        value = call("trim_scale", cast(value, "decimal"))
+    return cast(value, "text")
 
 
 def listed(node: exp.Expr) -> exp.Expr:
@@ -180,7 +187,7 @@ def told(node: exp.Expr) -> exp.Expr:
     """TO_CHAR, with a format or without."""
     refuse_others(node, "this", "format")
     pattern = node.args.get("format")
-    value = cast(node.this, "text") if pattern is None else call("to_char", node.this, pattern)
+    value = as_text(node.this) if pattern is None else call("to_char", node.this, pattern)
     return marked(value, "text")
 
 
@@ -269,7 +276,17 @@ def number_in(node: exp.Expr) -> exp.Expr:
 def joined_text(node: exp.Expr) -> exp.Expr:
     """Texts side by side; nothing is an empty text, as in Oracle."""
     parts = node.expressions or [node.this, node.args["expression"]]
-    return marked(call("concat", *parts), "text")
+    texts = [as_text(one) if kind_of(one) == "number" else one for one in parts]
+    return marked(call("concat", *texts), "text")
+
+
+def furthest(node: exp.Expr) -> exp.Expr:
+    """GREATEST and LEAST: nothing where one of the values is nothing, as in Oracle."""
+    values = [node.this, *node.expressions]
+    is_missing = exp.or_(*(exp.Is(this=one.copy(), expression=exp.Null()) for one in values))
+    found = call("greatest" if isinstance(node, exp.Greatest) else "least", *values)
+    case = exp.Case(ifs=[exp.If(this=is_missing, true=exp.Null())], default=found)
+    return marked(case, kind_of(node.this))
 
 
 def decoded(node: exp.Expr) -> exp.Expr:
@@ -362,7 +379,7 @@ BUILDERS: dict[type[exp.Expr], Callable[[exp.Expr], exp.Expr]] = {
     exp.Floor: _exact("floor"),
     exp.Sign: _exact("sign"),
     exp.Mod: _plain("mod", "number", "expression"),
-    exp.Greatest: _plain("greatest", ""),
-    exp.Least: _plain("least", ""),
+    exp.Greatest: furthest,
+    exp.Least: furthest,
 }
 """By the kind of node."""

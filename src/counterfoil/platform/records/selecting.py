@@ -36,7 +36,7 @@ FUNCTIONS = frozenset(
         *("abs", "ceil", "coalesce", "concat", "date_trunc", "floor", "greatest", "least", "left"),
         *("length", "lower", "ltrim", "make_interval", "mod", "nullif", "right", "round", "rtrim"),
         *("sign", "strpos", "substr", "to_char", "to_date", "to_number", "to_timestamp", "trim"),
-        *("trunc", "upper"),
+        *("trim_scale", "trunc", "upper"),
     )
 )
 """Functions of PostgreSQL that only compute, and never more than they are given."""
