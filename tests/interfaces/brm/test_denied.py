@@ -124,6 +124,23 @@ def test_a_record_shows_what_may_be_read(clerk: BillingPlatform) -> None:
     assert "NationalIdentityNumber" not in profile and "SECRET-1" not in str(profile)
 
 
+def test_a_record_goes_back_as_a_clerk_has_read_it(clerk: BillingPlatform, place: Place) -> None:
+    database = place.organisation.database
+    with database.transaction(now=place.organisation.clock()) as uow:
+        role = uow.find("access_role", external_id="clerk")
+        assert role is not None
+        rule = {"access_role_id": role["id"], "entity": "account", "field": "pool_node"}
+        uow.create("field_rule", {**rule, "denies": "write"})
+    (record,) = clerk.retrieve_by_query("ACCOUNT", "ExternalKey = 'C'")["retrieveResponse"]
+    assert record["PoolNode"] == "0" and record["ParentAccountId"]
+    (element,) = clerk.update("ACCOUNT", record)["updateResponse"]
+    assert element["ErrorText"] == " "
+    before = admin_accounts(place)
+    (denied,) = clerk.update("ACCOUNT", {**record, "PoolNode": "1"})["updateResponse"]
+    assert denied["ErrorElementField"] == "PoolNode"
+    assert admin_accounts(place) == before
+
+
 def test_denied_writes_change_nothing(clerk: BillingPlatform, place: Place) -> None:
     (hidden,) = (row for row in admin_accounts(place) if row["external_id"] == "H")
     before = admin_accounts(place)

@@ -73,8 +73,18 @@ class Guard:
             self.demand_rows(entity, ids, operation)
             self.demand_rows(entity, ids, "read")
 
-    def unseen_references(self, entity: Entity, values: Sequence[Record]) -> list[Problem]:
-        """References to records that the actor does not see: as if they were not there."""
+    def unseen_references(
+        self, entity: Entity, values: Sequence[Record], old_rows: Sequence[Record] = ()
+    ) -> list[Problem]:
+        """References to records that the actor does not see: as if they were not there.
+
+        One that stays as it is in the old rows is none that he makes.
+        """
+        if old_rows:
+            values = [
+                {name: value for name, value in change.items() if value != old.get(name)}
+                for old, change in zip(old_rows, values, strict=True)
+            ]
         problems: list[Problem] = []
         for field, ids in given_references(self.access, entity, values):
             table = self._tables.tables[field.target]

@@ -293,7 +293,7 @@ class UnitOfWork(Reading, History):
         new_rows, problems = merge_changes(
             declared, old_rows, changes, by_command=by_command, seen=seen
         )
-        problems += self._guard.unseen_references(seen, changes)
+        problems += self._guard.unseen_references(seen, changes, old_rows)
         if problems:
             raise Refused(problems)
         self._run_check(entity, new_rows, list(old_rows))
