@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from counterfoil.bootstrap import Organisation
-from counterfoil.business.incentives.commands import find_incentive_problems, save_incentives
+from counterfoil.business.incentives.commands import save_incentives
 from counterfoil.business.incentives.notation import parse_incentives
 from counterfoil.core.problems import Refused
 
@@ -24,9 +24,13 @@ def told(organisation: Organisation, percent: str, condition: str) -> list[tuple
     """Code, file, line and field of the problems of a file."""
     text = FILE.replace("PERCENT", percent).replace("CONDITION", condition)
     file, problems = parse_incentives(text, "discounts.yaml")
-    with organisation.database.transaction(now=NOW) as uow:
-        found = problems or find_incentive_problems(uow, file)
-    return [(each.code, each.file, each.line, each.field) for each in found]
+    assert problems == []
+    try:
+        with organisation.database.rehearsal(now=NOW) as uow:
+            save_incentives(uow, file)
+    except Refused as refused:
+        return [(each.code, each.file, each.line, each.field) for each in refused.problems]
+    return []
 
 
 def test_wrong_formulas_are_told_with_file_and_line(organisation: Organisation) -> None:

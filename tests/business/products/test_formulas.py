@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from counterfoil.bootstrap import Organisation
-from counterfoil.business.products.commands import find_price_book_problems, save_price_book
+from counterfoil.business.products.commands import save_price_book
 from counterfoil.business.products.price_book import parse_price_book
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -52,8 +52,12 @@ def problems_of(organisation: Organisation, text: str) -> list[Problem]:
     book, problems = parse_price_book(text, "book.yaml")
     if problems:
         return problems
-    with organisation.database.transaction(now=NOW) as uow:
-        return find_price_book_problems(uow, book)
+    try:
+        with organisation.database.rehearsal(now=NOW) as uow:
+            save_price_book(uow, book)
+    except Refused as refused:
+        return list(refused.problems)
+    return []
 
 
 def told(problems: list[Problem]) -> list[tuple[str, int | None, str, str]]:

@@ -82,7 +82,7 @@ SELECT i.billed_account_id, 'conflicting_layers',
        || CAST(arg_min(f.price_id, f.partial_id) AS VARCHAR)
        || ', over which it lies: the tier from '
        || rtrim(rtrim(CAST(arg_min(f.from_quantity, f.partial_id) AS VARCHAR), '0'), '.')
-       || ' is not one of its tiers, or the pricing models differ'
+       || ' or its cell is not there, or the pricing models differ'
 FROM conflicting f JOIN due_item i USING (item_id)
 GROUP BY i.billed_account_id
 """

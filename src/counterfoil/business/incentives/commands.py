@@ -27,11 +27,6 @@ Stored = Mapping[str, dict[str, Record]]
 """Records by entity and external id."""
 
 
-def find_incentive_problems(uow: UnitOfWork, file: IncentivesFile) -> list[Problem]:
-    """What speaks against saving the file in view of what is stored."""
-    return _find_problems(uow, file, _read_stored(uow, file))
-
-
 def save_incentives(uow: UnitOfWork, file: IncentivesFile) -> dict[str, int]:
     """Save incentives that were parsed without problems.
 

@@ -61,11 +61,6 @@ class _Stored:
         return next((stored for stored in alike if stored.valid_from == price.valid_from), None)
 
 
-def find_price_book_problems(uow: UnitOfWork, book: PriceBook) -> list[Problem]:
-    """What speaks against saving the book in view of what is stored."""
-    return _find_problems(uow, book, _read_stored(uow, book))
-
-
 def save_price_book(uow: UnitOfWork, book: PriceBook) -> dict[str, int]:
     """Save a price book that was parsed without problems.
 
