@@ -39,7 +39,7 @@ def find_made(uow: UnitOfWork, entity: str, kept: Record) -> Record | None:
 
 
 def _differences(before: Mapping[str, object], now: Mapping[str, object]) -> Iterator[str]:
-    for name in dict.fromkeys([*now, *before]):
+    for name in sorted({*now, *before}):
         then, asked = before.get(name), now.get(name)
         noun = name.replace("_", " ")
         if then == asked:
