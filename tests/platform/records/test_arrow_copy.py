@@ -31,6 +31,8 @@ ROW = st.fixed_dictionaries(
         "active": st.none() | st.booleans(),
     }
 )
+FEW, MANY = [1], list(range(1, 200))
+"""What few ids are asked for is read as rows, and what many are asked for is copied."""
 SCHEMA = {
     "name": pa.string(),
     "credit": EXACT,
@@ -58,6 +60,9 @@ def test_rows_come_back_from_copy_as_they_went_in(customers: Database, undone, r
         out = uow.read_arrow(f"SELECT {columns} FROM customer ORDER BY id")
         assert out.schema == table.schema
         assert out.to_pylist() == table.to_pylist()
+        some = f"SELECT {columns} FROM customer WHERE row_version = ANY(:versions) ORDER BY id"
+        for versions in (FEW, MANY):
+            assert uow.read_arrow(some, versions=versions).equals(out)
         single = uow.read_arrow("SELECT name FROM customer ORDER BY id")
         assert single.to_pylist() == table.select(["name"]).to_pylist()
         assert [row["name"] for row in uow.query("SELECT name FROM customer ORDER BY id")] == [
@@ -135,6 +140,28 @@ def test_columns_arrive_with_their_declared_types(customers: Database):
         pa.int64(),
     ]
     assert out.column("notes").to_pylist() == ['{"a": 0.10}']
+
+
+@pytest.mark.parametrize("versions", [FEW, MANY])
+def test_documents_and_lists_travel_as_text(customers: Database, versions: list[int]):
+    select = (
+        "SELECT notes, ARRAY['a b', external_id] AS words, '{\"b\": [1.0]}'::json AS written,"
+        " '00000000-0000-0000-0000-00000000000a'::uuid AS made, 'x'::\"char\" AS letter"
+        " FROM customer WHERE row_version = ANY(:versions)"
+    )
+    with customers.transaction(now=NOW) as uow:
+        uow.create("customer", {"external_id": "A", "notes": {"a": Decimal("0.10")}})
+        for _ in range(7):
+            out = uow.read_arrow(select, versions=versions)
+    assert out.to_pylist() == [
+        {
+            "notes": '{"a": 0.10}',
+            "words": '{"a b",A}',
+            "written": '{"b": [1.0]}',
+            "made": "00000000-0000-0000-0000-00000000000a",
+            "letter": "x",
+        }
+    ]
 
 
 @pytest.mark.parametrize(

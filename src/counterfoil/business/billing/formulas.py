@@ -15,6 +15,7 @@ import pyarrow as pa
 from counterfoil.business.billing.formula_levels import parse_placed
 from counterfoil.business.billing.loading import load_charges, load_served_charges, trees_billed
 from counterfoil.business.billing.relations import make_relation
+from counterfoil.business.products.entities import WITH_FORMULA
 from counterfoil.business.products.formulas import fields_of_owners
 from counterfoil.core.formulas.vocabulary import Reference, Type
 from counterfoil.core.rating.formula_values import (
@@ -38,7 +39,7 @@ USAGE_READER = Relation(
     "Which meters the formulas of a charge read, and over what.",
 )
 
-_FORMULAS = """
+_FORMULAS = f"""
 SELECT v.place, c.id AS charge_id, NULL::bigint AS price_id, v.text
 FROM charge c CROSS JOIN LATERAL (VALUES
     ('condition', c.condition), ('quantity_formula', c.quantity_formula)) AS v(place, text)
@@ -47,7 +48,7 @@ UNION ALL
 SELECT v.place, p.charge_id, p.id, v.text
 FROM price p CROSS JOIN LATERAL (VALUES
     ('price_formula', p.formula), ('price_condition', p.condition)) AS v(place, text)
-WHERE p.charge_id = ANY(:charges) AND v.text IS NOT NULL
+WHERE p.charge_id = ANY(:charges) AND ({WITH_FORMULA}) AND v.text IS NOT NULL
 UNION ALL
 SELECT v.place, 0, d.id, v.text
 FROM discount d CROSS JOIN LATERAL (VALUES

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from counterfoil.business.billing.price_layers import layers_of, regions
 from counterfoil.business.products.cells import cell_of
+from counterfoil.business.products.entities import SAYS_WHAT_EVENTS_COST
 from counterfoil.business.subscriptions.invoicing import invoiced
 from counterfoil.business.usage.store import BUCKETS
 from counterfoil.core.rating.relations import (
@@ -25,9 +26,7 @@ from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 _INVOICED = f"WITH RECURSIVE {invoiced('p.account_id = ANY(:accounts)')}"
 
-PRICED_BY_EVENT = """c.id IN (SELECT charge_id FROM price
-       WHERE event_amount <> 0 OR free_events > 0
-          OR event_amount_minimum IS NOT NULL OR event_amount_maximum IS NOT NULL)"""
+PRICED_BY_EVENT = f"c.id IN (SELECT charge_id FROM price WHERE {SAYS_WHAT_EVENTS_COST})"
 """Whether a price of a charge ``c`` says what single events cost."""
 
 CHARGE_NAME = """c.name || CASE WHEN c.kind = 'one_time' AND sc.began_by_id IS NOT NULL THEN
@@ -49,11 +48,15 @@ _FIRST_SERVICE = """CASE WHEN c.periods_ahead > 1 THEN
      WHERE f.subscription_id = s.id AND k.kind = 'recurring'
        AND (f.end_date IS NULL OR f.end_date > f.start_date)) ELSE sc.start_date END"""
 
-_CHARGES = f"""{_INVOICED}, {regions("invoiced")}, node AS (
-    SELECT id AS account_id, id AS subtree_id FROM account WHERE pool_node
+_CHARGES = f"""{_INVOICED}, {regions("invoiced")}, below_node AS (
+    SELECT DISTINCT account_id, account_id AS ancestor_id FROM invoiced
+    WHERE EXISTS (SELECT 1 FROM charge WHERE pooled_over = 'subtree')
     UNION ALL
-    SELECT a.id, n.subtree_id FROM account a JOIN node n ON a.parent_id = n.account_id
-    WHERE NOT a.pool_node
+    SELECT b.account_id, a.parent_id FROM below_node b JOIN account a ON a.id = b.ancestor_id
+    WHERE a.parent_id IS NOT NULL AND NOT a.pool_node
+), node AS (
+    SELECT b.account_id, a.id AS subtree_id
+    FROM below_node b JOIN account a ON a.id = b.ancestor_id WHERE a.pool_node
 )
 SELECT sc.id AS subscription_charge_id, sc.subscription_id, b.account_id, b.billed_account_id,
        sc.charge_id, c.kind, c.timing, c.period_unit, c.period_count::int AS period_count,

@@ -70,8 +70,21 @@ UNION ALL
 SELECT account_id, 'account', ancestor_id, {SPECIFICITY["account"]} - distance, NULL, NULL FROM up
 """
 
-# A contract's prices hold while it runs.
+# Each layer's prices are found by its own index: those that many other accounts have for the same
+# charge are not looked through. A contract's prices hold while it runs.
 _PRICES = """
+WITH wanted AS (
+    SELECT id FROM price
+    WHERE charge_id = ANY(:charge_id) AND layer IN ('list', 'region', 'template')
+    UNION SELECT unnest(CAST(:billed_at AS bigint[]))
+    UNION SELECT id FROM price WHERE account_id = ANY(:above)
+    UNION SELECT id FROM price WHERE site_id = ANY(:site_id)
+    UNION SELECT id FROM price WHERE contact_id = ANY(:contact_id)
+    UNION SELECT p.id FROM price p JOIN contract c ON c.external_id = p.contract_external_id
+          WHERE c.id = ANY(:contract_id)
+    UNION SELECT p.id FROM price p JOIN subscription s ON s.external_id = p.subscription_external_id
+          WHERE s.id = ANY(:subscription_id)
+)
 SELECT p.id AS price_id, p.charge_id, p.currency, p.layer,
        coalesce(p.price_region_id, p.pricing_template_id, p.account_id, p.site_id, p.contact_id,
                 c.id, s.id, 0) AS owner_id,
@@ -79,14 +92,10 @@ SELECT p.id AS price_id, p.charge_id, p.currency, p.layer,
        least(p.valid_to, c.end_date) AS valid_to,
        p.model, p.package_size, p.included_quantity, p.minimum_amount, p.maximum_amount,
        p.event_amount, p.event_amount_minimum, p.event_amount_maximum, p.free_events, p.partial
-FROM price p
+FROM wanted w JOIN price p ON p.id = w.id
 LEFT JOIN contract c ON c.external_id = p.contract_external_id
 LEFT JOIN subscription s ON s.external_id = p.subscription_external_id
 WHERE p.charge_id = ANY(:charge_id)
-  AND (p.layer IN ('list', 'region', 'template') OR p.id = ANY(:billed_at)
-       OR p.account_id = ANY(:above) OR p.site_id = ANY(:site_id)
-       OR p.contact_id = ANY(:contact_id) OR c.id = ANY(:contract_id)
-       OR s.id = ANY(:subscription_id))
 """
 
 _TIERS = """

@@ -1,7 +1,7 @@
 """Declarations of the products room."""
 
 from counterfoil.core.rating.layers import LAYER_NAMES
-from counterfoil.platform.metadata import Entity
+from counterfoil.platform.metadata import Entity, RareIndex
 from counterfoil.platform.metadata.fields import (
     EXTERNAL_ID,
     boolean,
@@ -206,14 +206,26 @@ CHARGE = Entity(
     ),
 )
 
+WITH_FORMULA = "formula IS NOT NULL OR condition IS NOT NULL"
+"""Of a price, in SQL: as below, what few of them have and all accounts ask for."""
+SAYS_WHAT_EVENTS_COST = (
+    "event_amount <> 0 OR free_events > 0"
+    " OR event_amount_minimum IS NOT NULL OR event_amount_maximum IS NOT NULL"
+)
+
 PRICE = Entity(
     name="price",
     plural="prices",
     help="The price of a charge in one layer, currency and validity. The most specific layer that "
     "has one wins: list < region < pricing template < account (nearest first) < site < contact < "
     "contract < subscription.",
+    indexes=(("charge_id", "layer"),),
+    rare_indexes=(
+        RareIndex("formula", "charge_id", WITH_FORMULA),
+        RareIndex("event", "charge_id", SAYS_WHAT_EVENTS_COST),
+    ),
     fields=(
-        reference("charge", required=True, immutable=True, indexed=True),
+        reference("charge", required=True, immutable=True),
         choice("layer", LAYER_NAMES, required=True, immutable=True),
         reference("price_region", immutable=True, indexed=True),
         reference("pricing_template", immutable=True, indexed=True),

@@ -8,7 +8,7 @@ from counterfoil.platform.metadata.customer import (
     CustomField,
     FieldKind,
 )
-from counterfoil.platform.metadata.entity import Entity, Field, FieldType, Record
+from counterfoil.platform.metadata.entity import Entity, Field, FieldType, RareIndex, Record
 from counterfoil.platform.metadata.job_kinds import JobKind
 from counterfoil.platform.metadata.validation import check_values
 
@@ -24,6 +24,7 @@ __all__ = [
     "FieldKind",
     "FieldType",
     "JobKind",
+    "RareIndex",
     "Record",
     "build_catalogue",
     "check_values",

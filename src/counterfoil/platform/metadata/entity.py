@@ -104,19 +104,28 @@ class Field:
         return not self.formula
 
 
+@dataclass(frozen=True, slots=True)
+class RareIndex:
+    """An index of the few records of which an SQL condition on their columns holds."""
+
+    name: str
+    field: str
+    condition: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entity:
     """One kind of record.
 
     Besides ``fields`` every entity has the header ``id`` (bigint, never reused), ``created_at``,
     ``updated_at`` (instants) and ``row_version`` (integer, from 1). ``unique`` lists unique
-    combinations of fields; ``indexes`` further ones worth an index. ``created_by_command`` means
-    that records of this entity are made by commands only (an invoice is never posted as a
-    record): reading is generic, writing is not. ``history`` false leaves bulk documents, which
-    are immutable anyway, out of the change history. ``label`` defaults to the name in words.
-    ``apart`` are entities that say who may do what, set the organisation up, or hold copies of what
-    other records say: a grant of all entities does not mean them. ``told_on_invoices`` says that
-    invoices show those of its fields that ask for it.
+    combinations of fields; ``indexes`` further ones worth an index; ``rare_indexes`` lead to few
+    records. ``created_by_command`` means that records of this entity are made by commands only (an
+    invoice is never posted as a record): reading is generic, writing is not. ``history`` false
+    leaves bulk documents, which are immutable anyway, out of the change history. ``label`` defaults
+    to the name in words. ``apart`` are entities that say who may do what, set the organisation up,
+    or hold copies of what other records say: a grant of all entities does not mean them.
+    ``told_on_invoices`` says that invoices show those of its fields that ask for it.
     """
 
     name: str
@@ -126,6 +135,7 @@ class Entity:
     help: str = ""
     unique: tuple[tuple[str, ...], ...] = ()
     indexes: tuple[tuple[str, ...], ...] = ()
+    rare_indexes: tuple[RareIndex, ...] = ()
     created_by_command: bool = False
     history: bool = True
     told_on_invoices: bool = False

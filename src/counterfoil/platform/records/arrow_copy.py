@@ -2,15 +2,18 @@
 
 CSV is the one format both PostgreSQL and Arrow read and write in compiled code with exact
 decimals. An empty string is written in quotes and NULL as nothing, so the two stay distinct.
+Few rows are not copied: PostgreSQL plans a COPY each time, which takes longer than they do.
 """
 
 import io
 from codecs import BOM_UTF8
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import psycopg
 import pyarrow as pa
 from psycopg import sql as pgsql
+from psycopg.rows import tuple_row
+from psycopg.types.string import TextLoader
 from pyarrow import compute, csv
 
 from counterfoil.core.problems import Problem, Refused
@@ -39,6 +42,7 @@ _ARROW_OF_OID: dict[int, pa.DataType] = {
     3802: pa.string(),
 }
 _NUMERIC_OID = 1700
+_TRAVEL_AS_TEXT = (18, 114, 1009, 2950, 3802)
 
 _ARROW_OF_TYPE: dict[FieldType, pa.DataType] = {
     FieldType.TEXT: pa.string(),
@@ -63,21 +67,28 @@ def arrow_type(field: Field) -> pa.DataType:
     return _ARROW_OF_TYPE[field.type]
 
 
-_MOST_DESCRIBED = 1000
-_schemas: dict[Hashable, pa.Schema] = {}
+def read_few(
+    connection: psycopg.Connection[object],
+    statement: str,
+    parameters: Mapping[str, object],
+    schema: pa.Schema,
+) -> pa.Table:
+    """The rows of a SELECT of this schema, whose plan PostgreSQL keeps while it is asked again."""
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        for oid in _TRAVEL_AS_TEXT:
+            cursor.adapters.register_loader(oid, TextLoader)
+        rows = cursor.execute(statement.encode(), parameters).fetchall()
+    if not rows:
+        return schema.empty_table()
+    columns = zip(*rows, strict=True)
+    arrays = [pa.array(values, kind) for values, kind in zip(columns, schema.types, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def read_table(connection: psycopg.Connection[object], statement: str, asked: Hashable) -> pa.Table:
-    """The rows of a SELECT whose parameters are already written into it.
-
-    Whatever is ``asked`` in the same words has the same columns: PostgreSQL is not asked again.
-    """
-    schema = _schemas.get(asked)
-    if schema is None:
-        schema = _described(connection, statement)
-        if len(_schemas) >= _MOST_DESCRIBED:
-            _schemas.clear()
-        _schemas[asked] = schema
+def read_table(
+    connection: psycopg.Connection[object], statement: str, schema: pa.Schema
+) -> pa.Table:
+    """The rows of a SELECT of this schema whose parameters are already written into it."""
     # Arrow takes a mark of byte order from the beginning, which may be a text's own: it gets one.
     buffer = io.BytesIO(BOM_UTF8)
     buffer.seek(0, io.SEEK_END)
@@ -112,7 +123,7 @@ def _copy_out(statement: str) -> bytes:
     return f"COPY ({statement}) TO STDOUT (FORMAT csv)".encode()
 
 
-def _described(connection: psycopg.Connection[object], statement: str) -> pa.Schema:
+def schema_of(connection: psycopg.Connection[object], statement: str) -> pa.Schema:
     """The Arrow schema of a SELECT, from the types PostgreSQL plans it with."""
     prepared = connection.pgconn.prepare(b"", statement.encode())
     if prepared.status != psycopg.pq.ExecStatus.COMMAND_OK:

@@ -89,6 +89,10 @@ def _entity_table(tables: MetaData, entity: Entity) -> Table:
         UniqueConstraint(*fields, name=short_name(f"uq_{name}", fields)) for fields in entity.unique
     )
     items.extend(Index(short_name(f"ix_{name}", fields), *fields) for fields in entity.indexes)
+    items.extend(
+        Index(f"ix_{name}_{rare.name}", rare.field, postgresql_where=text(rare.condition))
+        for rare in entity.rare_indexes
+    )
     return Table(name, tables, *items)
 
 

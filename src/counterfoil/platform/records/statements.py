@@ -1,5 +1,6 @@
 """Statements in one transaction: queries, changes, Arrow in and out, numbers, locks and answers."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,8 +12,8 @@ import pyarrow as pa
 from sqlalchemy import Connection, MetaData, Table, insert, text
 
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.platform.metadata import CustomerModel, Record
-from counterfoil.platform.records.arrow_copy import read_table
+from counterfoil.platform.metadata import Catalogue, CustomerModel, Record
+from counterfoil.platform.records.arrow_copy import read_few, read_table, schema_of
 from counterfoil.platform.records.guarding import Guard
 from counterfoil.platform.records.living_catalogue import read_customer_model
 from counterfoil.platform.records.refusals import refusing, refusing_to_wait
@@ -24,8 +25,14 @@ Records = list[Record]
 
 # A statement with the sorts of its parameters: written as the driver takes it once, not each time.
 Asked = tuple[str, tuple[tuple[str, tuple[type, bool]], ...]]
-_MOST_WRITTEN = 1000
+_MOST_KEPT = 1000
 _written: dict[Asked, str] = {}
+_schemas: dict[tuple[Catalogue, Asked], pa.Schema] = {}
+
+# Of so few ids (accounts, charges) few rows are expected.
+_FEW = 100
+# A plan kept for it fails once a change set has added a column.
+_EVERY_COLUMN = re.compile(r"(?:SELECT|ALL|DISTINCT|,|\.)\s*\*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +114,13 @@ class Statements:
         self._refuse_sql()
         asked = sql, tuple((name, _sort_of(value)) for name, value in parameters.items())
         with refusing(self._whole):
-            statement = self._with_literals(asked, parameters)
-            return read_table(self._driver, statement, (self._whole, asked))
+            written = self._for_driver(asked, parameters)
+            schema = self._schema(asked, written, parameters)
+            if _few(parameters):
+                with self._unprepared(wanted=_EVERY_COLUMN.search(sql) is not None):
+                    return read_few(self._driver, written, parameters, schema)
+            statement = self._with_literals(written, parameters)
+            return read_table(self._driver, statement, schema)
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -229,16 +241,36 @@ class Statements:
         self.catalogue.entity(entity)
         return self._tables.tables[entity]
 
-    def _with_literals(self, asked: Asked, parameters: Mapping[str, object]) -> str:
-        """COPY takes no parameters, so the driver writes them into the statement, quoted."""
+    def _for_driver(self, asked: Asked, parameters: Mapping[str, object]) -> str:
+        """The statement as the driver takes it."""
         written = _written.get(asked)
         if written is None:
             clause = text(asked[0]).bindparams(**parameters)
             written = str(clause.compile(self._connection))
-            if len(_written) >= _MOST_WRITTEN:
+            if len(_written) >= _MOST_KEPT:
                 _written.clear()
             _written[asked] = written
+        return written
+
+    def _schema(self, asked: Asked, written: str, parameters: Mapping[str, object]) -> pa.Schema:
+        """Whatever is asked in the same words has the same columns: PostgreSQL is asked once."""
+        schema = _schemas.get((self._whole, asked))
+        if schema is None:
+            schema = schema_of(self._driver, self._with_literals(written, parameters))
+            if len(_schemas) >= _MOST_KEPT:
+                _schemas.clear()
+            _schemas[self._whole, asked] = schema
+        return schema
+
+    def _with_literals(self, written: str, parameters: Mapping[str, object]) -> str:
+        """COPY takes no parameters, so the driver writes them into the statement, quoted."""
         return psycopg.ClientCursor(self._driver).mogrify(written, parameters)
+
+
+def _few(parameters: Mapping[str, object]) -> bool:
+    """Whether few ids are asked for; what asks for none may mean all there are."""
+    asked = [len(value) for value in parameters.values() if isinstance(value, list)]
+    return bool(asked) and sum(asked) <= _FEW
 
 
 def _sort_of(value: object) -> tuple[type, bool]:

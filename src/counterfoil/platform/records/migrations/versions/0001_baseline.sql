@@ -1606,11 +1606,15 @@ CREATE TABLE price (
 
 CREATE INDEX ix_price_account_id ON price (account_id);
 
-CREATE INDEX ix_price_charge_id ON price (charge_id);
+CREATE INDEX ix_price_charge_id_layer ON price (charge_id, layer);
 
 CREATE INDEX ix_price_contact_id ON price (contact_id);
 
 CREATE INDEX ix_price_contract_external_id ON price (contract_external_id);
+
+CREATE INDEX ix_price_event ON price (charge_id) WHERE event_amount <> 0 OR free_events > 0 OR event_amount_minimum IS NOT NULL OR event_amount_maximum IS NOT NULL;
+
+CREATE INDEX ix_price_formula ON price (charge_id) WHERE formula IS NOT NULL OR condition IS NOT NULL;
 
 CREATE INDEX ix_price_price_region_id ON price (price_region_id);
 
