@@ -255,24 +255,62 @@ def test_engine_gives_what_the_reference_gives(
 ) -> None:
     chosen, books = case
     expected = [row for item in chosen for row in rate(item, books[item.item_id], rank)]
+    everything = Needs(partials=used_by(chosen, books).partials)
+    for needs in (everything, used_by(chosen, books)):
+        with open_engine(threads=1) as engine:
+            assert rate_with_engine(engine, chosen, books, needs) == expected
+
+
+@given(cases())
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+def test_prices_that_always_hold_need_no_epochs(
+    case: tuple[list[Item], dict[int, list[Price]]],
+) -> None:
+    chosen = [replace(item, billed=()) for item in case[0]]
+    books = {number: _always(book) for number, book in case[1].items()}
+    expected = [row for item in chosen for row in rate(item, books[item.item_id], rank)]
+    needs = replace(used_by(chosen, books), steady=True, few=True)
     with open_engine(threads=1) as engine:
-        got = rate_with_engine(engine, chosen, books)
-    assert got == expected
+        assert rate_with_engine(engine, chosen, books, needs) == expected
+
+
+def _always(book: list[Price]) -> list[Price]:
+    """The prices, without beginning and end, of the layers that have neither."""
+    return _without_overlaps(
+        [
+            replace(price, valid_from=None, valid_to=None)
+            for price in book
+            if not any(any(days) for _, *days in LAYER_DAYS.get((price.layer, price.owner_id), ()))
+        ]
+    )
+
+
+def used_by(chosen: list[Item], books: dict[int, list[Price]]) -> Needs:
+    """What the items and prices use and nothing else, but that prices may change."""
+    priced = [price for book in books.values() for price in book]
+    return Needs(
+        partials=any(price.partial for price in priced),
+        packages=any(price.package_size for price in priced),
+        bands=any(price.model in ("volume", "stairstep") for price in priced),
+        included=any(price.included for price in priced),
+        kinds=frozenset(item.kind for item in chosen),
+        late=any(item.billed for item in chosen),
+        peaks=any(item.aggregation == "max" for item in chosen),
+    )
 
 
 def rate_with_engine(
-    engine: Engine, chosen: list[Item], books: dict[int, list[Price]]
+    engine: Engine, chosen: list[Item], books: dict[int, list[Price]], needs: Needs
 ) -> list[Rated]:
     load(engine, chosen, books)
-    partials = any(price.partial for book in books.values() for price in book)
-    for statement in price_statements(Needs(partials=partials)):
+    for statement in price_statements(needs):
         engine.run(statement.create)
     engine.run(
         "CREATE TABLE midnight AS SELECT DISTINCT 'UTC' AS time_zone, d AS day, "
         "CAST(d AS TIMESTAMP) AS instant FROM (SELECT epoch_start AS d FROM price_epoch "
         "UNION SELECT epoch_end FROM price_epoch)"
     )
-    for statement in rating_statements(Needs()):
+    for statement in rating_statements(needs):
         engine.run(statement.create)
     rows = engine.rows(
         "SELECT r.item_id, r.service_start, r.service_end, r.price_id % 100, r.quantity, "

@@ -4,7 +4,7 @@ Nothing here reads PostgreSQL: the relations are on the engine already, and the 
 over files. So the same step runs here, in another process or as a task on a cluster.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import date
 from typing import NamedTuple
@@ -59,7 +59,8 @@ _ITEMS = """
 SELECT kind, time_zone, property, quantity_attribute, aggregation, stood,
        kind = 'usage' AND {anew} AS anew, by_event, by_second,
        by_event AND unit_rounding <> 'exact' AS rounded, {counted} AS counted,
-       min(counted_from) AS first_day, max(service_end) AS end_day
+       min(counted_from) AS first_day, max(service_end) AS end_day,
+       min(service_start) AS served_from, max(pricing_end) AS priced_to
 FROM charge_item GROUP BY ALL ORDER BY ALL
 """
 
@@ -80,11 +81,31 @@ class _Sort(NamedTuple):
     counted: bool
     first_day: date
     end_day: date
+    served_from: date
+    priced_to: date
+
+
+class _Prices(NamedTuple):
+    """What the prices use: the row of ``_PRICES``."""
+
+    partials: bool
+    packages: bool
+    bands: bool
+    included: bool
+    layers: list[str] | None
+    steady: bool
 
 
 _PRICES = """
-SELECT coalesce(bool_or(partial), false), count(package_size) > 0, list(DISTINCT layer) FROM price
+SELECT coalesce(bool_or(partial), false) AS partials, count(package_size) > 0 AS packages,
+       coalesce(bool_or(model IN ('volume', 'stairstep')), false) AS bands,
+       coalesce(bool_or(included_quantity > 0), false) AS included,
+       list(DISTINCT layer) AS layers,
+       count(*) FILTER ({within}) = 0
+           AND NOT EXISTS (SELECT 1 FROM price_layer WHERE {within}) AS steady
+FROM price
 """
+_WITHIN = "valid_from > $first AND valid_from < $end OR valid_to > $first AND valid_to < $end"
 
 _ANEW = """
 SELECT DISTINCT i.aggregation, i.stood
@@ -128,9 +149,10 @@ def look_at_items(engine: Engine, *, readers: bool = True) -> tuple[Needs, list[
         counted += " OR charge_id IN (SELECT charge_id FROM usage_reader)"
     asked = _ITEMS.format(anew=priced_anew(cells=cells), counted=counted)
     sorts = [_Sort(*row) for row in engine.rows(asked)]
-    partials, packages, layers = engine.row(_PRICES)
+    prices = _look_at_prices(engine, sorts)
     named = {name for sort in sorts for name in (sort.property, sort.quantity_attribute) if name}
     anew = [sort for sort in sorts if sort.anew]
+    late = engine.has_rows("billed_usage")
     needs = Needs(
         by_event=any(sort.by_event for sort in sorts),
         allowance_ranks=_allowance_ranks(engine),
@@ -140,16 +162,29 @@ def look_at_items(engine: Engine, *, readers: bool = True) -> tuple[Needs, list[
         stood=tuple(sorted({sort.aggregation for sort in anew if sort.stood})),
         cells=cells,
         pieces=_pieces(engine, cells=cells),
-        partials=bool(partials),
-        layers=frozenset(layers or ()),
+        partials=prices.partials,
+        layers=frozenset(prices.layers or ()),
         kinds=frozenset(sort.kind for sort in sorts),
-        late=engine.has_rows("billed_usage"),
+        late=late,
         peaks=any(sort.aggregation == "max" for sort in sorts),
         by_second=any(sort.by_second for sort in sorts),
-        packages=bool(packages),
+        packages=prices.packages,
+        bands=prices.bands,
+        included=prices.included,
+        steady=prices.steady and not late,
+        few=engine.small,
     )
     days = {(s.time_zone, day) for s in sorts if s.counted for day in (s.first_day, s.end_day)}
     return needs, sorted(days)
+
+
+def _look_at_prices(engine: Engine, sorts: Sequence[_Sort]) -> _Prices:
+    """What the prices use; they are steady where none begins or ends while an item is served."""
+    days = {
+        "first": min((sort.served_from for sort in sorts), default=None),
+        "end": max((sort.priced_to for sort in sorts), default=None),
+    }
+    return _Prices(*engine.rows(_PRICES.format(within=_WITHIN), days)[0])
 
 
 def find_needs(engine: Engine) -> Needs:

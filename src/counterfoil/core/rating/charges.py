@@ -26,16 +26,16 @@ _INCLUDED = f"""CAST(least(p.quantity_after, r.included_quantity)
             - CASE WHEN p.continues THEN least(p.quantity_before, r.included_quantity)
                    ELSE 0 END AS {QUANTITY})"""
 
+_OF_EPOCH = ", e.epoch_start, e.epoch_end, e.price_id, e.layer, r.package_size, r.model"
 _PRICED_EPOCH = f"""
 SELECT p.item_id, p.epoch_no, p.events, p.quantity_before,
        CAST(p.quantity_after - p.quantity_before AS {QUANTITY}) AS quantity,
        {_INCLUDED} AS included_quantity, c.gross, nullif(c.list_gross, c.gross) AS list_gross,
-       c.unit_amounts, c.has_flat, c.unit_amount, c.steps, false AS again{{of_epoch}}
+       c.unit_amounts, c.has_flat, c.unit_amount, c.steps, false AS again{_OF_EPOCH}
 FROM position p JOIN priced c USING (position_id)
 JOIN price_epoch e USING (item_id, epoch_no)
 JOIN price r ON r.price_id = e.price_id
 """
-_OF_EPOCH = ", e.epoch_start, e.epoch_end, e.price_id, e.layer, r.package_size, r.model"
 _WITH_EPOCH = f"""
 SELECT c.*{_OF_EPOCH}
 FROM priced_epoch c
@@ -142,7 +142,7 @@ _JOINED = """
            i.kind, i.minor_digits, c.again, c.gross,
            coalesce(c.list_gross, c.gross) AS list_gross{billed}
     FROM charge_item i
-    JOIN ({priced}) c USING (item_id)
+    JOIN {priced} c USING (item_id)
     {joined}WHERE NOT i.counted_only
 """
 _BILLED = ", b.exact_amount AS billed_exact, b.amount AS billed_amount"
@@ -190,6 +190,7 @@ def rated_charges(
     kinds: Collection[str] = KINDS,
     late: bool = True,
     by_second: bool = False,
+    few: bool = False,
 ) -> tuple[Statement, ...]:
     """Make ``rated``: item_id, epoch_no, service_start, service_end, price_id, layer, events,
     quantity, quantity_before, included_quantity, days, cycle_days, unit_amount (null where several
@@ -199,12 +200,13 @@ def rated_charges(
     What comes after a first billing of the same epoch is rounded together with it, so that a cycle
     billed in parts costs what it would have cost at once. Only charges of these ``kinds`` are
     among the items, and nothing was billed of them unless ``late``. With ``by_second`` the share of
-    some is in ``second_share`` (core.rating.seconds).
+    some is in ``second_share`` (core.rating.seconds). Of ``few`` items ``priced_epoch`` is kept, as
+    it is read more than once.
     """
-    priced = _WITH_EPOCH if detailed else _PRICED_EPOCH.format(of_epoch=_OF_EPOCH)
+    priced = f"({_WITH_EPOCH})" if detailed else "priced_epoch"
     rated = Statement("rated", _rated(priced, kinds, late=late, by_second=by_second))
     if not detailed:
-        return Statement("priced_epoch", _PRICED_EPOCH.format(of_epoch=""), view=True), rated
+        return Statement("priced_epoch", _PRICED_EPOCH, view=not few), rated
     step = (_STOOD_STEP if stood else _STEP) + (EVENT_AMOUNT_STEP if by_event else "")
     summed = _SUMMED_EPOCH.format(
         step=_LABELLED.format(step=step) if cells else step,

@@ -5,7 +5,7 @@ The same tier statements as for a whole charge, run with one position per event.
 
 from counterfoil.core.rating.quantities import EVENT_COUNTS, EventSource, with_priced_units
 from counterfoil.core.rating.relations import QUANTITY, Statement
-from counterfoil.core.rating.tiers import tier_steps
+from counterfoil.core.rating.tiers import Tiers, tier_steps
 
 _RUNNING = f"""
 WITH counted AS (
@@ -60,6 +60,6 @@ def itemised(source: EventSource) -> tuple[Statement, ...]:
         Statement("event", _EVENT.format(running=running)),
         Statement("position", _POSITION),
         Statement("price_epoch", _EPOCH),
-        *tier_steps(),
+        *tier_steps(Tiers()),
         Statement("itemised", _ITEMISED),
     )

@@ -16,7 +16,7 @@ from counterfoil.core.rating.formula_prices import (
 from counterfoil.core.rating.meters import LOCAL_DAY, SIGNED
 from counterfoil.core.rating.quantities import EventSource, with_priced_units
 from counterfoil.core.rating.relations import QUANTITY, Statement
-from counterfoil.core.rating.tiers import tier_steps
+from counterfoil.core.rating.tiers import Tiers, tier_steps
 
 _ORDER = "ORDER BY time, source, event_id"
 
@@ -199,7 +199,7 @@ def itemised_meters(source: EventSource, formulas: Formulas = NO_FORMULAS) -> tu
         Statement("counted_position" if quantities else "position", _POSITION),
         *(formula_quantities(formulas, detailed=True, stood=True) if quantities else ()),
         *(formula_steps(formulas, detailed=True, stood=True) if formulas.placed else ()),
-        *tier_steps(detailed=True, stood=True, formulas=bool(formulas.placed)),
+        *tier_steps(Tiers(detailed=True, stood=True, formulas=bool(formulas.placed))),
         Statement("event_amount", _AMOUNT),
         Statement("itemised", _ITEMISED),
     )

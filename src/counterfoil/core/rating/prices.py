@@ -140,6 +140,15 @@ WINDOW w AS (PARTITION BY k.item_id ORDER BY k.epoch_start)
 """
 
 
+# Where every candidate holds throughout, the most specific one does.
+_STEADY_EPOCH = """
+SELECT i.item_id, i.service_start AS epoch_start, arg_max(c.price_id, c.specificity) AS price_id,
+       arg_max(c.price_id, c.specificity) AS terms_id, NULL::BIGINT[] AS partial_ids,
+       arg_max(c.layer, c.specificity) AS layer, 1::BIGINT AS epoch_no, i.service_end AS epoch_end
+FROM charge_item i LEFT JOIN price_candidate c USING (item_id)
+GROUP BY i.item_id, i.service_start, i.service_end
+"""
+
 _OWN_TIER = (
     "SELECT price_id AS terms_id, cell_no, from_quantity, up_to, unit_amount, flat_amount, "
     "price_id FROM price_tier"
@@ -208,6 +217,7 @@ def price_epochs(
     conditional: bool = False,
     layers: Collection[str] = LAYER_NAMES,
     late: bool = True,
+    steady: bool = False,
 ) -> tuple[Statement, ...]:
     """Make ``price_epoch``: item_id, epoch_no (from 1), epoch_start, epoch_end DATE, price_id,
     terms_id, partial_ids, layer. The epochs of an item cover its service period without gap or
@@ -221,7 +231,8 @@ def price_epochs(
 
     ``partials``: whether some prices are partial; without it all are taken for whole ones.
     ``conditional`` passes over the prices in ``unmet_price`` (item_id, price_id). Only ``layers``
-    have prices, and nothing was billed at any unless ``late``.
+    have prices, and nothing was billed at any unless ``late``. ``steady``: nothing was, and no
+    price begins or ends within an item, so that each has one epoch.
     """
     offers = _candidates(layers, partials=partials, late=late)
     candidates: tuple[Statement, ...] = (Statement("price_candidate", offers),)
@@ -231,10 +242,13 @@ def price_epochs(
             Statement("price_candidate", _MET_CANDIDATE),
         )
     if not partials:
-        return (
-            *candidates,
+        epochs: tuple[Statement, ...] = (
             Statement("price_stretch", _STRETCH, view=True),
             Statement("price_epoch", _epoch(partials=False)),
+        )
+        return (
+            *candidates,
+            *((Statement("price_epoch", _STEADY_EPOCH),) if steady else epochs),
             TERMS_TIER,
             Statement("conflicting", _NOTHING_CONFLICTS, empty=True),
         )

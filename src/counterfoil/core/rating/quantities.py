@@ -233,9 +233,8 @@ WITH counted AS (
     FROM ({{units}}) u {{with_billed}}
 ), running AS (
     SELECT c.*, {{start}} AS start, {{late}} AS late,
-           CAST(sum({{growth}}) OVER upto AS {QUANTITY}) AS grown{{peak}}
+           CAST({{grown}} AS {QUANTITY}) AS grown{{peak}}
     FROM counted c {{with_total}}
-    WINDOW upto AS (PARTITION BY c.item_id ORDER BY c.epoch_no)
 ), placed AS (
     SELECT *, CAST(CASE WHEN kind <> 'usage' THEN units {{at_peak}}
                         ELSE start + grown END AS {QUANTITY}) AS quantity_after
@@ -244,8 +243,7 @@ WITH counted AS (
 SELECT p.item_id, p.epoch_no, 0 AS cell_no, p.events,
        p.quantity_after,
        CASE WHEN p.kind = 'usage'
-            THEN CAST(lag(p.quantity_after, 1, p.start) OVER (PARTITION BY p.item_id
-                      ORDER BY p.epoch_no) AS {QUANTITY})
+            THEN CAST({{before}} AS {QUANTITY})
             ELSE CAST(0 AS {QUANTITY}) END AS quantity_before,
        p.kind = 'usage' AND (p.late OR p.epoch_no > 1) AS continues,
        p.kind <> 'usage' OR p.events > 0 OR p.late AS used
@@ -268,12 +266,21 @@ _NOTHING_BILLED = {
     "with_total": "",
 }
 
-_PEAKS = {
-    "growth": "CASE WHEN c.aggregation = 'max' THEN 0 ELSE units - billed END",
-    "peak": ", max(units) OVER upto AS peak",
-    "at_peak": "WHEN aggregation = 'max' THEN greatest(start, peak)",
-}
-_NO_PEAKS = {"growth": "units - billed", "peak": "", "at_peak": ""}
+_BEFORE = "lag(p.quantity_after, 1, p.start) OVER (PARTITION BY p.item_id ORDER BY p.epoch_no)"
+
+
+def _upto(*, peaks: bool, steady: bool) -> dict[str, str]:
+    """What has come together with an epoch of its cycle. An only epoch comes together with none."""
+    over = " OVER (PARTITION BY c.item_id ORDER BY c.epoch_no)"
+    growth, peak, at_peak = "units - billed", "", ""
+    if peaks:
+        growth = "CASE WHEN c.aggregation = 'max' THEN 0 ELSE units - billed END"
+        peak = f", {'units' if steady else f'max(units){over}'} AS peak"
+        at_peak = "WHEN aggregation = 'max' THEN greatest(start, peak)"
+    grown = growth if steady else f"sum({growth}){over}"
+    before = "p.start" if steady else _BEFORE
+    return {"grown": grown, "peak": peak, "at_peak": at_peak, "before": before}
+
 
 _OTHER_POSITIONS = """
 SELECT item_id, epoch_no, cell_no, events, quantity_after, quantity_before, continues, used,
@@ -313,6 +320,7 @@ def position(
     stood: bool = False,
     late: bool = True,
     peaks: bool = True,
+    steady: bool = False,
 ) -> Statement:
     """Makes ``position``: position_id, item_id, epoch_no, cell_no, events BIGINT, quantity_before
     and quantity_after DECIMAL(38,15) in priced units of the cycle, continues BOOLEAN (something of
@@ -322,7 +330,7 @@ def position(
     ``further`` names relations of further positions, which may have further columns, null for the
     others: event_no, list_before, list_after, reach and list_reach; and with ``stood`` share_days
     and cycle_days (the unit amounts are due for that share of the days) and peak_before and
-    peak_after, between which flat amounts become due.
+    peak_after, between which flat amounts become due. ``steady``: no item has a second epoch.
     """
     others = " AND i.item_id NOT IN (SELECT item_id FROM anew_item)" if anew else ""
     highest = "WHEN 'max' THEN m.highest " if peaks else ""
@@ -330,7 +338,7 @@ def position(
     source = _POSITION.format(
         units=units,
         **(_BILLED_BEFORE if late else _NOTHING_BILLED),
-        **(_PEAKS if peaks else _NO_PEAKS),
+        **_upto(peaks=peaks, steady=steady),
     )
     if further:
         source = _OTHER_POSITIONS.format(aggregated=source, stood=_OF_STOOD if stood else "")

@@ -24,7 +24,7 @@ from counterfoil.core.rating.prices import price_epochs
 from counterfoil.core.rating.quantities import EventSource, metered, position, usage_epoch
 from counterfoil.core.rating.relations import Statement
 from counterfoil.core.rating.seconds import second_shares
-from counterfoil.core.rating.tiers import UNCOVERED, tier_steps
+from counterfoil.core.rating.tiers import UNCOVERED, Tiers, tier_steps
 
 __all__ = ["Needs", "price_statements", "rating_statements"]
 
@@ -42,9 +42,11 @@ class Needs:
     those of the charges and their prices: their values are in ``formula_input``. ``partials``: some
     prices are partial. ``layers`` have prices; the items are of these ``kinds``; ``late``: some of
     them were billed before; ``peaks``: of some the highest quantity counts; ``by_second``: some
-    begin or end within a day; ``packages``: some prices count in packages. ``millionths``: usage
-    events have their quantity in these beside. ``used``: ``metered`` is to tell what came in as it
-    is, and when last.
+    begin or end within a day; ``packages``, ``bands``, ``included``: some prices count in packages,
+    price all by one tier, include something. ``steady``: nothing was billed before, and no price
+    begins or ends within an item. ``few``: there are few items. ``millionths``: usage events have
+    their quantity in these beside. ``used``: ``metered`` is to tell what came in as it is, and when
+    last.
     """
 
     by_event: bool = False
@@ -65,6 +67,10 @@ class Needs:
     millionths: bool = True
     used: bool = False
     packages: bool = True
+    bands: bool = True
+    included: bool = True
+    steady: bool = False
+    few: bool = False
 
     @property
     def anew(self) -> bool:
@@ -74,12 +80,15 @@ class Needs:
 
 def price_statements(needs: Needs) -> tuple[Statement, ...]:
     """Make ``price_epoch``, ``terms_tier`` and ``conflicting``, see core.rating.prices."""
-    if not needs.formulas.at(PRICE_CONDITION):
-        return price_epochs(partials=needs.partials, layers=needs.layers, late=needs.late)
+    conditional = needs.formulas.at(PRICE_CONDITION)
     epochs = price_epochs(
-        partials=needs.partials, conditional=True, layers=needs.layers, late=needs.late
+        partials=needs.partials,
+        conditional=bool(conditional),
+        layers=needs.layers,
+        late=needs.late,
+        steady=needs.steady,
     )
-    return unmet_prices(needs.formulas), *epochs
+    return (unmet_prices(needs.formulas), *epochs) if conditional else epochs
 
 
 def rating_statements(needs: Needs) -> tuple[Statement, ...]:
@@ -125,7 +134,7 @@ def rating_statements(needs: Needs) -> tuple[Statement, ...]:
         *anew_positions(needs.aggregations, needs.stood, source),
         *_positions(needs, further),
         *(formula_steps(formulas, detailed=detailed, stood=stood) if asked else ()),
-        *tier_steps(detailed=detailed, stood=stood, formulas=asked, packages=needs.packages),
+        *tier_steps(_tiers(needs, detailed=detailed)),
         UNCOVERED,
         *((EVENT_AMOUNTS,) if needs.by_event else ()),
         *second_shares(needed=needs.by_second),
@@ -138,15 +147,35 @@ def rating_statements(needs: Needs) -> tuple[Statement, ...]:
             kinds=needs.kinds,
             late=needs.late,
             by_second=needs.by_second,
+            few=needs.few,
         ),
         *((formula_trace(formulas),) if asked else ()),
+    )
+
+
+def _tiers(needs: Needs, *, detailed: bool) -> Tiers:
+    return Tiers(
+        detailed=detailed,
+        stood=bool(needs.stood),
+        formulas=bool(needs.formulas.placed),
+        packages=needs.packages,
+        bands=needs.bands,
+        included=needs.included,
+        begun=not needs.steady,
     )
 
 
 def _positions(needs: Needs, further: Sequence[str]) -> tuple[Statement, ...]:
     """Make ``position``; where a formula says how much is priced, of what is counted."""
     stood = bool(needs.stood)
-    counted = position(further, anew=needs.anew, stood=stood, late=needs.late, peaks=needs.peaks)
+    counted = position(
+        further,
+        anew=needs.anew,
+        stood=stood,
+        late=needs.late,
+        peaks=needs.peaks,
+        steady=needs.steady,
+    )
     if not needs.formulas.at(QUANTITY_FORMULA):
         return (counted,)
     return (

@@ -6,6 +6,7 @@ to what the whole would have cost.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from counterfoil.core.money.exact_sql import raw
 from counterfoil.core.rating.relations import PRODUCT, QUANTITY, Statement
@@ -25,11 +26,41 @@ def _at_least_nothing(given: str, units: str) -> str:
     return f"CASE WHEN {given} IS NOT NULL THEN greatest({units}, 0) END"
 
 
-def _tier_position(*, detailed: bool, stood: bool, packages: bool) -> Statement:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tiers:
+    """What positions and their prices use; by default everything.
+
+    ``detailed``: there are positions of several sorts, with further columns; ``stood``: some stood
+    for some days only; ``formulas``: what is in ``formula_step`` counts as tiers too. ``packages``:
+    some prices count in packages; ``bands``: some price all by the tier that the cycle comes to;
+    ``included``: some include something. ``begun``: of some something was priced before.
+    """
+
+    detailed: bool = False
+    stood: bool = False
+    formulas: bool = False
+    packages: bool = True
+    bands: bool = True
+    included: bool = True
+    begun: bool = True
+
+    @property
+    def listed(self) -> bool:
+        """Whether anything can cost less than it is listed at."""
+        return self.included or self.detailed
+
+    @property
+    def ends(self) -> tuple[str, ...]:
+        """Between which positions something is priced; without a second one from nothing on."""
+        return ("after", "before") if self.begun or self.detailed else ("after",)
+
+
+def _tier_position(use: Tiers) -> Statement:
     """The positions that matter: where the stretch ends and begins, with what is included taken
     off (billed) and without (list; only where something is included); nothing begins at null. In a
     pool also what the whole comes to, by which a volume price finds its band; of what stood some
     days only, the highest levels before and after, between which flat amounts become due."""
+    detailed, stood = use.detailed, use.stood
     listed = "r.included_quantity > 0"
     if detailed:
         listed = "(r.included_quantity > 0 OR p.list_after IS NOT NULL)"
@@ -44,6 +75,10 @@ def _tier_position(*, detailed: bool, stood: bool, packages: bool) -> Statement:
         "list_after_units": f"CASE WHEN {listed} THEN greatest({after}, 0) END",
         "list_before_units": f"CASE WHEN {listed} AND p.continues THEN greatest({before}, 0) END",
     }
+    if "before" not in use.ends:
+        columns["before_units"] = columns["list_before_units"] = "NULL"
+    if not use.listed:
+        columns["list_after_units"] = columns["list_before_units"] = "NULL"
     # The greatest of nothing and 0 is 0, so what may be nothing has to be asked.
     if detailed:
         columns["reach"] = _at_least_nothing("p.reach", "p.reach - r.included_quantity")
@@ -65,62 +100,69 @@ def _tier_position(*, detailed: bool, stood: bool, packages: bool) -> Statement:
      AND f.from_quantity = 0
     WHERE p.used OR NOT p.continues AND f.flat_amount <> 0
 """
-    if packages:
+    if use.packages:
         packed = ", ".join(f"{_packages(name)} AS {name}" for name in columns)
         sql = f"SELECT * REPLACE ({packed}) FROM ({sql})"
     return Statement("tier_position", sql)
 
 
-def _reached(units: str, reach: str) -> str:
+def _reached(units: str, reach: str, *, bands: bool) -> str:
     """Whether the tier counts when a cycle has come to so many units; null for null. The band of a
     volume or stairstep price is the one that ``reach`` lies in."""
-    return (
-        f"(({units} IS NOT NULL) AND CASE WHEN p.model IN ('volume', 'stairstep') "
-        f"THEN (t.from_quantity = 0 OR {reach} > t.from_quantity) "
-        f"AND (t.up_to IS NULL OR {reach} <= t.up_to) "
-        f"ELSE t.from_quantity = 0 OR {units} > t.from_quantity END)"
-    )
+    reached = f"t.from_quantity = 0 OR {units} > t.from_quantity"
+    if bands:
+        reached = (
+            "CASE WHEN p.model IN ('volume', 'stairstep') "
+            f"THEN (t.from_quantity = 0 OR {reach} > t.from_quantity) "
+            f"AND (t.up_to IS NULL OR {reach} <= t.up_to) ELSE {reached} END"
+        )
+    return f"(({units} IS NOT NULL) AND ({reached}))"
 
 
-def _within(units: str, reach: str) -> str:
+def _within(units: str, reach: str, *, bands: bool) -> str:
     """How many of a cycle's units the tier prices."""
+    banded = f"WHEN p.model IN ('volume', 'stairstep') THEN {units} " if bands else ""
     return (
-        f"CASE WHEN p.model = 'flat' OR NOT {_reached(units, reach)} THEN CAST(0 AS {QUANTITY}) "
-        f"WHEN p.model IN ('volume', 'stairstep') THEN {units} "
+        f"CASE WHEN p.model = 'flat' OR NOT {_reached(units, reach, bands=bands)} "
+        f"THEN CAST(0 AS {QUANTITY}) {banded}"
         f"ELSE CAST(least({units}, coalesce(t.up_to, {units})) - t.from_quantity AS {QUANTITY}) END"
     )
 
 
-def _difference(prefix: str, *, detailed: bool, stood: bool) -> tuple[str, str]:
+def _difference(prefix: str, use: Tiers) -> tuple[str, str]:
     """Units and flat amounts of a tier between two positions."""
 
-    def twice(ends: Sequence[str], made: Callable[[str, str], str]) -> list[str]:
-        return [made(end, f"coalesce(p.{prefix}reach, {end})" if detailed else end) for end in ends]
+    def at(ends: Sequence[str], made: Callable[..., str]) -> list[str]:
+        reach = f"coalesce(p.{prefix}reach, {{end}})" if use.detailed else "{end}"
+        return [made(end, reach.format(end=end), bands=use.bands) for end in ends]
 
-    ends = [f"p.{prefix}{end}_units" for end in ("after", "before")]
-    within = twice(ends, _within)
-    if stood:
-        peaks = [f"p.{prefix}peak_{end}" for end in ("after", "before")]
+    ends = [f"p.{prefix}{end}_units" for end in use.ends]
+    within = at(ends, _within)
+    if use.stood:
+        peaks = [f"p.{prefix}peak_{end}" for end in use.ends]
         ends = [
             f"(CASE WHEN p.share_days IS NULL THEN {end} ELSE {peak} END)"
             for end, peak in zip(ends, peaks, strict=True)
         ]
-    reached = twice(ends, _reached)
-    units = f"CAST({within[0]} - {within[1]} AS {QUANTITY})"
-    return units, f"CAST({reached[0]} AS INTEGER) - CAST({reached[1]} AS INTEGER)"
+    reached = [f"CAST({sql} AS INTEGER)" for sql in at(ends, _reached)]
+    return f"CAST({' - '.join(within)} AS {QUANTITY})", " - ".join(reached)
 
 
-def _tier_step(*, detailed: bool, stood: bool, formulas: bool) -> Statement:
-    units, flats = _difference("", detailed=detailed, stood=stood)
-    list_units, list_flats = _difference("list_", detailed=detailed, stood=stood)
-    share = ", p.share_days, p.cycle_days" if stood else ""
-    further = f", list_units{share.replace('p.', '')}" if stood else ""
+def _tier_step(use: Tiers) -> Statement:
+    units, flats = _difference("", use)
+    list_units, list_flats = f"CAST(NULL AS {QUANTITY})", "CAST(NULL AS INTEGER)"
+    if use.listed:
+        list_units, list_flats = (
+            f"CASE WHEN p.list_after_units IS NOT NULL THEN {sql} END"
+            for sql in _difference("list_", use)
+        )
+    share = ", p.share_days, p.cycle_days" if use.stood else ""
+    further = f", list_units{share.replace('p.', '')}" if use.stood else ""
     sql = f"""
 WITH counted AS (
     SELECT p.position_id, t.from_quantity, t.up_to, t.unit_amount, t.flat_amount{share},
            {units} AS units, {flats} AS flats,
-           CASE WHEN p.list_after_units IS NOT NULL THEN {list_units} END AS list_units,
-           CASE WHEN p.list_after_units IS NOT NULL THEN {list_flats} END AS list_flats
+           {list_units} AS list_units, {list_flats} AS list_flats
     FROM tier_position p JOIN terms_tier t ON t.terms_id = p.terms_id AND t.cell_no = p.cell_no
 )
 SELECT position_id, from_quantity, up_to, unit_amount, units, flats,
@@ -130,7 +172,7 @@ SELECT position_id, from_quantity, up_to, unit_amount, units, flats,
        {further}
 FROM counted
 """
-    if formulas:
+    if use.formulas:
         sql += "UNION ALL BY NAME SELECT * FROM formula_step"
     return Statement("tier_step", sql)
 
@@ -175,22 +217,9 @@ UNCOVERED = Statement("uncovered", _UNCOVERED)
 price covers, in full or in part. What was priced for them is not to be used."""
 
 
-def tier_steps(
-    *,
-    detailed: bool = False,
-    stood: bool = False,
-    formulas: bool = False,
-    packages: bool = True,
-) -> tuple[Statement, ...]:
+def tier_steps(use: Tiers) -> tuple[Statement, ...]:
     """Make ``priced``: position_id, gross and list_gross DECIMAL(38,25) (list_gross null where
     nothing is included), unit_amounts BIGINT, has_flat BOOLEAN, unit_amount, steps (list of
     structs: from, up_to, quantity, unit_amount, flat_amount, amount; in order of the tiers).
-
-    With ``formulas`` what is in ``formula_step`` counts as tiers too. No price counts in packages
-    unless ``packages``.
     """
-    return (
-        _tier_position(detailed=detailed, stood=stood, packages=packages),
-        _tier_step(detailed=detailed, stood=stood, formulas=formulas),
-        Statement("priced", _PRICED),
-    )
+    return _tier_position(use), _tier_step(use), Statement("priced", _PRICED)
