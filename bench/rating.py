@@ -191,6 +191,9 @@ _NEEDS = Needs(
     kinds=frozenset({"usage"}),
     late=False,
     peaks=False,
+    packages=False,
+    bands=False,
+    bounds=False,
 )
 """What a bill run would find needed of these prices and items (business.billing.rating)."""
 

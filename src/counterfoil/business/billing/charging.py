@@ -329,15 +329,14 @@ def make_charged(
     rows[0] += _TRACED if traced else ""
     if items.due.given_back:
         rows.append(_REVERSED_ROWS)
-    bounded = _has_bounds(engine)
-    if bounded:
+    if needs.bounds:
         engine.run(f"CREATE TABLE billed_bound AS {_BILLED_BOUND}")
         for statement in BOUNDS:
             engine.run(statement.create)
         rows.append(_BOUNDED_ROWS)
     charged = _CHARGED.format(rows=" UNION ALL ".join(rows))
     engine.run(f"CREATE TABLE charged AS {charged}{_WITHOUT_FAULTY if faulty else ''}")
-    if bounded:
+    if needs.bounds:
         engine.run(_BOUNDS_APPLY)
     return needs
 
@@ -364,9 +363,3 @@ def _problems(needs: Needs, *, traced: bool) -> Iterator[str]:
         yield _NO_VALUE
     if needs.partials:
         yield _CONFLICTING_LAYERS
-
-
-def _has_bounds(engine: Engine) -> bool:
-    """Whether any price has a minimum or maximum per cycle."""
-    found = engine.row("SELECT count(minimum_amount) + count(maximum_amount) FROM price")
-    return bool(found[0])

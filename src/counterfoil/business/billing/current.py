@@ -110,63 +110,41 @@ class CurrentCharges:
 
 
 _DUE_TODAY = DUE_ON.format(s="") + " <= DATE '{today}'"
-# Several epochs of a cycle are one charge here; what is not an item of its own (given back, added,
-# taken off) is a row of its own.
-_CHARGES = f"""
-WITH item AS (
-    SELECT *, CASE WHEN late THEN 'late' WHEN {_DUE_TODAY} THEN 'due' ELSE 'running' END AS state
-    FROM due_item WHERE billed_account_id = {{account}}
-), amount AS (
-    SELECT subscription_charge_id, cycle_start, kind, charge_name,
-           any_value(account_id) AS account_id, any_value(account_name) AS account_name,
-           any_value(site_name) AS site_name, any_value(product_name) AS product_name,
-           any_value(unit) AS unit,
-           any_value(cycle_end) AS cycle_end, min(service_start) AS service_start,
-           max(service_end) AS service_end,
-           CASE WHEN count(DISTINCT unit_amount) = 1 AND count(unit_amount) = count(*)
-                THEN max(unit_amount) END AS unit_amount, sum(amount) AS amount
-    FROM charged WHERE billed_account_id = {{account}}
-    GROUP BY subscription_charge_id, cycle_start, kind, charge_name
-), priced AS (
-    SELECT r.item_id, CAST(coalesce(CASE WHEN any_value(i.kind) = 'usage' THEN sum(e.quantity)
-                                         ELSE max(e.quantity) END, 0) AS {QUANTITY}) AS quantity,
-           sum(e.included_quantity) AS included_quantity,
-           arg_max(p.included_quantity, r.epoch_no) FILTER (r.begun) AS included_in_price,
-           arg_max(e.steps[-1], r.epoch_no) FILTER (r.begun) AS reached
-    FROM (SELECT *, epoch_start <= DATE '{{today}}' OR epoch_no = 1 AS begun FROM price_epoch) r
-    JOIN item i USING (item_id)
-    JOIN price p USING (price_id)
-    LEFT JOIN priced_epoch e USING (item_id, epoch_no)
-    GROUP BY r.item_id
-), allowed AS (
-    SELECT item_id, sum(capacity) AS capacity
-    FROM allowance_item JOIN allowance USING (allowance_id) GROUP BY item_id
-)
-SELECT i.item_id, coalesce(i.subscription_charge_id, c.subscription_charge_id)
-           AS subscription_charge_id, coalesce(i.account_id, c.account_id) AS account_id,
-       coalesce(i.account_name, c.account_name) AS account_name,
-       coalesce(i.site_name, c.site_name) AS site_name,
-       coalesce(i.product_name, c.product_name) AS product_name,
-       coalesce(i.charge_name, c.charge_name) AS charge_name, coalesce(i.kind, c.kind) AS kind,
-       coalesce(i.state, CASE WHEN c.kind <> 'reversal' THEN s.state END,
-                CASE WHEN c.service_end > DATE '{{today}}' AND c.kind <> 'reversal'
-                     THEN 'running' ELSE 'due' END) AS state,
-       coalesce(i.cycle_start, c.cycle_start) AS cycle_start,
-       coalesce(i.cycle_end, c.cycle_end) AS cycle_end,
-       coalesce(i.service_start, c.service_start) AS service_start,
-       coalesce(i.service_end, c.service_end) AS service_end,
-       p.quantity, coalesce(i.unit, c.unit) AS unit,
-       coalesce(p.included_quantity, 0) AS included_quantity,
-       coalesce(p.included_in_price, 0) + coalesce(a.capacity, 0) AS included_limit,
-       p.reached['from'] AS tier_from, p.reached['up_to'] AS tier_up_to, c.unit_amount,
-       coalesce(c.amount, 0) AS amount
-FROM item i
-FULL JOIN amount c ON c.subscription_charge_id = i.subscription_charge_id
- AND c.cycle_start = i.cycle_start AND c.kind = i.kind
-LEFT JOIN item s ON i.item_id IS NULL
- AND s.subscription_charge_id = c.subscription_charge_id AND s.cycle_start = c.cycle_start
-LEFT JOIN priced p ON p.item_id = i.item_id
-LEFT JOIN allowed a ON a.item_id = i.item_id
+# Three questions of few tables are planned in half the time of one that joins all of them.
+_ITEMS = f"""
+SELECT item_id, subscription_charge_id, account_id, account_name, site_name, product_name,
+       charge_name, kind, cycle_start, cycle_end, service_start, service_end, unit,
+       CASE WHEN late THEN 'late' WHEN {_DUE_TODAY} THEN 'due' ELSE 'running' END AS state
+FROM due_item WHERE billed_account_id = {{account}} ORDER BY item_id
+"""
+# Several epochs of a cycle are one charge here.
+_AMOUNTS = """
+SELECT subscription_charge_id, cycle_start, kind, charge_name,
+       any_value(account_id) AS account_id, any_value(account_name) AS account_name,
+       any_value(site_name) AS site_name, any_value(product_name) AS product_name,
+       any_value(unit) AS unit,
+       any_value(cycle_end) AS cycle_end, min(service_start) AS service_start,
+       max(service_end) AS service_end,
+       CASE WHEN count(DISTINCT unit_amount) = 1 AND count(unit_amount) = count(*)
+            THEN max(unit_amount) END AS unit_amount, sum(amount) AS amount
+FROM charged WHERE billed_account_id = {account}
+GROUP BY subscription_charge_id, cycle_start, kind, charge_name ORDER BY ALL
+"""
+_PRICED = f"""
+SELECT r.item_id, CAST(coalesce(CASE WHEN any_value(i.kind) = 'usage' THEN sum(e.quantity)
+                                     ELSE max(e.quantity) END, 0) AS {QUANTITY}) AS quantity,
+       coalesce(sum(e.included_quantity), 0) AS included_quantity,
+       coalesce(arg_max(p.included_quantity, r.epoch_no) FILTER (r.begun), 0) AS included_in_price,
+       arg_max(e.steps[-1], r.epoch_no) FILTER (r.begun) AS reached
+FROM (SELECT *, epoch_start <= DATE '{{today}}' OR epoch_no = 1 AS begun FROM price_epoch) r
+JOIN due_item i USING (item_id)
+JOIN price p USING (price_id)
+LEFT JOIN priced_epoch e USING (item_id, epoch_no)
+GROUP BY r.item_id
+"""
+_ALLOWED = """
+SELECT item_id, sum(capacity) AS capacity
+FROM allowance_item JOIN allowance USING (allowance_id) GROUP BY item_id
 """
 
 _USED = """
@@ -251,7 +229,7 @@ def charge_so_far(
 def _compute(
     uow: UnitOfWork, store: UsageStore, account: int, today: date
 ) -> tuple[list[Record], tuple[Problem, ...]]:
-    """Charges (columns of ``_CHARGES``, and what was used of them) and problems."""
+    """Charges (what CurrentCharge shows, what was used of them) and problems."""
     present = find_present(uow)
     rows: list[Record] = []
     problems: dict[Problem, None] = {}
@@ -277,7 +255,7 @@ def _compute_part(
     condition: str,
 ) -> tuple[list[Record], list[Problem]]:
     needs = charge_so_far(uow, engine, store, [account], today, present, condition)
-    charges = engine.records(_CHARGES.format(today=today.isoformat(), account=account))
+    charges = _charges(engine, account, today)
     used = {row["item_id"]: row for row in engine.records(_used(engine, needs))}
     problems = [
         Problem(row["code"], row["message"], "account")
@@ -285,6 +263,45 @@ def _compute_part(
     ]
     unknown = {"amount": None} if problems else {}
     return [{**row, **used.get(row["item_id"], _UNUSED), **unknown} for row in charges], problems
+
+
+def _charges(engine: Engine, account: int, today: date) -> list[Record]:
+    """The items of the account with what they come to; and what is no item (given back, added,
+    taken off) as a row of its own."""
+    items = engine.records(_ITEMS.format(today=today.isoformat(), account=account))
+    priced = {row["item_id"]: row for row in engine.records(_PRICED.format(today=today))}
+    allowed = dict(engine.rows(_ALLOWED)) if engine.has_rows("allowance_item") else {}
+    amounts: dict[tuple[object, ...], list[Record]] = {}
+    for row in engine.records(_AMOUNTS.format(account=account)):
+        amounts.setdefault(_charged_for(row), []).append(row)
+    rows = [
+        {**_UNPRICED, **found, **amount, **item, "included_limit": limit}
+        for item in items
+        for found in [priced.get(item["item_id"], _UNPRICED)]
+        for limit in [found["included_in_price"] + allowed.get(item["item_id"], 0)]
+        for amount in amounts.get(_charged_for(item), [{}])
+    ]
+    states = {_charged_for(item)[:2]: item["state"] for item in items}
+    rows += [
+        {**_UNPRICED, **row, "state": _state(row, states.get(lone[:2]), today)}
+        for lone in amounts.keys() - {_charged_for(item) for item in items}
+        for row in amounts[lone]
+    ]
+    for row in rows:
+        reached = row["reached"] or {}
+        row |= {"tier_from": reached.get("from"), "tier_up_to": reached.get("up_to")}
+    return rows
+
+
+def _charged_for(row: Record) -> tuple[object, ...]:
+    return row["subscription_charge_id"], row["cycle_start"], row["kind"]
+
+
+def _state(row: Record, of_item: str | None, today: date) -> str:
+    """What is added or taken off stands with what it is added to; what is given back is due."""
+    if row["kind"] == "reversal":
+        return "due"
+    return of_item or ("running" if row["service_end"] > today else "due")
 
 
 def _used(engine: Engine, needs: Needs) -> str:
@@ -342,6 +359,16 @@ def _shown(
 
 
 _UNUSED: Record = {"events": 0, "used": Decimal(0), "last_event_at": None}
+_UNPRICED: Record = {
+    "item_id": None,
+    "quantity": None,
+    "included_quantity": Decimal(0),
+    "included_in_price": Decimal(0),
+    "included_limit": Decimal(0),
+    "reached": None,
+    "unit_amount": None,
+    "amount": Decimal(0),
+}
 _UNNAMED: Record = dict.fromkeys(("account", "subscription", "charge", "meter"))
 
 

@@ -92,6 +92,7 @@ class _Prices(NamedTuple):
     packages: bool
     bands: bool
     included: bool
+    bounds: bool
     layers: list[str] | None
     steady: bool
 
@@ -100,7 +101,7 @@ _PRICES = """
 SELECT coalesce(bool_or(partial), false) AS partials, count(package_size) > 0 AS packages,
        coalesce(bool_or(model IN ('volume', 'stairstep')), false) AS bands,
        coalesce(bool_or(included_quantity > 0), false) AS included,
-       list(DISTINCT layer) AS layers,
+       count(minimum_amount) + count(maximum_amount) > 0 AS bounds, list(DISTINCT layer) AS layers,
        count(*) FILTER ({within}) = 0
            AND NOT EXISTS (SELECT 1 FROM price_layer WHERE {within}) AS steady
 FROM price
@@ -171,6 +172,7 @@ def look_at_items(engine: Engine, *, readers: bool = True) -> tuple[Needs, list[
         packages=prices.packages,
         bands=prices.bands,
         included=prices.included,
+        bounds=prices.bounds,
         steady=prices.steady and not late,
         few=engine.small,
     )

@@ -31,46 +31,56 @@ __all__ = ["Needs", "price_statements", "rating_statements"]
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What the items and prices at hand use.
+    """What the items and prices at hand use; by default whatever needs no further statements."""
 
-    ``by_event``: some items are rated event by event. ``allowance_ranks``: how many allowances at
-    most are drawn one after the other by the items of one account tree. ``rounded_events``: some of
-    the items by event round their units. ``attributes``: names of the attributes of usage events
-    that filters and properties look at. ``aggregations`` and ``stood``: those of the items that are
-    priced anew as a whole, in full and by the days that units stood. ``cells``: some prices have
-    cells; ``pieces`` are the minutes of the day at which their hours begin or end. ``formulas`` are
-    those of the charges and their prices: their values are in ``formula_input``. ``partials``: some
-    prices are partial. ``layers`` have prices; the items are of these ``kinds``; ``late``: some of
-    them were billed before; ``peaks``: of some the highest quantity counts; ``by_second``: some
-    begin or end within a day; ``packages``, ``bands``, ``included``: some prices count in packages,
-    price all by one tier, include something. ``steady``: nothing was billed before, and no price
-    begins or ends within an item. ``few``: there are few items. ``millionths``: usage events have
-    their quantity in these beside. ``used``: ``metered`` is to tell what came in as it is, and when
-    last.
-    """
+    kinds: frozenset[str] = frozenset(KINDS)
+    """The kinds of charges among the items."""
+    late: bool = True
+    """Some items were billed before."""
+    steady: bool = False
+    """Nothing was billed before, and no price begins or ends within an item."""
+    few: bool = False
+    """There are few items."""
+    used: bool = False
+    """``metered`` is to tell what came in as it is, and when last."""
 
     by_event: bool = False
-    allowance_ranks: int = 0
+    """Some items are rated event by event."""
     rounded_events: bool = False
-    attributes: tuple[str, ...] = ()
+    """Some of the items by event round their units."""
+    allowance_ranks: int = 0
+    """How many allowances at most are drawn one after the other by the items of an account tree."""
     aggregations: tuple[str, ...] = ()
+    """Those of the items that are priced anew as a whole, in full."""
     stood: tuple[str, ...] = ()
-    cells: bool = False
-    pieces: tuple[int, ...] = ()
-    formulas: Formulas = NO_FORMULAS
-    partials: bool = False
-    layers: frozenset[str] = frozenset(LAYER_NAMES)
-    kinds: frozenset[str] = frozenset(KINDS)
-    late: bool = True
+    """Those of the items that are priced anew as a whole, by the days that units stood."""
     peaks: bool = True
+    """Of some items the highest quantity counts."""
     by_second: bool = False
+    """Some items begin or end within a day."""
     millionths: bool = True
-    used: bool = False
+    """Usage events have their quantity in these beside."""
+    attributes: tuple[str, ...] = ()
+    """Names of the attributes of usage events that filters and properties look at."""
+
+    formulas: Formulas = NO_FORMULAS
+    """Those of the charges and their prices: their values are in ``formula_input``."""
+    layers: frozenset[str] = frozenset(LAYER_NAMES)
+    """The layers that have prices."""
+    partials: bool = False
+    """Some prices are partial."""
+    cells: bool = False
+    """Some prices have cells."""
+    pieces: tuple[int, ...] = ()
+    """The minutes of the day at which the hours of cells begin or end."""
     packages: bool = True
+    """Some prices count in packages."""
     bands: bool = True
+    """Some prices price all by one tier."""
     included: bool = True
-    steady: bool = False
-    few: bool = False
+    """Some prices include something."""
+    bounds: bool = True
+    """Some prices have a minimum or maximum."""
 
     @property
     def anew(self) -> bool:
