@@ -102,6 +102,8 @@ PRICE = Relation(
         "event_amount_minimum": AMOUNT,
         "event_amount_maximum": AMOUNT,
         "free_events": "BIGINT",
+        "minimum_amount": "DECIMAL(20,4)",
+        "maximum_amount": "DECIMAL(20,4)",
     },
     "Prices of all layers. owner_id is what the price belongs to, by its layer: a price region, "
     "pricing template, account, site, contact, contract or subscription; 0 in the list. A partial "

@@ -31,7 +31,7 @@ __all__ = ["Needs", "price_statements", "rating_statements"]
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What the items and prices at hand use; by default whatever needs no further statements."""
+    """What the items and prices at hand use; by default all that takes no statement of its own."""
 
     kinds: frozenset[str] = frozenset(KINDS)
     """The kinds of charges among the items."""
