@@ -30,7 +30,7 @@ from counterfoil.business.billing.window import Window
 from counterfoil.business.incentives.commands import save_incentives
 from counterfoil.business.incentives.notation import parse_incentives
 from counterfoil.business.subscriptions.commands import cancel_subscriptions
-from counterfoil.core.problems import Refused
+from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
 JAN, FEB, MAR = date(2024, 1, 1), date(2024, 2, 1), date(2024, 3, 1)
@@ -107,6 +107,18 @@ def test_more_than_is_left_is_refused(billed: Company) -> None:
     assert refusal(billed, parts=[CreditPart(position=7)]) == (422, "unknown_line")
     with work(billed) as uow:
         assert credit_invoice(uow, "INV-000001", ASKED)["total"] == Decimal("-49.95")
+
+
+@pytest.mark.parametrize("correct", [void_invoice, reissue_invoice])
+def test_no_document_is_dated_before_the_one_it_corrects(billed: Company, correct) -> None:
+    before = billed.counts()
+    early = Request(reason="line was down", on=date(2023, 12, 31))
+    with pytest.raises(Refused) as refused, work(billed) as uow:
+        correct(uow, "INV-000001", early)
+    assert refused.value.problems == (
+        Problem("before_document", "2023-12-31 is before INV-000001, of 2024-01-01", "date"),
+    )
+    assert billed.counts() == before
 
 
 def test_days_are_credited_once(billed: Company) -> None:

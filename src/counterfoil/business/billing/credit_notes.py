@@ -395,7 +395,7 @@ def _save(
     snapshot = cast("Record", original["snapshot"])
     if correction == "reissue":
         snapshot = profile_snapshot(uow, int(original["account_id"]))[1]
-    on = day_of(uow, request, snapshot)
+    on = day_of(uow, request, snapshot, original)
     gives_back = correction in ("credit", "void")
     terms = 0 if gives_back else int(str(snapshot.get("payment_terms_days") or 0))
     corrects = {"number": original["number"], "date": str(original["invoice_date"])}

@@ -65,8 +65,14 @@ def made_before(uow: UnitOfWork, request: Request, account_id: int) -> Record | 
     return find_made(uow, "invoice", request.kept())
 
 
-def day_of(uow: UnitOfWork, request: Request, snapshot: Record) -> date:
-    """The document's date: as asked, or today where the account is."""
+def day_of(
+    uow: UnitOfWork, request: Request, snapshot: Record, corrects: Record | None = None
+) -> date:
+    """The document's date: as asked, or today where the account is. Refuses a day before the
+    document that it ``corrects``."""
+    if corrects and request.on and request.on < cast("date", corrects["invoice_date"]):
+        message = f"{request.on} is before {corrects['number']}, of {corrects['invoice_date']}"
+        raise Refused(Problem("before_document", message, "date"))
     zone = ZoneInfo(str(snapshot.get("time_zone") or "UTC"))
     return request.on or uow.now.astimezone(zone).date()
 

@@ -126,7 +126,7 @@ def reissue_rated_again(
         made = reissue_invoice(uow, int(str(original["id"])), request)
         void = uow.find("invoice", corrects_id=original["id"], correction="void")
         return Reissued(cast("Record", void), made, [])
-    on = day_of(uow, request, cast("Record", original["snapshot"]))
+    on = day_of(uow, request, cast("Record", original["snapshot"]), original)
     rated = _rate(uow, store, accounts, cycles, on)
     return _Documents(uow, original, request, on).make(rated)
 
