@@ -83,8 +83,11 @@ class Company:
         with self.database.transaction(now=self.now) as uow:
             return activate_subscriptions(uow, [activation])[0]
 
-    def use(self, subscription_id: int, *events: tuple[str, datetime, str]) -> None:
-        """Store ready usage events (id, UTC time, quantity) of the meter ``seconds``."""
+    def use(
+        self, subscription_id: int, *events: tuple[str, datetime, str], attributes: str = "{}"
+    ) -> None:
+        """Store ready usage events (id, UTC time, quantity) of the meter ``seconds``, which all
+        have the same attributes (JSON)."""
         with self.database.transaction(now=self.now) as uow:
             collector = uow.query("SELECT id FROM collector ORDER BY id LIMIT 1")
             collector_id = collector[0]["id"] if collector else _collector(uow)
@@ -104,7 +107,7 @@ class Company:
                     "quantity": Decimal(quantity),
                     "batch_id": batch["id"],
                     "line": line,
-                    "attributes": "{}",
+                    "attributes": attributes,
                 }
                 for line, (name, time, quantity) in enumerate(events, start=1)
             ]

@@ -137,6 +137,36 @@ def test_a_counterfoil_says_how_events_make_a_quantity(
     assert told.sentences[1] == said
 
 
+def test_a_counterfoil_names_the_groups(company: Company) -> None:
+    company.load_prices(
+        "products: [{id: p, name: P}]\n"
+        "meters: [{id: seconds, name: S, unit: second}]\n"
+        "rate_plans: [{id: plan, product: p, name: N, charges: [{id: c, name: C, kind: usage, "
+        "meter: seconds, unit: second, group_by: server, prices: [{currency: USD, "
+        "model: graduated, tiers: [{up_to: 10, amount: 1}, {amount: 0.5}]}]}]}]"
+    )
+    company.open_account("ACME")
+    subscription = company.subscribe("S", "ACME", "plan", JAN)
+    company.use(subscription, ("e1", at(3), "12"), attributes='{"server": "web"}')
+    company.use(subscription, ("e2", at(4), "4"), attributes='{"server": "db"}')
+    company.use(subscription, ("e3", at(5), "1"))
+    company.bill(FEB)
+    with company.database.transaction(now=NOW) as uow:
+        (line,) = uow.query("SELECT id FROM invoice_line")
+        told = explain_line(uow, company.store, line["id"])
+    assert told.sentences[2:6] == (
+        "db: tier from 0 to 10: 4 seconds × 1 = 4 USD.",
+        "everything else: tier from 0 to 10: 1 seconds × 1 = 1 USD.",
+        "web: tier from 0 to 10: 10 seconds × 1 = 10 USD.",
+        "web: tier from 10 and above: 2 seconds × 0.5 = 1 USD.",
+    )
+    assert [(each["event_id"], each["exact_amount"]) for each in told.events] == [
+        ("e1", Decimal(11)),
+        ("e2", Decimal(4)),
+        ("e3", Decimal(1)),
+    ]
+
+
 def test_events_of_a_pool_add_up_hour_by_hour(company: Company) -> None:
     company.load_prices(
         "products: [{id: p, name: P}]\n"

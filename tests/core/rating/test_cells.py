@@ -164,10 +164,17 @@ def expected(
         if number == 0 and rest is None:
             return None
         by_cell[number] = by_cell.get(number, Fraction(0)) + counted(item, call.quantity)
+    bands = {number: matrix[number - 1].tiers if number else rest or () for number in by_cell}
+    return together(item, model, [(bands[number], by_cell[number]) for number in by_cell])
+
+
+def together(
+    item: Item, model: str, parts: list[tuple[tuple[Tier, ...], Fraction]]
+) -> list[tuple[Fraction, Decimal, Decimal]]:
+    """What the parts of an item's meter units come to, each by its own tiers."""
     quantity = amount = Fraction(0)
-    for number, meter_units in by_cell.items():
-        band = matrix[number - 1].tiers if number else rest
-        price = Price(1, "list", 0, None, None, model, None, Fraction(0), band or ())
+    for band, meter_units in parts:
+        price = Price(1, "list", 0, None, None, model, None, Fraction(0), band)
         units = Fraction(half_up(meter_units / item.unit_size, 15))
         quantity += units
         amount += cost(price, units)
@@ -182,8 +189,28 @@ def test_cells_cost_what_the_reference_says(
     assert rated(*case) == expected(*case)
 
 
+@given(cases())
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+def test_groups_cost_what_each_value_costs_by_itself(
+    case: tuple[Item, str, list[Cell], tuple[Tier, ...] | None, list[Call]],
+) -> None:
+    item, model, matrix, rest, usage = case
+    band = rest or matrix[0].tiers
+    groups: dict[str | None, Fraction] = {}
+    for call in usage:
+        value = call.attributes.get("number")
+        groups[value] = groups.get(value, Fraction(0)) + counted(item, call.quantity)
+    wanted = together(item, model, [(band, units) for units in groups.values()])
+    assert rated(item, model, [], band, usage, group_by="number") == wanted
+
+
 def rated(
-    item: Item, model: str, matrix: list[Cell], rest: tuple[Tier, ...] | None, usage: list[Call]
+    item: Item,
+    model: str,
+    matrix: list[Cell],
+    rest: tuple[Tier, ...] | None,
+    usage: list[Call],
+    group_by: str | None = None,
 ) -> list[tuple[Fraction, Decimal, Decimal]] | None:
     """What the engine makes of it; None where it says that no cell holds an event."""
     price = Price(1, "list", 0, None, None, model, None, Fraction(0), rest or ())
@@ -198,7 +225,10 @@ def rated(
             "event_increment": decimal(item.event_increment),
         }
         register(engine, CHARGE_ITEM, [tuple(row.values())])
-        register(engine, PRICE_CELL, [(1, n, f"cell {n}") for n, _ in enumerate(matrix, 1)])
+        groups = [(1, -1, None)] if group_by else []
+        register(
+            engine, PRICE_CELL, [*groups, *((1, n, f"cell {n}") for n, _ in enumerate(matrix, 1))]
+        )
         register(
             engine,
             CELL_CONDITION,
@@ -208,7 +238,8 @@ def rated(
                 for asked in (cell.values, cell.prefixes)
                 for name, values in asked.items()
                 for value in dict.fromkeys(values)
-            ],
+            ]
+            + [(1, -1, group_by, False, None) for _ in groups],
         )
         register(
             engine,

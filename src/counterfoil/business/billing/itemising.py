@@ -100,7 +100,8 @@ FROM charge_read
 """
 
 _BILLED_PRICES = """
-SELECT id AS price_id, model, package_size, included_quantity FROM price WHERE id = ANY(:ids)
+SELECT id AS price_id, charge_id, model, package_size, included_quantity
+FROM price WHERE id = ANY(:ids)
 """
 
 _BILLED_TIERS = """

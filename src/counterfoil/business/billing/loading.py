@@ -128,9 +128,13 @@ FROM meter m, jsonb_each(m.filter) f WHERE m.id = ANY(:meters)
 """
 
 _CELLS = """
-SELECT DISTINCT p.charge_id, c.cell_no, c.label, c.conditions, c.days, c.from_time, c.to_time
+SELECT DISTINCT p.charge_id, c.cell_no, c.label, c.conditions, c.days, c.from_time, c.to_time,
+       NULL AS group_by
 FROM price_cell c JOIN price p ON p.id = c.price_id WHERE p.charge_id = ANY(:charges)
-ORDER BY p.charge_id, c.cell_no
+UNION ALL
+SELECT id, -1, NULL, NULL, NULL, NULL, NULL, group_by
+FROM charge WHERE id = ANY(:charges) AND group_by IS NOT NULL
+ORDER BY charge_id, cell_no
 """
 
 _BILLED_CHARGES = """
@@ -290,6 +294,11 @@ def load_cells(uow: UnitOfWork, charges: Sequence[int]) -> dict[str, pa.Table]:
             continue
         seen.add(place)
         own = {"charge_id": row["charge_id"], "cell_no": row["cell_no"]}
+        if row["group_by"] is not None:
+            every = {"attribute": row["group_by"], "is_prefix": False, "value": None}
+            rows[PRICE_CELL].append({**own, "label": None})
+            rows[CELL_CONDITION].append({**own, **every})
+            continue
         cell = cell_of({**row, "name": row["label"]})
         rows[PRICE_CELL].append({**own, "label": row["label"]})
         for attribute, asked in cell.conditions.items():

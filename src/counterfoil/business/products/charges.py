@@ -3,7 +3,7 @@
 from counterfoil.core.problems import Problem
 from counterfoil.platform.metadata import Record
 
-_OF_USAGE = ("meter_id", "event_minimum", "event_increment")
+_OF_USAGE = ("meter_id", "event_minimum", "event_increment", "group_by")
 
 
 def find_charge_problems(charge: Record, line: int | None = None) -> list[Problem]:
@@ -42,6 +42,9 @@ def _find_usage_problems(charge: Record, line: int | None) -> list[Problem]:
         faults.append(("missing_meter", "a usage charge needs a meter", "meter_id"))
     if charge["timing"] == "in_advance":
         faults.append(("usage_in_advance", "usage is always charged in arrears", "timing"))
+    if charge["group_by"] is not None and charge["quantity_formula"] is not None:
+        message = "says how much there is, but not in which group"
+        faults.append(("grouped_usage", message, "quantity_formula"))
     if charge["event_increment"] == 0:
         message = "must be above 0; leave it out when events are not rounded up"
         faults.append(("zero_increment", message, "event_increment"))

@@ -194,6 +194,13 @@ CHARGE = Entity(
             "nearest account at or above that is a pool node.",
         ),
         text(
+            "group_by",
+            max_length=255,
+            immutable=True,
+            help="An attribute of the usage events: each of its values is counted and priced by "
+            "itself.",
+        ),
+        text(
             "condition",
             max_length=4000,
             help="A formula; where it is not met, the charge makes no line.",

@@ -102,6 +102,7 @@ _CHARGE_FIELDS = (
     *("external_id", "name", "kind", "timing", "periods_ahead", "alignment", "proration"),
     "in_trial",
     *("event_minimum", "event_increment", "unit", "unit_size", "unit_rounding", "pooled_over"),
+    "group_by",
     *("condition", "quantity_formula"),
 )
 _CHARGE: Rules = {

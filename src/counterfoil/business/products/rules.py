@@ -3,7 +3,7 @@
 Set-based: one call for all rows of a write, a fixed number of queries.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -124,6 +124,7 @@ def check_prices(
     problems.extend(_find_rivals(uow, rows))
     problems.extend(find_price_formula_problems(uow, rows))
     problems.extend(_find_event_terms_without_events(uow, rows))
+    problems.extend(_find_terms_without_groups(uow, rows))
     changed = {
         cast("int", row["id"]): place
         for place, (row, old) in enumerate(zip(rows, old_rows, strict=True))
@@ -230,6 +231,7 @@ def check_price_cells(
         for row in uow.query("SELECT * FROM price WHERE id = ANY(:ids)", ids=price_ids)
     }
     used = read_used_prices(uow, price_ids)
+    groups = _read_groups(uow, {row["charge_id"] for row in priced.values()})
     numbers = read_cell_numbers(uow, {row["charge_id"] for row in priced.values()})
     problems: list[Problem] = []
     cells: dict[int, list[Cell]] = {}
@@ -242,6 +244,9 @@ def check_price_cells(
         )
         if row["price_id"] in used:
             problems.append(used_price_problem("price_id", line))
+        if price["charge_id"] in groups:
+            message = f"has no cells: usage is grouped by {groups[price['charge_id']]!r}"
+            problems.append(Problem("grouped_usage", message, "price_id", line=line))
         others = numbers.get(price["charge_id"], {})
         if others.get(cell.key, row["cell_no"]) != row["cell_no"] or any(
             number == row["cell_no"] and key != cell.key for key, number in others.items()
@@ -308,6 +313,35 @@ def _model_faults(price: Record, tiers: Sequence[Tier]) -> list[TierFault]:
         tiers,
         partial=bool(price["partial"]),
     )
+
+
+def _read_groups(uow: UnitOfWork, charge_ids: Collection[int]) -> dict[int, str]:
+    """By which attribute the usage of charges is grouped, of those of which it is."""
+    found = uow.query(
+        "SELECT id, group_by FROM charge WHERE id = ANY(:ids) AND group_by IS NOT NULL",
+        ids=sorted(charge_ids),
+    )
+    return {row["id"]: row["group_by"] for row in found}
+
+
+def _find_terms_without_groups(uow: UnitOfWork, rows: list[Record]) -> list[Problem]:
+    """What a price cannot have whose charge groups its usage: it would not say of which group."""
+    groups = _read_groups(uow, {cast("int", row["charge_id"]) for row in rows})
+    return [
+        Problem(
+            "grouped_usage",
+            f"has no groups, but usage is grouped by {groups[row['charge_id']]!r}: {instead}",
+            field,
+            line=line_among(rows, place),
+        )
+        for place, row in enumerate(rows)
+        if row["charge_id"] in groups
+        for field, given, instead in (
+            ("model", row["model"] == "formula", "use tiers"),
+            ("included_quantity", row["included_quantity"], "use an entitlement"),
+        )
+        if given
+    ]
 
 
 def _find_event_terms_without_events(uow: UnitOfWork, rows: list[Record]) -> list[Problem]:

@@ -5,6 +5,9 @@ asks for several, all must hold. Of the cells that hold, the one that asks for m
 then the one with the longest prefixes, an exact value counting as longer than any; then the lowest
 number. What no cell holds falls into cell 0, if the price has it. Combinations of values are judged
 once, however many events have them.
+
+Usage that is grouped by an attribute has a cell for each value there is, numbered from -1 down in
+the order of the values. They have the tiers of cell 0, into which falls what has no such attribute.
 """
 
 from collections.abc import Sequence
@@ -16,12 +19,15 @@ _EXACT = 1000
 """The weight of an exact value; a prefix weighs its length."""
 
 _MATRIX_TERMS = """
-SELECT DISTINCT terms_id FROM terms_tier WHERE cell_no <> 0
+SELECT DISTINCT terms_id FROM terms_tier
+WHERE cell_no <> 0 OR price_id IN (SELECT p.price_id FROM price p JOIN cell_condition c
+                                   ON c.charge_id = p.charge_id AND c.value IS NULL)
 """
 
 # A window of hours is a set of the pieces that all windows together cut the week into.
 _CELL_ENTRY = f"""
 SELECT charge_id, cell_no, attribute, is_prefix, value FROM cell_condition
+WHERE value IS NOT NULL
 UNION ALL
 SELECT w.charge_id, w.cell_no, '{HOURS}', false, w.weekday || '-' || p.begins
 FROM cell_window w CROSS JOIN (SELECT unnest({{pieces}}) AS begins) p
@@ -40,6 +46,15 @@ FROM counted_usage u JOIN usage_epoch e
   ON u.subscription_id = e.subscription_id AND u.meter_id = e.meter_id
  AND u.time >= e.start_at AND u.time < e.end_at
 WHERE e.matrix
+"""
+
+_GROUP_CELL = """
+SELECT p.charge_id, p.terms_id, p.combination_no, v.value AS label,
+       -dense_rank() OVER (PARTITION BY p.charge_id ORDER BY v.value) AS cell_no
+FROM cell_pair p
+JOIN cell_condition c ON c.charge_id = p.charge_id AND c.value IS NULL
+JOIN combination_value v ON v.combination_no = p.combination_no AND v.attribute = c.attribute
+WHERE v.value IS NOT NULL
 """
 
 _COMBINATION_PREFIX = """
@@ -85,8 +100,9 @@ WITH best AS (
     SELECT DISTINCT terms_id FROM terms_tier WHERE cell_no = 0
 )
 SELECT p.terms_id, p.combination_no,
-       coalesce(w.cell_no, CASE WHEN r.terms_id IS NOT NULL THEN 0 END) AS cell_no
+       coalesce(w.cell_no, g.cell_no, CASE WHEN r.terms_id IS NOT NULL THEN 0 END) AS cell_no
 FROM cell_pair p
+LEFT JOIN group_cell g ON g.terms_id = p.terms_id AND g.combination_no = p.combination_no
 LEFT JOIN won w ON w.terms_id = p.terms_id AND w.combination_no = p.combination_no
 LEFT JOIN rest r ON r.terms_id = p.terms_id
 """
@@ -122,8 +138,9 @@ MATRIX_TERMS = Statement("matrix_terms", _MATRIX_TERMS)
 
 
 def cell_statements(pieces: Sequence[int]) -> tuple[Statement, ...]:
-    """Make ``cell_match`` (terms_id, combination_no, cell_no, null where nothing holds) and
-    ``unmatched``: item_id, epoch_no, found (the values of the attributes, in words), events.
+    """Make ``cell_match`` (terms_id, combination_no, cell_no, null where nothing holds),
+    ``group_cell`` (charge_id, terms_id, combination_no, cell_no, label) and ``unmatched``: item_id,
+    epoch_no, found (the values of the attributes, in words), events.
 
     ``pieces`` are the minutes of the day at which a window of hours begins or ends. Needs
     ``counted_usage`` and ``usage_epoch``.
@@ -133,6 +150,7 @@ def cell_statements(pieces: Sequence[int]) -> tuple[Statement, ...]:
         Statement("cell_entry", _CELL_ENTRY.format(pieces=f"[{begins}]")),
         Statement("cell_asked", _ASKED),
         Statement("cell_pair", _CELL_PAIR),
+        Statement("group_cell", _GROUP_CELL),
         Statement("combination_prefix", _COMBINATION_PREFIX),
         Statement("cell_held", _CELL_HELD),
         Statement("cell_match", _CELL_MATCH),

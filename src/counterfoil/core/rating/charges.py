@@ -74,12 +74,14 @@ FROM (SELECT p.item_id, p.epoch_no, p.cell_no, t.from_quantity, any_value(t.up_t
       GROUP BY p.item_id, p.epoch_no, p.cell_no, t.from_quantity, t.unit_amount)
 """
 
-# Of matrix prices each step names its cell.
+# Of matrix prices and grouped usage each step names its cell.
 _LABELLED = """
-SELECT s.*, CASE WHEN s.cell_no <> 0 THEN l.label
+SELECT s.*, CASE WHEN s.cell_no < 0 THEN g.label WHEN s.cell_no <> 0 THEN l.label
                  WHEN s.cell_no = 0 AND m.charge_id IS NOT NULL THEN 'everything else' END AS cell
 FROM ({step}) s JOIN charge_item i USING (item_id)
 LEFT JOIN price_cell l ON l.charge_id = i.charge_id AND l.cell_no = s.cell_no
+LEFT JOIN (SELECT DISTINCT charge_id, cell_no, label FROM group_cell) g
+  ON g.charge_id = i.charge_id AND g.cell_no = s.cell_no
 LEFT JOIN (SELECT DISTINCT charge_id FROM price_cell) m ON m.charge_id = i.charge_id
 """
 

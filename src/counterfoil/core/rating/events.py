@@ -98,7 +98,8 @@ def drawn(ranks: int) -> Statement:
 # Of a matrix price nothing is due at zero but in the cells its first epoch has.
 _OPENED = """
 WHERE EXISTS (SELECT 1 FROM price_epoch e JOIN terms_tier t USING (terms_id)
-              WHERE e.item_id = opening.item_id AND e.epoch_no = 1 AND t.cell_no = opening.cell_no)
+              WHERE e.item_id = opening.item_id AND e.epoch_no = 1
+                AND t.cell_no = greatest(opening.cell_no, 0))
 """
 
 

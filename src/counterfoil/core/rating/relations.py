@@ -166,7 +166,7 @@ PRICE_CELL = Relation(
     "price_cell",
     {"charge_id": "BIGINT", "cell_no": "BIGINT", "label": "VARCHAR"},
     "The cells of a charge's matrix prices, from 1: a number stands for the same conditions in all "
-    "of its prices. label says them in words.",
+    "of its prices. label says them in words. -1 are all groups of a charge with grouped usage.",
 )
 
 CELL_CONDITION = Relation(
@@ -178,7 +178,8 @@ CELL_CONDITION = Relation(
         "is_prefix": "BOOLEAN",
         "value": "VARCHAR",
     },
-    "What the cells ask for: of each of a cell's attributes one of these values or prefixes.",
+    "What the cells ask for: of each of a cell's attributes one of these values or prefixes. Usage "
+    "is grouped by an attribute of which no value is asked for (null).",
 )
 
 CELL_WINDOW = Relation(

@@ -96,7 +96,7 @@ def _tier_position(use: Tiers) -> Statement:
     FROM position p
     JOIN price_epoch e USING (item_id, epoch_no)
     JOIN price r ON r.price_id = e.price_id
-    LEFT JOIN terms_tier f ON f.terms_id = e.terms_id AND f.cell_no = p.cell_no
+    LEFT JOIN terms_tier f ON f.terms_id = e.terms_id AND f.cell_no = greatest(p.cell_no, 0)
      AND f.from_quantity = 0
     WHERE p.used OR NOT p.continues AND f.flat_amount <> 0
 """
@@ -148,6 +148,7 @@ def _difference(prefix: str, use: Tiers) -> tuple[str, str]:
     return f"CAST({' - '.join(within)} AS {QUANTITY})", " - ".join(reached)
 
 
+# Groups, whose cells are below zero, have the tiers of cell 0.
 def _tier_step(use: Tiers) -> Statement:
     units, flats = _difference("", use)
     list_units, list_flats = f"CAST(NULL AS {QUANTITY})", "CAST(NULL AS INTEGER)"
@@ -163,7 +164,8 @@ WITH counted AS (
     SELECT p.position_id, t.from_quantity, t.up_to, t.unit_amount, t.flat_amount{share},
            {units} AS units, {flats} AS flats,
            {list_units} AS list_units, {list_flats} AS list_flats
-    FROM tier_position p JOIN terms_tier t ON t.terms_id = p.terms_id AND t.cell_no = p.cell_no
+    FROM tier_position p
+    JOIN terms_tier t ON t.terms_id = p.terms_id AND t.cell_no = greatest(p.cell_no, 0)
 )
 SELECT position_id, from_quantity, up_to, unit_amount, units, flats,
        CAST(flats AS DECIMAL(4,0)) * flat_amount AS flat_amount,
@@ -207,7 +209,7 @@ WITH reach AS (
     FROM tier_position
 )
 SELECT f.item_id, f.epoch_no, f.price_id, f.units
-FROM farthest f LEFT JOIN reach r ON r.terms_id = f.terms_id AND r.cell_no = f.cell_no
+FROM farthest f LEFT JOIN reach r ON r.terms_id = f.terms_id AND r.cell_no = greatest(f.cell_no, 0)
 WHERE f.model <> 'formula' AND (r.terms_id IS NULL
    OR f.model <> 'flat' AND (NOT r.gapless OR NOT r.open AND f.units > r.up_to))
 """

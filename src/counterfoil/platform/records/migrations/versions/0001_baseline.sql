@@ -862,6 +862,7 @@ CREATE TABLE charge (
     unit_size BIGINT NOT NULL,
     unit_rounding TEXT NOT NULL,
     pooled_over TEXT NOT NULL,
+    group_by TEXT,
     condition TEXT,
     quantity_formula TEXT,
     CONSTRAINT pk_charge PRIMARY KEY (id),
