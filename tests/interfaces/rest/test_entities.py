@@ -48,7 +48,7 @@ ABSENT = {
         "formula",
     },
     # What follows describes usage charges; the one made here is charged once.
-    "charge": {"event_minimum", "event_increment", "condition", "quantity_formula"},
+    "charge": {"event_minimum", "event_increment", "condition", "quantity_formula", "group_by"},
     # A percentage has no amount, and a coupon is not for everyone.
     "discount": {"amount", "code", "condition", "percent_formula"},
     "discount_target": {"minimum_quantity", "minimum_amount", "subscription_external_id"},

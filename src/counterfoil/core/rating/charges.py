@@ -36,12 +36,6 @@ FROM position p JOIN priced c USING (position_id)
 JOIN price_epoch e USING (item_id, epoch_no)
 JOIN price r ON r.price_id = e.price_id
 """
-_WITH_EPOCH = f"""
-SELECT c.*{_OF_EPOCH}
-FROM priced_epoch c
-JOIN price_epoch e USING (item_id, epoch_no)
-JOIN price r ON r.price_id = e.price_id
-"""
 
 _STEP = """
 SELECT p.item_id, p.epoch_no, p.cell_no, t.from_quantity, any_value(t.up_to) AS up_to,
@@ -121,9 +115,11 @@ SELECT c.item_id, c.epoch_no, CAST(c.events AS BIGINT) AS events,
        s.unit_amounts, s.has_flat,
        CASE WHEN b.exact_amount IS NULL AND (NOT s.stood OR s.gross = c.quantity * s.unit_amount)
             THEN s.unit_amount END AS unit_amount,
-       s.steps, b.exact_amount IS NOT NULL AS again
+       s.steps, b.exact_amount IS NOT NULL AS again{_OF_EPOCH}
 FROM counted c
 JOIN summed s USING (item_id, epoch_no)
+JOIN price_epoch e USING (item_id, epoch_no)
+JOIN price r ON r.price_id = e.price_id
 LEFT JOIN billed b USING (item_id, epoch_no)
 """
 KINDS = ("one_time", "recurring", "usage")
@@ -144,7 +140,7 @@ _JOINED = """
            i.kind, i.minor_digits, c.again, c.gross,
            coalesce(c.list_gross, c.gross) AS list_gross{billed}
     FROM charge_item i
-    JOIN {priced} c USING (item_id)
+    JOIN priced_epoch c USING (item_id)
     {joined}WHERE NOT i.counted_only
 """
 _BILLED = ", b.exact_amount AS billed_exact, b.amount AS billed_amount"
@@ -205,8 +201,7 @@ def rated_charges(
     some is in ``second_share`` (core.rating.seconds). Of ``few`` items ``priced_epoch`` is kept, as
     it is read more than once.
     """
-    priced = f"({_WITH_EPOCH})" if detailed else "priced_epoch"
-    rated = Statement("rated", _rated(priced, kinds, late=late, by_second=by_second))
+    rated = Statement("rated", _rated(kinds, late=late, by_second=by_second))
     if not detailed:
         return Statement("priced_epoch", _PRICED_EPOCH, view=not few), rated
     step = (_STOOD_STEP if stood else _STEP) + (EVENT_AMOUNT_STEP if by_event else "")
@@ -218,13 +213,13 @@ def rated_charges(
     return Statement("priced_epoch", summed), rated
 
 
-def _rated(priced: str, kinds: Collection[str], *, late: bool, by_second: bool) -> str:
+def _rated(kinds: Collection[str], *, late: bool, by_second: bool) -> str:
     billed, with_billed = (_BILLED, _WITH_BILLED) if late else ("", "")
     part, whole_part = "days", "cycle_days"
     if by_second:
         billed, with_billed = billed + _SECONDS, with_billed + _WITH_SECONDS
         part, whole_part = "coalesce(seconds, days)", "coalesce(cycle_seconds, cycle_days)"
-    parts = _JOINED.format(priced=priced, billed=billed, joined=with_billed)
+    parts = _JOINED.format(billed=billed, joined=with_billed)
     joined = f"WITH joined AS MATERIALIZED ({parts}"
     whole = _AS_A_WHOLE.format(rounded=_ROUNDED_TOGETHER if late else _ROUNDED)
     if "recurring" not in kinds:
