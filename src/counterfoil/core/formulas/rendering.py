@@ -242,7 +242,7 @@ class Renderer:
         a, b = self._sizes(left), self._sizes(right)
         texts = self.number(left), self.number(right)
         if a.precision + b.precision <= MOST:
-            return _tried(f"{texts[0]} * {texts[1]}", node.type)
+            return _tried(f"{_whole_digits(texts[0], a, b)} * {texts[1]}", node.type)
         return self.named(
             texts[0],
             lambda x: self.named(texts[1], lambda y: _wide_product(x, a, y, b, node.type)),
@@ -314,6 +314,17 @@ def _inverse(divisor: Node) -> Node | None:
     return Node("literal", Type(Kind.NUMBER, whole + scale, scale), (), value)
 
 
+# DuckDB multiplies two numbers of at most so many digits in 64 bits, however many come out.
+_NARROW = 18
+
+
+def _whole_digits(x: str, a: Type, b: Type) -> str:
+    """The factor ``x`` of type ``a``, wide enough that all digits of its product with ``b`` fit."""
+    if max(a.precision, b.precision) <= _NARROW < a.precision + b.precision:
+        return f"CAST({x} AS DECIMAL({_NARROW + 1},{a.scale}))"
+    return x
+
+
 def _wide_product(x: str, a: Type, y: str, b: Type, result: Type) -> str:
     """x * y from whole and broken parts: all of one sign, so that only the last is rounded.
 
@@ -321,11 +332,11 @@ def _wide_product(x: str, a: Type, y: str, b: Type, result: Type) -> str:
     half away from zero to 15 is rounding the product.
     """
     whole_x, whole_y = (
-        decimal_cast(f"trunc({x})", a.whole, 0),
+        decimal_cast(f"trunc({x})", max(a.whole, _NARROW + 1), 0),
         decimal_cast(f"trunc({y})", b.whole, 0),
     )
     parts = [f"CAST({whole_x} * {whole_y} AS {sql_type(result)})"]
-    broken_x = f"CAST({x} - {whole_x} AS DECIMAL({a.scale},{a.scale}))" if a.scale else ""
+    broken_x = f"CAST({x} - {whole_x} AS DECIMAL({_NARROW + 1},{a.scale}))" if a.scale else ""
     broken_y = f"CAST({y} - {whole_y} AS DECIMAL({b.scale},{b.scale}))" if b.scale else ""
     if broken_x:
         parts.append(f"CAST({broken_x} * {whole_y} AS {sql_type(result)})")
