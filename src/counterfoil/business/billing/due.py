@@ -176,7 +176,8 @@ FROM (SELECT * FROM rated_item UNION ALL BY NAME SELECT * FROM counted_item)
 """
 _ALONE = "SELECT *, NULL::BIGINT AS pool_id FROM ({due}) WHERE {condition}"
 
-_DUE_ITEM = "SELECT * FROM charge_item WHERE NOT (tree_only OR counted_only)"
+IS_DUE = "NOT (tree_only OR counted_only)"
+"""Of ``charge_item`` what is billed; the rest is there for the sake of others."""
 
 # Service that was billed but is no longer given: each recurring or one-time charge billed
 # beyond the end gives back its share of days of the amount as billed, less what earlier reversals
@@ -352,7 +353,7 @@ def make_due_items(
         engine.run(f"CREATE TABLE charge_item AS {_CHARGE_ITEM}")
     else:
         engine.run(f"CREATE TABLE charge_item AS {_ALONE.format(due=due, condition=condition)}")
-    engine.run(f"CREATE VIEW due_item AS {_DUE_ITEM}")
+    engine.define("due_item", f"SELECT * FROM charge_item WHERE {IS_DUE}")
     return Due(engine.has_rows("charge_item"), late, bool(ended))
 
 

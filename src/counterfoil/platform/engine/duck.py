@@ -96,10 +96,14 @@ class Engine:
         until a statement names it: most never do."""
         self.unregister(name)
         self._filled[name] = False
+        self.define(name, nothing)
+
+    def define(self, name: str, select: str) -> None:
+        """Make a SELECT readable as the relation ``name``, once a statement names it."""
         if self._in_schema:
-            self._connection.execute(f"CREATE OR REPLACE VIEW {name} AS {nothing}")
+            self._connection.execute(f"CREATE OR REPLACE VIEW {name} AS {select}")
         else:
-            self._unmade[name] = nothing
+            self._unmade[name] = select
 
     def has_rows(self, name: str) -> bool:
         """Whether the relation has any; of what was registered or left empty nobody is asked."""
@@ -181,11 +185,12 @@ class Engine:
         return relation
 
     def _ready(self, sql: str) -> Sequence[duckdb.Statement]:
-        """The statements of the text; what was left empty and is named in them is made now."""
+        """The statements of the text; what is named in them and not made yet is made now."""
         text = self._parsed(sql)
-        for name in self._unmade.keys() & text.words:
-            nothing = self._unmade.pop(name)
-            self._connection.execute(f"CREATE OR REPLACE VIEW main.{name} AS {nothing}")
+        for name in sorted(self._unmade.keys() & text.words):
+            select = self._unmade.pop(name, None)
+            if select is not None:
+                self._execute(f"CREATE OR REPLACE VIEW main.{name} AS {select}", None)
         return text.statements
 
     def _parsed(self, sql: str) -> _Text:
