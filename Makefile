@@ -5,6 +5,8 @@
 
 BIN := .venv/bin
 READY := .venv/.ready
+# Every process of this program would compile all of it again, for longer than it then takes to start.
+unexport PYTHONDONTWRITEBYTECODE
 WORKERS ?= 2
 
 help: ## show this list
