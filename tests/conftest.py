@@ -2,8 +2,6 @@
 
 import importlib
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
@@ -15,6 +13,7 @@ import argon2
 import hypothesis
 import pytest
 from tests.furnishing import Furnishings
+from tests.memory import quick_folder
 
 from counterfoil.bootstrap import (
     Organisation,
@@ -46,10 +45,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=turn)
 
 
-MEMORY = Path("/dev/shm")
-ENOUGH_MEMORY = 4 * 1024**3
-
-
 @contextmanager
 def patched(module: ModuleType, name: str, value: object) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
@@ -68,17 +63,14 @@ def _passwords_of_tests() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """An empty data folder, in memory where there is enough of it.
+def data_folder() -> Iterator[Path]:
+    """An empty data folder.
 
     Each test creates and drops a database of some 450 files: an ext4 without a journal, as many
     virtual machines have it, becomes ten times slower at that with every run.
     """
-    if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= ENOUGH_MEMORY:
-        with tempfile.TemporaryDirectory(prefix="counterfoil-", dir=MEMORY) as folder:
-            yield Path(folder)
-    else:
-        yield tmp_path_factory.mktemp("data")
+    with quick_folder() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")

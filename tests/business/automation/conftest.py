@@ -83,7 +83,7 @@ def receiver() -> Iterator[Receiver]:
             """A sender that hangs up is no fault."""
 
     with Quiet(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=[0.01])
         thread.start()
         found.url = f"http://127.0.0.1:{server.server_address[1]}/hooks"
         try:

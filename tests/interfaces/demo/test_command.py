@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from tests.memory import quick_folder
 
 from counterfoil.interfaces.demo.parameters import settle_parameters
 
@@ -48,15 +49,16 @@ def kill_after(stage: str, home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_demo_killed_at_any_stage_ends_like_one_that_was_not(tmp_path: Path) -> None:
-    whole = json.loads(completed(tmp_path / "whole", "--json").stdout)
-    for stage in STAGES:
-        kill_after(stage, tmp_path / "killed")
-    mended = json.loads(completed(tmp_path / "killed", "--json").stdout)
+def test_a_demo_killed_at_any_stage_ends_like_one_that_was_not() -> None:
+    with quick_folder() as home, quick_folder() as other:
+        whole = json.loads(completed(other, "--json").stdout)
+        for stage in STAGES:
+            kill_after(stage, home)
+        mended = json.loads(completed(home, "--json").stdout)
+        again = completed(home)
     assert mended["totals"] == whole["totals"]
     assert mended["defects"] == whole["defects"]
     assert len(mended["printed"]) == len(whole["printed"])
-    again = completed(tmp_path / "killed")
     assert again.returncode == 0, again.stderr
     assert "nothing was billed twice" in again.stdout
 

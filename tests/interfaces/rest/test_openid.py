@@ -109,7 +109,7 @@ class Requests(BaseHTTPRequestHandler):
 def running() -> Iterator[Provider]:
     """The provider, for the tests of this module."""
     server = Provider()
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=[0.01])
     thread.start()
     yield server
     server.shutdown()
