@@ -179,6 +179,41 @@ def test_late_usage_after_an_adjustment_goes_on_at_the_adjusted_price(billed: Co
     assert apply(billed).differences == 0
 
 
+def test_a_cycle_in_which_nothing_differed_keeps_its_price_for_late_usage(billed: Company) -> None:
+    """All 13 minutes were used before the 20th, from which on a minute costs 0.305: January costs
+    the 2.40 it was billed, and gets no document. So two minutes of the 20th are billed at 0.20 as
+    January was, and only what is rated again then has them at 0.305."""
+    own_price(billed, "ACME", "minute", "0.305", valid_from=date(2024, 1, 20))
+    before = lines(billed)
+    assert apply(billed).differences == 0
+    assert lines(billed) == before
+
+    billed.use(billed.minutes, ("late", at(20), "120"))
+    assert found(rerate(billed)) == [
+        ("M", "minute", JAN, Decimal("2.40"), Decimal("3.01"), Decimal("0.61"))
+    ]
+    billed.bill(FEB)
+    late = ("INV-000002", "Toll-free minutes (late usage)", JAN, FEB, Decimal("0.40"))
+    assert lines(billed) == [*before, late]
+
+    assert found(apply(billed)) == [
+        ("M", "minute", JAN, Decimal("2.80"), Decimal("3.01"), Decimal("0.21"))
+    ]
+    rated_again, twentieth = "Toll-free minutes (rated again)", date(2024, 1, 20)
+    assert lines(billed)[len(before) + 1 :] == [
+        ("INV-000003", "Credit: Toll-free minutes (INV-000001)", JAN, FEB, Decimal("-2.40")),
+        ("INV-000003", "Credit: Toll-free minutes (INV-000002)", JAN, FEB, Decimal("-0.40")),
+        ("INV-000003", rated_again, JAN, twentieth, Decimal("2.40")),
+        ("INV-000003", rated_again, twentieth, FEB, Decimal("0.61")),
+    ]
+    # From now on it is the price that January was billed at.
+    billed.use(billed.minutes, ("later", at(21), "120"))
+    billed.bill(FEB)
+    late = ("INV-000004", "Toll-free minutes (late usage)", twentieth, FEB, Decimal("0.61"))
+    assert lines(billed)[-1] == late
+    assert apply(billed).differences == 0
+
+
 def test_late_usage_that_was_adjusted_is_not_billed_again(billed: Company) -> None:
     billed.use(billed.minutes, ("late", at(20), "120"))
     assert found(rerate(billed)) == [

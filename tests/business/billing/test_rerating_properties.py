@@ -6,12 +6,11 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import count
 
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from tests.business.billing.conftest import NOW, PRICE_BOOK, Company
-from tests.business.billing.test_rerating import own_price, rerate
+from tests.business.billing.test_rerating import apply, own_price, rerate
 
-from counterfoil.business.billing.rerating import rerate_bills
 from counterfoil.business.billing.simulation import simulate
 from counterfoil.business.billing.window import Window
 from counterfoil.business.products.price_book import parse_price_book
@@ -75,8 +74,8 @@ class Customer:
         return {key: net for key, net in found.items() if net}
 
 
-def _used_late(story: list[tuple[str, date, object]], before: date) -> bool:
-    return any(what == "use" and day < before for what, day, _ in story)
+def _used(story: list[tuple[str, date, object]], since: date, before: date) -> bool:
+    return any(what == "use" and since <= day < before for what, day, _ in story)
 
 
 @settings(
@@ -91,6 +90,7 @@ def _used_late(story: list[tuple[str, date, object]], before: date) -> bool:
     minute=st.sampled_from(["0.01", "0.305", "0.22"]),
     since=st.sampled_from([{}, {"valid_from": MIDDLE}, {"valid_from": FEB}]),
 )
+@example([("use", JAN, 1)], [], [("use", MIDDLE, 1)], "100", "0.305", {"valid_from": MIDDLE})
 def test_corrected_afterwards_is_right_from_the_beginning(
     company: Company,
     first: list[tuple[str, date, object]],
@@ -102,7 +102,8 @@ def test_corrected_afterwards_is_right_from_the_beginning(
 ) -> None:
     # What comes late stands behind what was billed; from the beginning it stands where it was used,
     # which makes a difference where the later price of a cycle includes less.
-    assume(since.get("valid_from") != MIDDLE or not _used_late(between + after, MIDDLE))
+    in_between = since.get("valid_from") == MIDDLE
+    assume(not in_between or not _used(between + after, JAN, MIDDLE))
     number = next(NUMBERS)
     right, later = (Customer(company, f"{name}-{number}") for name in ("RIGHT", "LATER"))
     both = [right.account, later.account]
@@ -129,13 +130,20 @@ def test_corrected_afterwards_is_right_from_the_beginning(
     bill(MAR)
     assert rerate(company, WINDOW, accounts=both).listed == []
     reprice(later)
-    made = rerate_bills(company.database, company.store, WINDOW, now=NOW, apply=True, accounts=both)
+    made = apply(company, WINDOW, accounts=both)
     assert {row["account"] for row in made.listed} <= {later.name}
     alike()
     assert rerate(company, WINDOW, accounts=both).listed == []
     for customer in (right, later):
         customer.live(after, 3)
     bill(APR)
+    # Where what was used cost the same, nothing was adjusted: the cycle kept its price for what
+    # came late, and is rated again once more.
+    kept = "minute" not in {row["charge"] for row in made.listed if row["cycle_start"] == JAN}
+    if in_between and kept and _used(first + between, JAN, FEB) and _used(after, MIDDLE, FEB):
+        again = apply(company, WINDOW, accounts=both).listed
+        told = {(row["account"], row["charge"], row["cycle_start"]) for row in again}
+        assert told <= {(later.name, "minute", JAN)}
     alike()
     assert rerate(company, WINDOW, accounts=both).listed == []
     book, _ = parse_price_book(PRICE_BOOK, "same.yaml")
