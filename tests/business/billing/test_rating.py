@@ -14,6 +14,7 @@ from counterfoil.core.rating.relations import (
     PRICE,
     PRICE_CELL,
     PRICE_LAYER,
+    PRICE_TIER,
 )
 from counterfoil.core.rating.statements import Needs
 from counterfoil.platform.engine.duck import open_engine
@@ -42,7 +43,7 @@ LAYERS = (
 def found(model: str = "per_unit", price: tuple[str, str] = ("NULL", "NULL"), layer=None) -> Needs:
     with open_engine(threads=1) as engine:
         shapes = (METER_FILTER, PRICE_CELL, CELL_CONDITION, CELL_WINDOW, ALLOWANCE, BILLED_USAGE)
-        for shape in (*shapes, *FORMULA_INPUTS, CHARGE_ITEM, PRICE, PRICE_LAYER):
+        for shape in (*shapes, *FORMULA_INPUTS, CHARGE_ITEM, PRICE, PRICE_TIER, PRICE_LAYER):
             engine.run(f"CREATE TABLE {shape.name} AS {shape.nothing}")
         engine.run(ITEMS)
         engine.run(PRICES.format(model=model, first=price[0], end=price[1]))

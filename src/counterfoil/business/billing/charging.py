@@ -118,9 +118,11 @@ SELECT i.item_id, i.billed_account_id, i.account_id, i.root_id, i.account_name, 
        r.list_amount, r.exact_amount, r.amount,
        CAST(coalesce(to_json(s.steps), '[]') AS VARCHAR) AS steps, {formulas} AS formulas, i.late,
        NULL::BIGINT AS discount_id, NULL::BIGINT AS holder_id
-FROM rated r JOIN due_item i USING (item_id) JOIN priced_epoch s USING (item_id, epoch_no)
+FROM rated r JOIN charge_item i USING (item_id) JOIN priced_epoch s USING (item_id, epoch_no)
+{traced}WHERE NOT i.tree_only
 """
-_TRACED = "LEFT JOIN formula_trace t USING (item_id, epoch_no)"
+_TRACED = "LEFT JOIN formula_trace t USING (item_id, epoch_no)\n"
+_UNTRACED = {"formulas": "NULL::VARCHAR", "traced": ""}
 
 _REVERSED_ROWS = """
 SELECT NULL, b.billed_account_id, b.account_id, b.root_id, b.account_name, b.site_name,
@@ -304,9 +306,7 @@ def make_charged(
     among it if asked for."""
     make_allowances(uow, engine)
     manifest = items.manifest
-    engine.run(
-        f"CREATE TABLE usage_read AS SELECT CAST({manifest.newest} AS BIGINT) AS newest_segment"
-    )
+    engine.define("usage_read", f"SELECT CAST({manifest.newest} AS BIGINT) AS newest_segment")
     needs, days = look_at_items(engine)
     needs = replace(needs, used=used)
     span, subscriptions = midnight_relation(days), few_subscriptions(engine)
@@ -325,8 +325,8 @@ def make_charged(
     faulty = needs.attributes or traced or needs.partials or needs.cells or _some_unpriced(engine)
     if faulty:
         engine.run(f"INSERT INTO problem {' UNION ALL '.join(_problems(needs, traced=traced))}")
-    rows = [_RATED_ROWS.format(formulas="t.formulas" if traced else "NULL::VARCHAR")]
-    rows[0] += _TRACED if traced else ""
+    told = {"formulas": "t.formulas", "traced": _TRACED} if traced else _UNTRACED
+    rows = [_RATED_ROWS.format_map(told)]
     if items.due.given_back:
         rows.append(_REVERSED_ROWS)
     if needs.bounds:
@@ -343,12 +343,8 @@ def make_charged(
 
 def _some_unpriced(engine: Engine) -> bool:
     """Whether a price or a tier is missing: asked first, as it rarely is."""
-    return bool(
-        engine.rows(
-            "SELECT 1 FROM price_epoch WHERE price_id IS NULL "
-            "UNION ALL SELECT 1 FROM uncovered LIMIT 1"
-        )
-    )
+    unpriced = engine.rows("SELECT 1 FROM price_epoch WHERE price_id IS NULL LIMIT 1")
+    return bool(unpriced) or engine.has_rows("uncovered")
 
 
 def _problems(needs: Needs, *, traced: bool) -> Iterator[str]:

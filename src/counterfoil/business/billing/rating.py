@@ -14,6 +14,7 @@ from counterfoil.business.billing.formula_levels import (
     rate_by_levels,
     read_formulas,
 )
+from counterfoil.business.billing.price_uses import PriceUses, price_uses
 from counterfoil.business.billing.relations import make_relation, make_statement, midnight_relation
 from counterfoil.core.rating.attributes import NOTHING_UNREADABLE, PIECES
 from counterfoil.core.rating.cells import UNMATCHED
@@ -85,29 +86,6 @@ class _Sort(NamedTuple):
     priced_to: date
 
 
-class _Prices(NamedTuple):
-    """What the prices use: the row of ``_PRICES``."""
-
-    partials: bool
-    packages: bool
-    bands: bool
-    included: bool
-    bounds: bool
-    layers: list[str] | None
-    steady: bool
-
-
-_PRICES = """
-SELECT coalesce(bool_or(partial), false) AS partials, count(package_size) > 0 AS packages,
-       coalesce(bool_or(model IN ('volume', 'stairstep')), false) AS bands,
-       coalesce(bool_or(included_quantity > 0), false) AS included,
-       count(minimum_amount) + count(maximum_amount) > 0 AS bounds, list(DISTINCT layer) AS layers,
-       count(*) FILTER ({within}) = 0
-           AND NOT EXISTS (SELECT 1 FROM price_layer WHERE {within}) AS steady
-FROM price
-"""
-_WITHIN = "valid_from > $first AND valid_from < $end OR valid_to > $first AND valid_to < $end"
-
 _ANEW = """
 SELECT DISTINCT i.aggregation, i.stood
 FROM charge_item i JOIN ({anew_items}) USING (item_id)
@@ -164,7 +142,7 @@ def look_at_items(engine: Engine, *, readers: bool = True) -> tuple[Needs, list[
         cells=cells,
         pieces=_pieces(engine, cells=cells),
         partials=prices.partials,
-        layers=frozenset(prices.layers or ()),
+        layers=prices.layers,
         kinds=frozenset(sort.kind for sort in sorts),
         late=late,
         peaks=any(sort.aggregation == "max" for sort in sorts),
@@ -174,19 +152,21 @@ def look_at_items(engine: Engine, *, readers: bool = True) -> tuple[Needs, list[
         included=prices.included,
         bounds=prices.bounds,
         steady=prices.steady and not late,
+        covered=prices.covered and not cells,
         few=engine.small,
     )
     days = {(s.time_zone, day) for s in sorts if s.counted for day in (s.first_day, s.end_day)}
     return needs, sorted(days)
 
 
-def _look_at_prices(engine: Engine, sorts: Sequence[_Sort]) -> _Prices:
-    """What the prices use; they are steady where none begins or ends while an item is served."""
-    days = {
-        "first": min((sort.served_from for sort in sorts), default=None),
-        "end": max((sort.priced_to for sort in sorts), default=None),
-    }
-    return _Prices(*engine.rows(_PRICES.format(within=_WITHIN), days)[0])
+def _look_at_prices(engine: Engine, sorts: Sequence[_Sort]) -> PriceUses:
+    return price_uses(
+        engine.table("price"),
+        engine.table("price_tier"),
+        engine.table("price_layer"),
+        min((sort.served_from for sort in sorts), default=None),
+        max((sort.priced_to for sort in sorts), default=None),
+    )
 
 
 def find_needs(engine: Engine) -> Needs:

@@ -80,13 +80,14 @@ WITH cut AS (
 """
 _HOLDS = "c.item_id = s.item_id AND c.from_day <= s.day AND c.to_day > s.day"
 
-_STRETCH = f"""
-{_CUT}
+_STRETCHES = f"""
+{_CUT}, price_stretch AS (
 SELECT s.item_id, s.day, arg_max(c.price_id, c.specificity) AS price_id,
        arg_max(c.layer, c.specificity) AS layer
 FROM stretch s
 LEFT JOIN price_candidate c ON {_HOLDS}
 GROUP BY s.item_id, s.day
+)
 """
 
 # A partial price lies over every whole price that is less specific, of the same owner too.
@@ -119,13 +120,15 @@ def laid_over(rows: str) -> Statement:
 
 def _epoch(*, partials: bool) -> str:
     terms, told, kept, joined, same = "k.price_id", "NULL::BIGINT[]", "", "", ""
+    begin = f"{_STRETCHES}, marked AS ("
     if partials:
+        begin = "WITH marked AS ("
         terms, told = "coalesce(t.terms_id, k.price_id)", "k.partial_ids"
         kept = ", partial_ids"
         joined = "LEFT JOIN terms t ON t.price_id = k.price_id AND t.partial_ids = k.partial_ids"
         same = "OR lag(partial_ids) OVER w IS DISTINCT FROM partial_ids"
     return f"""
-WITH marked AS (
+{begin}
     SELECT *, lag(price_id) OVER w IS DISTINCT FROM price_id OR lag(day) OVER w IS NULL
               {same} AS begins
     FROM price_stretch WINDOW w AS (PARTITION BY item_id ORDER BY day)
@@ -242,13 +245,9 @@ def price_epochs(
             Statement("price_candidate", _MET_CANDIDATE),
         )
     if not partials:
-        epochs: tuple[Statement, ...] = (
-            Statement("price_stretch", _STRETCH, view=True),
-            Statement("price_epoch", _epoch(partials=False)),
-        )
         return (
             *candidates,
-            *((Statement("price_epoch", _STEADY_EPOCH),) if steady else epochs),
+            Statement("price_epoch", _STEADY_EPOCH if steady else _epoch(partials=False)),
             TERMS_TIER,
             Statement("conflicting", _NOTHING_CONFLICTS, empty=True),
         )

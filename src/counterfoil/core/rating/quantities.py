@@ -161,11 +161,13 @@ _ROUNDED_UNITS = f"""CASE unit_rounding
 
 
 # Whole units that divide without a rest, as most do, are divided in 64 bits: one division of 128
-# bits, in the cast, in place of six.
+# bits, in the cast, in place of six. Of the others the units are looked at once, step by step.
+_DIVIDES = f"unit_size = 1 OR CAST(near AS {QUANTITY}) = meter_units AND near % unit_size = 0"
+_RAW = raw("meter_units", 15)
+_QUOTIENT = half_up("rest", "unit_size::HUGEINT")
 _EXACT_UNITS = f"""CASE WHEN unit_size = 1 THEN meter_units
-    WHEN CAST(near AS {QUANTITY}) = meter_units AND near % unit_size = 0
-    THEN CAST(near // unit_size AS {QUANTITY})
-    ELSE {decimal15(half_up(raw("meter_units", 15), "unit_size::HUGEINT"))} END"""
+    WHEN rest IS NULL THEN CAST(near // unit_size AS {QUANTITY})
+    ELSE {decimal15("quotient")} END"""
 
 
 def with_priced_units(source: str, *, rounding: bool = False) -> str:
@@ -176,16 +178,20 @@ def with_priced_units(source: str, *, rounding: bool = False) -> str:
     up, half_up or down.
     """
     near = f"SELECT *, TRY_CAST(meter_units AS BIGINT) AS near FROM ({source})"
+    rest = f"SELECT *, CASE WHEN {_DIVIDES} THEN NULL ELSE {_RAW} END AS rest FROM ({near})"
+    divided = f"SELECT *, {_QUOTIENT} AS quotient FROM ({rest})"
     if not rounding:
-        return f"SELECT * EXCLUDE (near), {_EXACT_UNITS} AS priced_units FROM ({near})"
+        return (
+            f"SELECT * EXCLUDE (near, rest, quotient), {_EXACT_UNITS} AS priced_units "
+            f"FROM ({divided})"
+        )
     counted = (
-        f"SELECT *, {raw('meter_units', 15)} AS raw_units, {10**15}::HUGEINT * unit_size AS whole "
-        f"FROM ({near})"
+        f"SELECT *, {_RAW} AS raw_units, {10**15}::HUGEINT * unit_size AS whole FROM ({divided})"
     )
     return (
-        "SELECT * EXCLUDE (near, raw_units, whole), CASE WHEN unit_rounding = 'exact' "
-        f"THEN {_EXACT_UNITS} ELSE CAST({_ROUNDED_UNITS} AS {QUANTITY}) END AS priced_units "
-        f"FROM ({counted})"
+        "SELECT * EXCLUDE (near, rest, quotient, raw_units, whole), "
+        f"CASE WHEN unit_rounding = 'exact' THEN {_EXACT_UNITS} "
+        f"ELSE CAST({_ROUNDED_UNITS} AS {QUANTITY}) END AS priced_units FROM ({counted})"
     )
 
 
@@ -278,7 +284,9 @@ def _upto(*, peaks: bool, steady: bool) -> dict[str, str]:
         peak = f", {'units' if steady else f'max(units){over}'} AS peak"
         at_peak = "WHEN aggregation = 'max' THEN greatest(start, peak)"
     grown = growth if steady else f"sum({growth}){over}"
-    before = "p.start" if steady else _BEFORE
+    before = _BEFORE if peaks else "p.quantity_after - (p.units - p.billed)"
+    if steady:
+        before = "p.start"
     return {"grown": grown, "peak": peak, "at_peak": at_peak, "before": before}
 
 

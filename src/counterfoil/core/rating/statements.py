@@ -24,7 +24,7 @@ from counterfoil.core.rating.prices import price_epochs
 from counterfoil.core.rating.quantities import EventSource, metered, position, usage_epoch
 from counterfoil.core.rating.relations import Statement
 from counterfoil.core.rating.seconds import second_shares
-from counterfoil.core.rating.tiers import UNCOVERED, Tiers, tier_steps
+from counterfoil.core.rating.tiers import NOTHING_UNCOVERED, UNCOVERED, Tiers, tier_steps
 
 __all__ = ["Needs", "price_statements", "rating_statements"]
 
@@ -39,6 +39,8 @@ class Needs:
     """Some items were billed before."""
     steady: bool = False
     """Nothing was billed before, and no price begins or ends within an item."""
+    covered: bool = False
+    """All prices have tiers for whatever there may be to price."""
     few: bool = False
     """There are few items."""
     used: bool = False
@@ -145,7 +147,7 @@ def rating_statements(needs: Needs) -> tuple[Statement, ...]:
         *_positions(needs, further),
         *(formula_steps(formulas, detailed=detailed, stood=stood) if asked else ()),
         *tier_steps(_tiers(needs, detailed=detailed)),
-        UNCOVERED,
+        NOTHING_UNCOVERED if needs.covered else UNCOVERED,
         *((EVENT_AMOUNTS,) if needs.by_event else ()),
         *second_shares(needed=needs.by_second),
         *rated_charges(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from counterfoil.core.money.exact_sql import raw
-from counterfoil.core.rating.relations import PRODUCT, QUANTITY, Statement
+from counterfoil.core.rating.relations import PRODUCT, QUANTITY, Relation, Statement
 
 
 def _packages(units: str) -> str:
@@ -213,6 +213,15 @@ FROM farthest f LEFT JOIN reach r ON r.terms_id = f.terms_id AND r.cell_no = gre
 WHERE f.model <> 'formula' AND (r.terms_id IS NULL
    OR f.model <> 'flat' AND (NOT r.gapless OR NOT r.open AND f.units > r.up_to))
 """
+
+_UNCOVERED_RELATION = Relation(
+    "uncovered",
+    {"item_id": "BIGINT", "epoch_no": "BIGINT", "price_id": "BIGINT", "units": QUANTITY},
+    "Positions that no tier of their price covers.",
+)
+
+NOTHING_UNCOVERED = Statement("uncovered", _UNCOVERED_RELATION.nothing, empty=True)
+"""Where all prices have tiers for whatever there may be to price."""
 
 UNCOVERED = Statement("uncovered", _UNCOVERED)
 """After ``tier_steps``: item_id, epoch_no, price_id, units of the positions that no tier of their

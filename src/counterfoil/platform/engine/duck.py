@@ -69,22 +69,27 @@ class Engine:
         """Whether it was opened for few rows."""
         self._in_schema = False
         self._registered: set[str] = set()
+        self._tables: dict[str, pa.Table] = {}
         self._filled: dict[str, bool] = {}
         self._unmade: dict[str, str] = {}
 
     def register(self, name: str, data: pa.Table | pa.RecordBatchReader) -> None:
         """Make ``data`` readable as the relation ``name`` (a reader can be read once)."""
+        self._tables.pop(name, None)
         if isinstance(data, pa.Table):
             nothing = None if data.num_rows else _nothing(data.schema)
             if nothing is not None:
                 self.leave_empty(name, nothing)
+                self._tables[name] = data
                 return
             self._filled[name] = data.num_rows > 0
+            self._tables[name] = data
         self._connection.register(name, data)
         self._registered.add(name)
 
     def unregister(self, name: str) -> None:
         """Forget a registered relation and let go of its memory."""
+        self._tables.pop(name, None)
         self._filled.pop(name, None)
         self._unmade.pop(name, None)
         if name in self._registered:
@@ -109,6 +114,11 @@ class Engine:
         """Whether the relation has any; of what was registered or left empty nobody is asked."""
         known = self._filled.get(name)
         return bool(self.rows(f"SELECT 1 FROM {name} LIMIT 1")) if known is None else known
+
+    def table(self, name: str) -> pa.Table:
+        """A whole relation; of one that was registered nobody is asked."""
+        known = self._tables.get(name)
+        return self.arrow(f"SELECT * FROM {name}") if known is None else known
 
     def look_into(self, *schemas: str) -> None:
         """Find relations in these schemas first, and make them in the first of them."""
