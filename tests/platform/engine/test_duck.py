@@ -1,11 +1,13 @@
 """The engine keeps decimals exact, instants in UTC and touches no network."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pyarrow as pa
 import pytest
 
+from counterfoil.platform.engine import duck
 from counterfoil.platform.engine.duck import (
     EngineFault,
     open_engine,
@@ -91,6 +93,42 @@ def test_small_engines_are_used_by_many_threads():
 
     with ThreadPoolExecutor(6) as pool:
         assert list(pool.map(ask, range(1, 60))) == list(range(1, 60))
+
+
+def test_an_instance_is_renewed_behind_its_last_user(monkeypatch):
+    opened = []
+    plain = duck._small_instance
+    monkeypatch.setattr(duck, "_small_instance", lambda: opened.append(plain()) or opened[-1])
+    monkeypatch.setattr(duck, "_idle", [])
+    monkeypatch.setattr(duck, "_MOST_USES", 3)
+    for number in range(7):
+        with small_engine() as engine:
+            engine.run(f"CREATE TABLE n AS SELECT {number} AS n")
+            assert engine.row("SELECT n FROM n") == (number,)
+        for thread in threading.enumerate():
+            if thread.name.startswith("renewing"):
+                thread.join()
+    assert [instance.uses for instance in opened] == [3, 3, 1]
+    with pytest.raises(EngineFault, match="closed"):
+        opened[0].connection.execute("SELECT 1")
+
+
+def test_a_relation_is_made_when_it_is_named_and_what_it_is_made_of_before_it():
+    with small_engine() as engine:
+        engine.define("doubled", "SELECT 2 * n AS n FROM plain")
+        engine.define("plain", "SELECT 21 AS n")
+        assert engine.row("SELECT n FROM doubled") == (42,)
+
+
+def test_a_registered_table_is_given_back_as_it_is():
+    with small_engine() as engine:
+        table = pa.table({"n": [1, 2]})
+        engine.register("registered", table)
+        engine.run("CREATE TABLE made AS SELECT * FROM registered")
+        assert engine.table("registered") is table
+        assert engine.table("made").to_pylist() == table.to_pylist()
+        engine.register("registered", table.slice(0, 0))
+        assert engine.table("registered").num_rows == 0
 
 
 def test_what_is_left_empty_is_there_when_it_is_named_and_can_be_filled_and_emptied_again():

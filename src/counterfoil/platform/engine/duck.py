@@ -256,7 +256,19 @@ _SKIPPED_FOR_FEW_ROWS = (
     *("partial_aggregate_pushdown", "join_elimination", "projection_placement"),
 )
 _MOST_IDLE = 8
-_idle: list[tuple[int, duckdb.DuckDBPyConnection]] = []
+_MOST_USES = 20
+
+
+@dataclass(slots=True)
+class _Instance:
+    """A database for small engines, one after the other; how many there were."""
+
+    connection: duckdb.DuckDBPyConnection
+    process: int
+    uses: int = 0
+
+
+_idle: list[_Instance] = []
 _idle_lock = threading.Lock()
 
 
@@ -268,10 +280,11 @@ def small_engine() -> Engine:
     """
     with _idle_lock:
         # A connection does not survive a fork.
-        own = [kept for kept in _idle if kept[0] == os.getpid()]
+        own = [kept for kept in _idle if kept.process == os.getpid()]
         _idle[:] = own[:-1]
-    instance = own[-1][1] if own else _small_instance()
-    connection = instance.cursor()
+    instance = own[-1] if own else _small_instance()
+    instance.uses += 1
+    connection = instance.connection.cursor()
     connection.execute("ATTACH ':memory:' AS work; USE work; SET TimeZone = 'UTC'")
 
     def give_back(used: duckdb.DuckDBPyConnection) -> None:
@@ -280,24 +293,38 @@ def small_engine() -> Engine:
         except duckdb.Error:
             # Interrupted, or a result was left half read: such an instance is not used again.
             used.close()
-            instance.close()
+            instance.connection.close()
             return
         used.close()
-        with _idle_lock:
-            if len(_idle) < _MOST_IDLE:
-                _idle.append((os.getpid(), instance))
+        if instance.uses < _MOST_USES:
+            _keep(instance)
+        else:
+            threading.Thread(target=_renew, args=(instance,), name="renewing").start()
 
     return Engine(connection, give_back)
 
 
-def _small_instance() -> duckdb.DuckDBPyConnection:
-    instance = _connect({**_OFFLINE, "temp_directory": "", "threads": "1"})
+def _keep(instance: _Instance) -> None:
+    with _idle_lock:
+        if len(_idle) < _MOST_IDLE:
+            _idle.append(instance)
+
+
+def _renew(instance: _Instance) -> None:
+    """Keep a new one in place of this. An instance plans ever more slowly, by a third within two
+    hundred answers; to open one takes 20 ms, which nobody has to wait for."""
+    instance.connection.close()
+    _keep(_small_instance())
+
+
+def _small_instance() -> _Instance:
+    connection = _connect({**_OFFLINE, "temp_directory": "", "threads": "1"})
     skipped = ",".join(_SKIPPED_FOR_FEW_ROWS)
-    instance.execute(f"SET GLOBAL disabled_optimizers = '{skipped}'")
+    connection.execute(f"SET GLOBAL disabled_optimizers = '{skipped}'")
     # Usage segments never change: their footers are read once, their pages by the machine's cache.
-    instance.execute("SET GLOBAL parquet_metadata_cache = true")
-    instance.execute("SET GLOBAL enable_external_file_cache = false")
-    return instance
+    connection.execute("SET GLOBAL parquet_metadata_cache = true")
+    connection.execute("SET GLOBAL enable_external_file_cache = false")
+    return _Instance(connection, os.getpid())
 
 
 def _connect(
