@@ -256,7 +256,7 @@ _SKIPPED_FOR_FEW_ROWS = (
     *("partial_aggregate_pushdown", "join_elimination", "projection_placement"),
 )
 _MOST_IDLE = 8
-_MOST_USES = 20
+_MOST_USES = 40
 
 
 @dataclass(slots=True)
