@@ -2,8 +2,10 @@
 
 import importlib
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -74,8 +76,11 @@ def data_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def server(data_folder: Path) -> Iterator[Settings]:
-    """Settings of a running server: embedded in a data folder, or COUNTERFOIL_DATABASE_URL."""
+def server(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings of a running server: embedded in a data folder, or COUNTERFOIL_DATABASE_URL.
+
+    Its URL is named in both cases: an organisation need not look each time whether the server runs.
+    """
     url = os.environ.get("COUNTERFOIL_DATABASE_URL", "")
     settings = Settings.from_environment(
         {"COUNTERFOIL_HOME": str(data_folder), "COUNTERFOIL_DATABASE_URL": url}
@@ -85,11 +90,16 @@ def server(data_folder: Path) -> Iterator[Settings]:
             # Nothing of it outlives the machine. Servers that tests start themselves are durable.
             for name in ("fsync", "synchronous_commit", "full_page_writes"):
                 patch.setitem(postgres._SETTINGS, name, "off")
-            running.enter_context(database_server(settings))
+            address = running.enter_context(database_server(settings))
         if url == "":
             # To copy files takes two thirds of what it takes to copy through the log.
             running.enter_context(patched(organisation_schema, "_STRATEGY", "FILE_COPY"))
-        yield settings
+        # Homes of scratch organisations lie with their databases; pytest has its own place by then.
+        tmp_path_factory.getbasetemp()
+        homes = data_folder / "homes"
+        homes.mkdir()
+        running.enter_context(patched(tempfile, "tempdir", str(homes)))
+        yield replace(settings, database_url=address)
 
 
 @pytest.fixture(scope="session")

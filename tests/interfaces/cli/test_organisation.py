@@ -17,8 +17,6 @@ run = CliRunner().invoke
 def home(server: Settings, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The home of the tests' own server, as the environment names it."""
     monkeypatch.setenv("COUNTERFOIL_HOME", str(server.home))
-    if server.database_url is None:
-        monkeypatch.delenv("COUNTERFOIL_DATABASE_URL", raising=False)
     return server.home
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -17,6 +18,12 @@ from counterfoil.bootstrap import Organisation, Settings
 COMMAND = [sys.executable, "-m", "counterfoil.interfaces.cli.main", "serve"]
 SECRET = re.compile(r"^  (\S{43})$", re.MULTILINE)
 PASSWORD = re.compile(r"^  (\S{20})$", re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def server(server: Settings) -> Settings:
+    """As a user has it who names no database: the server is found in the data folder."""
+    return replace(server, database_url=os.environ.get("COUNTERFOIL_DATABASE_URL") or None)
 
 
 def environment(server: Settings, token: str = "") -> dict[str, str]:
