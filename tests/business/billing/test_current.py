@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 from tests.business.billing.conftest import Company
+from tests.business.billing.test_rerating import own_price
 
 from counterfoil.business.billing.current import CurrentCharges, current_charges
 from counterfoil.business.billing.queries import preview_invoice
@@ -42,6 +43,19 @@ def test_usage_so_far_is_priced_as_if_the_month_ended_now(company: Company) -> N
     (meter,) = found.meters
     assert (meter.meter, meter.unit, meter.events) == ("seconds", "second", 3)
     assert (meter.quantity, meter.last_event_at) == (662, at(5))
+
+
+def test_quantities_of_two_prices_are_added_up_to_the_last_digit(company: Company) -> None:
+    company.open_account("ACME")
+    subscription = company.subscribe("M", "ACME", "minutes", JAN)
+    own_price(company, "ACME", "minute", "0.10", valid_from=date(2024, 1, 10))
+    huge = "12345678901234.123456789012347"
+    company.use(subscription, ("a", at(3), huge), ("b", at(12), huge))
+    found = current(company, at(15))
+    (charge,) = found.charges
+    # 205,761,315,020.57 minutes are rounded up, twice.
+    assert charge.quantity == 2 * 205_761_315_021
+    assert found.meters[0].quantity == Decimal("24691357802468.246913578024694")
 
 
 def test_what_runs_and_what_is_due_stand_apart(company: Company) -> None:

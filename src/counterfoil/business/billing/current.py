@@ -7,7 +7,7 @@ now, with all usage there is, next to what is due already. Nothing is stored.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from operator import itemgetter
 
 from counterfoil.business.billing.bills import OPEN_DRAFT, whole_trees
@@ -109,6 +109,9 @@ class CurrentCharges:
     problems: tuple[Problem, ...]
 
 
+_DIGITS = 80
+"""More than sums of what is added up here can have; Python would keep 28."""
+
 _DUE_TODAY = DUE_ON.format(s="") + " <= DATE '{today}'"
 # Plain rows are planned in half the time that groups of them are, and here there are few.
 _ITEMS = f"""
@@ -158,7 +161,7 @@ def current_charges(
     Of an account that is billed through another, the part of it and of those below it. Refuses
     (404) an unknown account and (422) one that nobody is billed for.
     """
-    with database.transaction(now=now) as uow:
+    with database.transaction(now=now) as uow, localcontext(prec=_DIGITS):
         billed = who_is_billed(uow, account_external_id)
         today = local_date(now, billed.time_zone)
         rows, problems = _compute(uow, store, billed.id, today)
@@ -167,8 +170,8 @@ def current_charges(
             rows = [row for row in rows if row["account_id"] in own]
         ids = sorted({row["subscription_charge_id"] for row in rows} - {None})
         names = load_line_names(uow, ids).to_pylist() if ids else []
-    named = {row["subscription_charge_id"]: row for row in names}
-    return _shown(account_external_id, billed, now, rows, named, problems)
+        named = {row["subscription_charge_id"]: row for row in names}
+        return _shown(account_external_id, billed, now, rows, named, problems)
 
 
 def parts_of_now(present: Present, today: date) -> tuple[str, ...]:
@@ -307,14 +310,14 @@ def _come_to(parts: Sequence[Record]) -> Record:
 def _priced(kind: str, epochs: Sequence[Record]) -> Record:
     """How much the epochs of an item come to, and where the last that has begun stands."""
     quantities = [epoch["quantity"] or Decimal(0) for epoch in epochs]
-    begun = [epoch for epoch in epochs if epoch["begun"]]
-    if not begun:
+    if not epochs:
         return _UNPRICED
+    begun = [epoch for epoch in epochs if epoch["begun"]]
     reached = [epoch["reached"] for epoch in begun if epoch["reached"]]
     return {
         "quantity": sum(quantities) if kind == "usage" else max(quantities),
         "included_quantity": sum(epoch["included_quantity"] or 0 for epoch in epochs),
-        "included_in_price": begun[-1]["included_in_price"],
+        "included_in_price": begun[-1]["included_in_price"] if begun else Decimal(0),
         "reached": reached[-1] if reached else None,
     }
 

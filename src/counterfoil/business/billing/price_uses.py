@@ -77,7 +77,5 @@ def _covered(prices: pa.Table, tiers: pa.Table) -> bool:
         pc.equal(cells["start_min"], 0), pc.equal(cells["width_sum"], cells["reach_max"])
     )
     plain = cells.filter(pc.equal(cells["cell_no"], 0))["price_id"]
-    tiered = _any(pc.is_in(prices["price_id"], plain)) and not _any(
-        pc.invert(pc.is_in(prices["price_id"], plain))
-    )
-    return tiered and not _any(pc.invert(pc.and_(gapless, cells["open_any"])))
+    tiered = pc.is_in(prices["price_id"], plain)
+    return bool(pc.all(tiered).as_py() and pc.all(pc.and_(gapless, cells["open_any"])).as_py())
