@@ -269,7 +269,7 @@ def test_prices_that_always_hold_need_no_epochs(
     chosen = [replace(item, billed=()) for item in case[0]]
     books = {number: _always(book) for number, book in case[1].items()}
     expected = [row for item in chosen for row in rate(item, books[item.item_id], rank)]
-    needs = replace(used_by(chosen, books), steady=True, few=True)
+    needs = replace(used_by(chosen, books), steady=True)
     with open_engine(threads=1) as engine:
         assert rate_with_engine(engine, chosen, books, needs) == expected
 
@@ -286,7 +286,8 @@ def _always(book: list[Price]) -> list[Price]:
 
 
 def used_by(chosen: list[Item], books: dict[int, list[Price]]) -> Needs:
-    """What the items and prices use and nothing else, but that prices may change."""
+    """What the few items and their prices use and nothing else, but that prices may change; all
+    have tiers without end."""
     priced = [price for book in books.values() for price in book]
     return Needs(
         partials=any(price.partial for price in priced),
@@ -296,6 +297,8 @@ def used_by(chosen: list[Item], books: dict[int, list[Price]]) -> Needs:
         kinds=frozenset(item.kind for item in chosen),
         late=any(item.billed for item in chosen),
         peaks=any(item.aggregation == "max" for item in chosen),
+        covered=True,
+        few=True,
     )
 
 

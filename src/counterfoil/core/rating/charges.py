@@ -189,7 +189,7 @@ def rated_charges(
     late: bool = True,
     by_second: bool = False,
     few: bool = False,
-) -> tuple[Statement, ...]:
+) -> tuple[Statement, Statement]:
     """Make ``rated``: item_id, epoch_no, service_start, service_end, price_id, layer, events,
     quantity, quantity_before, included_quantity, days, cycle_days, unit_amount (null where several
     applied), list_amount and exact_amount DECIMAL(38,15), amount DECIMAL(20,4); its steps stand in

@@ -4,6 +4,7 @@ Every statement of this room reads relations by these names and nothing else, so
 preview, a bill run and a simulation differ only in where the rows come from.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 QUANTITY = "DECIMAL(38,15)"
@@ -268,3 +269,11 @@ class Statement:
     def create(self) -> str:
         """The SQL that makes the relation."""
         return f"CREATE {'VIEW' if self.view else 'TABLE'} {self.name} AS {self.sql}"
+
+
+def in_one(statements: Sequence[Statement]) -> Statement:
+    """Make the last relation, a plain SELECT, by one statement; those before it are there within it
+    only. To make tables of a few rows takes longer than to fill them."""
+    *before, last = statements
+    parts = ", ".join(f"{part.name} AS MATERIALIZED ({part.sql})" for part in before)
+    return Statement(last.name, f"WITH {parts} {last.sql}")

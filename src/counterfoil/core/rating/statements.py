@@ -22,7 +22,7 @@ from counterfoil.core.rating.layers import LAYER_NAMES
 from counterfoil.core.rating.meters import anew_items, anew_positions
 from counterfoil.core.rating.prices import price_epochs
 from counterfoil.core.rating.quantities import EventSource, metered, position, usage_epoch
-from counterfoil.core.rating.relations import Statement
+from counterfoil.core.rating.relations import Statement, in_one
 from counterfoil.core.rating.seconds import second_shares
 from counterfoil.core.rating.tiers import NOTHING_UNCOVERED, UNCOVERED, Tiers, tier_steps
 
@@ -110,22 +110,10 @@ def rating_statements(needs: Needs) -> tuple[Statement, ...]:
     core.rating.tiers), whose items are missing or wrong in ``rated``.
     """
     source = EventSource(attributes=bool(needs.attributes or needs.pieces), cells=needs.cells)
-    anew, stood = needs.anew, bool(needs.stood)
-    further = [
-        name
-        for name, needed in (
-            ("event_position", needs.by_event),
-            ("anew_position", bool(needs.aggregations)),
-            ("stood_position", stood),
-        )
-        if needed
-    ]
-    detailed = bool(further)
+    anew = needs.anew
     events: tuple[Statement, ...] = ()
     if needs.by_event:
         events = event_positions(needs.allowance_ranks, source, rounding=needs.rounded_events)
-    formulas = needs.formulas
-    asked = bool(formulas.placed)
     return (
         *((anew_items(needs.formulas.pricing),) if anew else ()),
         *((MATRIX_TERMS,) if needs.cells else ()),
@@ -144,24 +132,48 @@ def rating_statements(needs: Needs) -> tuple[Statement, ...]:
         *events,
         drawn(needs.allowance_ranks if needs.by_event else 0),
         *anew_positions(needs.aggregations, needs.stood, source),
-        *_positions(needs, further),
-        *(formula_steps(formulas, detailed=detailed, stood=stood) if asked else ()),
-        *tier_steps(_tiers(needs, detailed=detailed)),
+        *second_shares(needed=needs.by_second),
+        *_pricing(needs),
+        *((formula_trace(needs.formulas),) if needs.formulas.placed else ()),
+    )
+
+
+def _pricing(needs: Needs) -> tuple[Statement, ...]:
+    """From what is metered to what is rated."""
+    stood, asked = bool(needs.stood), bool(needs.formulas.placed)
+    further = [
+        name
+        for name, needed in (
+            ("event_position", needs.by_event),
+            ("anew_position", bool(needs.aggregations)),
+            ("stood_position", stood),
+        )
+        if needed
+    ]
+    detailed = bool(further)
+    positions = _positions(needs, further)
+    tiers = tier_steps(_tiers(needs, detailed=detailed))
+    priced_epoch, rated = rated_charges(
+        detailed=detailed,
+        anew=needs.anew,
+        stood=stood,
+        by_event=needs.by_event,
+        cells=needs.cells,
+        kinds=needs.kinds,
+        late=needs.late,
+        by_second=needs.by_second,
+        few=needs.few,
+    )
+    if needs.few and needs.covered and not (detailed or asked):
+        return in_one((*positions, *tiers, priced_epoch)), NOTHING_UNCOVERED, rated
+    return (
+        *positions,
+        *(formula_steps(needs.formulas, detailed=detailed, stood=stood) if asked else ()),
+        *tiers,
         NOTHING_UNCOVERED if needs.covered else UNCOVERED,
         *((EVENT_AMOUNTS,) if needs.by_event else ()),
-        *second_shares(needed=needs.by_second),
-        *rated_charges(
-            detailed=detailed,
-            anew=anew,
-            stood=stood,
-            by_event=needs.by_event,
-            cells=needs.cells,
-            kinds=needs.kinds,
-            late=needs.late,
-            by_second=needs.by_second,
-            few=needs.few,
-        ),
-        *((formula_trace(formulas),) if asked else ()),
+        priced_epoch,
+        rated,
     )
 
 
