@@ -188,7 +188,8 @@ def compute_bills(
     little = small or _is_little(uow, accounts)
     with small_engine() if little else open_engine(threads=threads) as engine:
         items = make_items(uow, engine, store, accounts, billing_date, usage_seen=usage_seen)
-        if items.nothing_due and not present.commitments:
+        due = engine.has_rows("charge_item") or items.due.given_back
+        if not (due or present.commitments):
             return NOTHING_DUE
         price_items(uow, engine, items)
         make_charged(uow, engine, store, items, runner)

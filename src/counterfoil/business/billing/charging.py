@@ -194,11 +194,6 @@ class Items:
     due: Due
     manifest: Manifest
 
-    @property
-    def nothing_due(self) -> bool:
-        """Whether there is nothing to bill and nothing to give back."""
-        return not (self.due.items or self.due.given_back)
-
 
 def make_items(
     uow: UnitOfWork,

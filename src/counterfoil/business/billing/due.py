@@ -319,11 +319,10 @@ def _cadences(charges: pa.Table) -> list[tuple[Any, ...]]:
 class Due:
     """What there may be among what is due: what there is none of need not be computed.
 
-    ``items``: something to rate. ``late``: cycles that were billed before. ``given_back``: service
-    that was billed and is no longer given.
+    ``late``: cycles that were billed before. ``given_back``: service that was billed and is no
+    longer given.
     """
 
-    items: bool
     late: bool
     given_back: bool
 
@@ -354,7 +353,7 @@ def make_due_items(
     else:
         engine.run(f"CREATE TABLE charge_item AS {_ALONE.format(due=due, condition=condition)}")
     engine.define("due_item", f"SELECT * FROM charge_item WHERE {IS_DUE}")
-    return Due(engine.has_rows("charge_item"), late, bool(ended))
+    return Due(late, bool(ended))
 
 
 def _make_late_cycles(engine: Engine, *, cut_short: bool, pooled: bool) -> bool:

@@ -41,12 +41,13 @@ _OFFLINE: Settings = {
 
 _MOST_PARSED = 1000
 _LONGEST_KEPT = 20_000
+_LITERAL = re.compile(r"'[^']*'")
 _WORD = re.compile(r"[a-z_][a-z_0-9]*")
 
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """A text that was parsed, and the words in it."""
+    """A text that was parsed, and the words in it outside of quotes."""
 
     statements: Sequence[duckdb.Statement]
     words: frozenset[str]
@@ -208,7 +209,7 @@ class Engine:
         found = _parsed.get(sql)
         if found is None:
             statements = self._connection.extract_statements(sql)
-            found = _Text(statements, frozenset(_WORD.findall(sql)))
+            found = _Text(statements, frozenset(_WORD.findall(_LITERAL.sub("''", sql))))
             if len(sql) <= _LONGEST_KEPT:
                 if len(_parsed) >= _MOST_PARSED:
                     _parsed.clear()
