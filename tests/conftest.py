@@ -1,6 +1,7 @@
 """One PostgreSQL server for each worker; an empty organisation for each test that asks."""
 
 import importlib
+import multiprocessing.util
 import os
 import tempfile
 from collections.abc import Iterator
@@ -94,8 +95,10 @@ def server(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         if url == "":
             # To copy files takes two thirds of what it takes to copy through the log.
             running.enter_context(patched(organisation_schema, "_STRATEGY", "FILE_COPY"))
-        # Homes of scratch organisations lie with their databases; pytest has its own place by then.
+        # Homes of scratch organisations lie with their databases. Pytest, and what Python keeps
+        # until the process ends, have their own place by then.
         tmp_path_factory.getbasetemp()
+        multiprocessing.util.get_temp_dir()
         homes = data_folder / "homes"
         homes.mkdir()
         running.enter_context(patched(tempfile, "tempdir", str(homes)))
