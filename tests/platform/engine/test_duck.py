@@ -113,6 +113,19 @@ def test_an_instance_is_renewed_behind_its_last_user(monkeypatch):
         opened[0].connection.execute("SELECT 1")
 
 
+def test_without_threads_an_instance_is_not_renewed(monkeypatch):
+    def none_left(_thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(duck, "_idle", [])
+    monkeypatch.setattr(duck, "_MOST_USES", 1)
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+    for _ in range(2):
+        with small_engine() as engine:
+            assert engine.row("SELECT 1") == (1,)
+    assert duck._idle == []
+
+
 def test_a_relation_is_made_when_it_is_named_and_what_it_is_made_of_before_it():
     with small_engine() as engine:
         engine.define("doubled", "SELECT 2 * n AS n FROM plain")

@@ -82,11 +82,11 @@ _HOLDS = "c.item_id = s.item_id AND c.from_day <= s.day AND c.to_day > s.day"
 
 _STRETCHES = f"""
 {_CUT}, price_stretch AS (
-SELECT s.item_id, s.day, arg_max(c.price_id, c.specificity) AS price_id,
-       arg_max(c.layer, c.specificity) AS layer
-FROM stretch s
-LEFT JOIN price_candidate c ON {_HOLDS}
-GROUP BY s.item_id, s.day
+    SELECT s.item_id, s.day, arg_max(c.price_id, c.specificity) AS price_id,
+           arg_max(c.layer, c.specificity) AS layer
+    FROM stretch s
+    LEFT JOIN price_candidate c ON {_HOLDS}
+    GROUP BY s.item_id, s.day
 )
 """
 

@@ -9,6 +9,7 @@ import re
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -300,7 +301,9 @@ def small_engine() -> Engine:
         if instance.uses < _MOST_USES:
             _keep(instance)
         else:
-            threading.Thread(target=_renew, args=(instance,), name="renewing").start()
+            # Where there can be no more threads, the next engine opens an instance for itself.
+            with suppress(RuntimeError):
+                threading.Thread(target=_renew, args=(instance,), name="renewing").start()
 
     return Engine(connection, give_back)
 
