@@ -108,6 +108,7 @@ FROM unmatched u JOIN due_item i USING (item_id)
 GROUP BY i.billed_account_id
 """
 
+# What is counted only is not rated; what is rated for the sake of others is not charged.
 _RATED_ROWS = """
 SELECT i.item_id, i.billed_account_id, i.account_id, i.root_id, i.account_name, i.site_name,
        i.product_id, i.product_name, i.rate_plan_id, i.charge_id, i.charge_name,
