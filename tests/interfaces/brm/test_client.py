@@ -124,7 +124,8 @@ def test_a_record_goes_back_as_it_was_read(client: BillingPlatform) -> None:
     assert stale["ErrorText"] == "RowVersion: has changed meanwhile: its version is 2"
     (now,) = client.retrieve_by_id("BILLING_PROFILE", profile["Id"])["retrieveResponse"]
     assert (now["Address1"], now["City"]) == ("2 Main St", "")
-    (root,) = client.update("ACCOUNT", {"Id": account, "RootId": "7"})["updateResponse"]
+    other = new_account(client)
+    (root,) = client.update("ACCOUNT", {"Id": account, "RootId": other})["updateResponse"]
     assert root["ErrorCode"] == "NOT_KEPT_HERE"
 
 
