@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from counterfoil.business.usage import store as usage_store
 from counterfoil.business.usage.compaction import MANY_FRESH, compact, compact_if_due
+from counterfoil.business.usage.repeats import look_for_repeats
 from counterfoil.business.usage.store import EVENT_SCHEMA, save_events
 
 DELIVERY = st.lists(
@@ -22,7 +23,7 @@ DELIVERY = st.lists(
     min_size=1,
     max_size=8,
 )
-ACTION = st.one_of(DELIVERY, st.just("compact"))
+ACTION = st.one_of(DELIVERY, st.sampled_from(["compact", "look"]))
 
 
 def deliver(bridge, batch_id, delivery):
@@ -64,6 +65,8 @@ def test_any_order_of_deliveries_and_compactions_reads_the_first_of_each_event(b
     for action in actions:
         if action == "compact":
             compact(bridge.database, bridge.store, now=bridge.now)
+        elif action == "look":
+            look_for_repeats(bridge.database, bridge.store, now=bridge.now)
         else:
             deliver(bridge, 1, action)
             for number, *content in action:

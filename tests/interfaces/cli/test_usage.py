@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from counterfoil.bootstrap import Organisation, Settings, open_courier
 from counterfoil.business.usage.commands import import_file
+from counterfoil.business.usage.gathering import accept_cloud_events
 from counterfoil.business.usage.watching import UsageWatcher
 from counterfoil.interfaces.cli import usage
 from counterfoil.interfaces.cli.main import app
@@ -40,6 +41,12 @@ name: Bridge
 format: csv
 fields: {event_id: id, time: at, identifier: who, meter: {constant: calls}, quantity: seconds}
 """
+
+
+CALL = (
+    b'{"specversion": "1.0", "id": "1", "source": "/bridge", "type": "calls", "subject": "4711", '
+    b'"time": "2026-07-01T09:00:00Z"}'
+)
 
 
 @pytest.fixture
@@ -172,6 +179,19 @@ def test_a_server_lets_watchers_look_within_two_seconds(
         imported = time.monotonic()
         assert seen.wait(30)
         assert time.monotonic() - imported < 2
+
+
+def test_a_server_looks_whether_events_over_http_repeat_earlier_ones(
+    run: Run, organisation: Organisation, server: Settings
+) -> None:
+    database, store = organisation.database, organisation.usage_store
+    accept_cloud_events(database, store, CALL, now=organisation.clock())
+    with open_courier(organisation, server) as courier:
+        tasks = {task.name: task for task in background_tasks(organisation, courier)}
+    assert tasks["repeats in usage"].step() is False
+    with database.transaction(now=organisation.clock()) as uow:
+        (segment,) = uow.query("SELECT events, first_only FROM usage_segment")
+    assert segment == {"events": 1, "first_only": True}
 
 
 def test_current_charges_are_shown_with_the_tier_reached(run):

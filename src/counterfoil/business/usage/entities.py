@@ -76,9 +76,8 @@ USAGE_SEGMENT = Entity(
         instant("max_time", required=True),
         boolean(
             "first_only",
-            required=True,
-            default=False,
-            help="Known to hold no event that stands in an earlier segment.",
+            help="Whether it holds no event that stands in an earlier segment; empty until that "
+            "was looked for.",
         ),
         # Technical, and nothing a person could read.
         text("subscription_filter", secret=True, computed=True, max_length=LONGEST_FILTER),

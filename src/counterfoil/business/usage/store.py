@@ -113,9 +113,12 @@ class UsageStore:
         *,
         batch_id: int | None,
         state: str = "fresh",
-        first_only: bool = False,
+        first_only: bool | None = None,
     ) -> list[int]:
         """Rename the files into place and add them to the manifest; their segment ids.
+
+        ``first_only``: whether they are known to repeat no earlier event, or to repeat some; None
+        leaves that to :mod:`repeats`.
 
         They become visible with the commit of the unit of work, which should follow at once:
         until then no other one can publish. After a crash before it the files are orphans that
@@ -140,7 +143,7 @@ class UsageStore:
                     "events": file.events,
                     "min_time": file.min_time.replace(tzinfo=UTC),
                     "max_time": file.max_time.replace(tzinfo=UTC),
-                    "first_only": first_only or state == "compacted",
+                    "first_only": True if state == "compacted" else first_only,
                     # Compacted segments are picked by bucket, withdrawn ones are all read.
                     "subscription_filter": file.subscription_filter if state == "fresh" else None,
                 }

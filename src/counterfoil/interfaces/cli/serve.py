@@ -24,6 +24,7 @@ from counterfoil.bootstrap import (
 )
 from counterfoil.business.automation.delivering import Courier, prune_events
 from counterfoil.business.usage.compaction import compact_if_due
+from counterfoil.business.usage.repeats import look_for_repeats
 from counterfoil.business.usage.watching import UsageWatcher, watch_usage
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.interfaces.acceptance.door import DOOR as ACCEPTANCE
@@ -111,9 +112,11 @@ def background_tasks(
         return False
 
     compaction = Paced(lambda: compact_if_due(database, store, now=organisation.clock()))
+    repeats = Paced(lambda: look_for_repeats(database, store, now=organisation.clock()))
 
     return [
         Task("compaction of usage", compaction.step, interval=5.0),
+        Task("repeats in usage", repeats.step),
         *(Task(f"usage watcher {one.name}", partial(watch, one)) for one in watchers),
         Task("delivery of events", courier.step, threads=DELIVERY_THREADS),
         *working(organisation),

@@ -1218,7 +1218,7 @@ CREATE TABLE usage_segment (
     events BIGINT NOT NULL,
     min_time TIMESTAMP WITH TIME ZONE NOT NULL,
     max_time TIMESTAMP WITH TIME ZONE NOT NULL,
-    first_only BOOLEAN NOT NULL,
+    first_only BOOLEAN,
     subscription_filter TEXT,
     CONSTRAINT pk_usage_segment PRIMARY KEY (id),
     CONSTRAINT uq_usage_segment_path UNIQUE (path),
