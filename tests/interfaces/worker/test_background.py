@@ -1,5 +1,7 @@
 """Tasks run beside the server, survive their faults, and end when the server does."""
 
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -51,6 +53,39 @@ def test_a_step_under_way_is_finished_before_the_end() -> None:
         assert begun.wait(30)
         threading.Timer(0.1, may_end.set).start()
     assert done.is_set()
+
+
+LONG_STATEMENT = """
+import threading
+from counterfoil.interfaces.worker import background
+from counterfoil.platform.engine.duck import open_engine
+
+background.LONGEST_STEP = 0.1
+begun = threading.Event()
+
+def step():
+    with open_engine() as engine:
+        begun.set()
+        engine.rows("SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a <> b")
+
+with background.in_background([background.Task("bill run", step)]):
+    begun.wait()
+print("Stopped.")
+"""
+
+
+@pytest.mark.parametrize(("ending", "status"), [("", 0), ("raise OSError", 1)])
+def test_a_statement_that_takes_too_long_ends_with_the_process(ending: str, status: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LONG_STATEMENT + ending],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (status, "Stopped.\n")
+    assert "bill run is still under way; it ends with the process" in done.stderr
+    assert "terminate" not in done.stderr
 
 
 def test_a_fault_is_logged_and_the_task_goes_on(
