@@ -62,3 +62,9 @@ class Refused(Exception):  # noqa: N818 - it is an answer, not a fault of the pr
         self.retry_after = retry_after
         # An input may have hundreds of thousands, each with all that would have been allowed.
         super().__init__("\n".join(str(problem) for problem in self.problems[:MOST_IN_WORDS]))
+
+
+def demand_reason(reason: str | None) -> None:
+    """Refuse to go on where nobody says why."""
+    if not (reason or "").strip():
+        raise Refused(Problem("required", "is required: say why", "reason"))

@@ -169,6 +169,9 @@ def test_what_needs_approval_is_not_final_before(company: Company) -> None:
         approve_drafts(uow, [draft])
     with company.database.transaction(now=NOW, actor="bob") as uow:
         (approved,) = approve_drafts(uow, [draft])
+    with pytest.raises(Refused) as said, company.database.transaction(now=NOW) as uow:
+        refuse_drafts(uow, [draft], " ")
+    assert said.value.problems[0].code == "required"
     assert (approved["approved_by"], approved["approved_at"]) == ("ada", NOW)
     # What was approved is what becomes final: late usage is for the next invoice.
     company.use(usage, ("b", datetime(2024, 4, 10, tzinfo=UTC), "600"))

@@ -39,7 +39,9 @@ def test_lines_are_billed_and_credited_like_others(company: Company) -> None:
     assert (made["due_date"], made["snapshot"]["purchase_order"]) == (date(2024, 7, 1), "PO 7")
     assert told == ("Entered by hand: 3 × 33.335 = 100.01 USD.",)
     with company.database.transaction(now=NOW) as uow:
-        assert void_invoice(uow, "INV-000001", Request())["total"] == Decimal("-600.01")
+        assert void_invoice(uow, "INV-000001", Request(reason="by mistake"))["total"] == Decimal(
+            "-600.01"
+        )
 
 
 def test_what_is_wrong_is_refused_and_nothing_billed(company: Company) -> None:

@@ -313,6 +313,7 @@ def test_what_is_not_activated_can_be_cancelled(desk: Desk):
             "provisioning": 1,
         }
     assert refusal(desk, cancel_orders, ids[0], reason="x", positions=[1]) == "unknown_line"
+    assert refusal(desk, cancel_orders, ids[0], reason="") == "required"
     with desk.work() as uow:
         assert cancel_orders(uow, ids, reason="moved")[0].status == "completed"
     assert desk.rows("SELECT count(*) AS n FROM subscription") == [{"n": 1}]

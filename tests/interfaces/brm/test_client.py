@@ -137,6 +137,8 @@ def test_a_record_goes_back_as_it_was_read(client: BillingPlatform) -> None:
         ({"Name": "One", "name": "Two"}, "DOUBLE_FIELD"),
         ({"ExternalKey": "one-key", "ExternalId": "another"}, "DOUBLE_FIELD"),
         ({"Name": "One", "fieldsToNull": ["Name"]}, "REQUIRED"),
+        ({"fieldsToNull": ["Status"]}, "REQUIRED"),
+        ({"Status": ""}, "REQUIRED"),
     ],
 )
 def test_nothing_that_is_sent_is_lost(

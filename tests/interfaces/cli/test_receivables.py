@@ -42,3 +42,21 @@ def test_what_is_wrong_is_refused(run: Run) -> None:
         answer = run(*arguments)
         assert answer.exit_code == 2, answer.output
         assert said in answer.output
+
+
+def test_a_document_is_not_corrected_without_a_reason(run: Run) -> None:
+    made = run("invoices", "one-off", "ACME", "Installation", "50")
+    number = made.stdout.split(":")[0]
+    before = run("payments", "balance", "ACME", "--json").stdout
+    for command in (
+        ("invoices", "credit", number, "--amount", "1"),
+        ("invoices", "debit", number, "--amount", "1"),
+        ("invoices", "void", number),
+        ("invoices", "reissue", number),
+        ("invoices", "reissue", number, "--rated-again"),
+        ("payments", "write-off", number),
+    ):
+        for reason in ("", "  "):
+            answer = run(*command, "--reason", reason)
+            assert (answer.exit_code, "reason: is required" in answer.output) == (2, True)
+    assert run("payments", "balance", "ACME", "--json").stdout == before

@@ -60,6 +60,8 @@ def test_the_same_key_makes_one_credit_note(
     ("body", "status", "code"),
     [
         ({}, 422, "required"),
+        ({"reason": ""}, 422, "required"),
+        ({"reason": " \n"}, 422, "required"),
         ({"reason": "x", "amount": "249.96"}, 409, "not_enough_left"),
         ({"reason": "x", "lines": [1]}, 422, "not_a_list"),
         ({"reason": "x", "lines": [{"line": 9}]}, 422, "unknown_line"),

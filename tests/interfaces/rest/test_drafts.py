@@ -53,6 +53,7 @@ def test_a_draft_is_split_merged_approved_and_becomes_final(api: httpx.Client, d
         ("approve", {}, 422, "required"),
         ("approve", {"invoice_ids": "all"}, 422, "wrong_type"),
         ("refuse", {"invoice_ids": [1]}, 422, "required"),
+        ("refuse", {"invoice_ids": [1], "reason": " "}, 422, "required"),
         ("merge", {"invoice_ids": [1]}, 422, "required"),
         ("{id}/split", {"lines": [9]}, 422, "unknown_line"),
         ("{id}/split", {"lines": []}, 422, "unknown_line"),

@@ -106,6 +106,7 @@ def test_required_fields_cannot_be_emptied(name: str, partial: bool):
 
 def test_an_empty_text_is_not_a_value_for_a_required_field():
     assert codes({"external_id": ""}) == {"external_id": "required"}
+    assert codes({"external_id": " \t"}) == {"external_id": "required"}
 
 
 def test_immutable_fields_are_set_on_create_only():

@@ -39,7 +39,7 @@ ACCOUNT = Entity(
             help="Whose prices hold instead of the list's, here and in all accounts below that "
             "have none of their own.",
         ),
-        choice("status", ("active", "closed"), default="active"),
+        choice("status", ("active", "closed"), required=True, default="active"),
         boolean(
             "pool_node",
             required=True,

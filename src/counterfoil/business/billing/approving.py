@@ -6,6 +6,7 @@ from counterfoil.business.billing.commands import lock_billing
 from counterfoil.business.billing.drafts import locked_drafts
 from counterfoil.business.billing.finalizing import NEEDS_APPROVAL
 from counterfoil.business.billing.taking_back import take_back
+from counterfoil.core.problems import demand_reason
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
@@ -45,6 +46,7 @@ def refuse_drafts(uow: UnitOfWork, drafts: Sequence[int], reason: str) -> int:
     Who refused and why stands among the problems of their bill runs. Refuses as
     :func:`approve_drafts` does, and (409) while a bill run is going on.
     """
+    demand_reason(reason)
     lock_billing(uow)
     rows = locked_drafts(uow, drafts)
     uow.create_many(

@@ -33,7 +33,7 @@ from counterfoil.core.money.allocation import allocate
 from counterfoil.core.money.currencies import exponent
 from counterfoil.core.money.rounding import round_half_up
 from counterfoil.core.money.written import without_zeros
-from counterfoil.core.problems import Problem, Refused
+from counterfoil.core.problems import Problem, Refused, demand_reason
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
@@ -205,7 +205,8 @@ def debit_invoice(
 
 
 def correcting(request: Request, original: Record, correction: str, **more: object) -> Request:
-    """The request with what it is to do to a document."""
+    """The request with what it is to do to a document. Refuses one that does not say why."""
+    demand_reason(request.reason)
     return request.asking(document=original["number"], correction=correction, **more)
 
 

@@ -16,7 +16,7 @@ from counterfoil.business.orders.provisioning import (
     make_tasks,
     settle_orders,
 )
-from counterfoil.core.problems import Problem, Refused
+from counterfoil.core.problems import Problem, Refused, demand_reason
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
@@ -145,6 +145,7 @@ def cancel_orders(
 
     An order none of whose lines was activated is cancelled, another one completed by this.
     """
+    demand_reason(reason)
     held = hold_orders(uow, ids)
     lines = uow.query(_LEFT, ids=list(ids))
     if positions is not None:

@@ -7,7 +7,7 @@ from counterfoil.business.orders.commands import Progress, hold_orders, read_pro
 from counterfoil.business.orders.provisioning import advance_orders
 from counterfoil.business.subscriptions.invoicing import profiles_of_accounts
 from counterfoil.core.periods.zones import local_date
-from counterfoil.core.problems import Problem, Refused
+from counterfoil.core.problems import Problem, Refused, demand_reason
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
 
@@ -78,8 +78,7 @@ def skip_tasks(uow: UnitOfWork, ids: Sequence[int], *, reason: str) -> list[Prog
     """Let tasks be, for a reason; the line goes on as if they were done."""
     held = _hold(uow, ids)
     _refuse_states(held, ("done", "cancelled"), "skipped")
-    if not reason.strip():
-        raise Refused(Problem("required", "is required: say why", "reason"))
+    demand_reason(reason)
     days = _days(uow, held, None)
     skipped = {"state": "skipped", "done_by": uow.actor, "note": reason}
     return _change(

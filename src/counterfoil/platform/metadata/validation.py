@@ -114,7 +114,7 @@ class RecordChecker:
             if partial and (field.immutable or name not in values):
                 continue
             may_set = name in self._seen and not self._seen[name].computed
-            if (values.get(name, field.default) if may_set else field.default) not in (None, ""):
+            if not _is_empty(values.get(name, field.default) if may_set else field.default):
                 continue
             if may_set:
                 problems.append(Problem("required", "is required", name, line=line))
@@ -124,6 +124,11 @@ class RecordChecker:
             message = f"a new {self._entity.name} needs more than your roles let you set"
             problems.append(Problem("not_granted", message, line=line))
         return problems
+
+
+def _is_empty(value: object) -> bool:
+    """Whether nothing is said; blanks say nothing."""
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def fit_value(field: Field, value: object) -> tuple[object, Problem | None]:

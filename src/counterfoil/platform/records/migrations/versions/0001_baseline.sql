@@ -608,7 +608,7 @@ CREATE TABLE account (
     root_id BIGINT,
     pricing_template_id BIGINT,
     price_region_id BIGINT,
-    status TEXT,
+    status TEXT NOT NULL,
     pool_node BOOLEAN NOT NULL,
     CONSTRAINT pk_account PRIMARY KEY (id),
     CONSTRAINT uq_account_external_id UNIQUE (external_id),
