@@ -32,9 +32,6 @@ class Provider(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Requests)
         self.issuer = f"http://127.0.0.1:{self.server_address[1]}"
-        self.reset()
-
-    def reset(self) -> None:
         self.key: RSAKey | ECKey = RSAKey.generate_key(2048, {"kid": "1", "use": "sig"})
         self.algorithm = "RS256"
         self.signer: RSAKey | ECKey | None = None
@@ -118,15 +115,17 @@ def running() -> Iterator[Provider]:
 
 
 @pytest.fixture
-def provider(running: Provider) -> Provider:
-    """The provider, honest."""
+def provider(running: Provider) -> Iterator[Provider]:
+    """The provider, honest until a test says otherwise."""
+    key, algorithm = running.key, running.algorithm
+    yield running
+    running.key, running.algorithm = key, algorithm
     running.claims, running.signer = {}, None
-    return running
 
 
 @pytest.fixture(scope="module")
 def place(server: Settings, running: Provider) -> Iterator[Served]:
-    """A server whose users may sign in at the provider; Ada is one of them."""
+    """A server whose users may sign in at the provider; Ada is one of them and has done so."""
     with scratch_organisation(server) as organisation, listening_socket("127.0.0.1", 0) as listener:
         host, port = listener.getsockname()
         url = f"http://{host}:{port}"
@@ -137,13 +136,19 @@ def place(server: Settings, running: Provider) -> Iterator[Served]:
         thread = threading.Thread(target=serving.run, kwargs={"sockets": [listener]})
         thread.start()
         served = Served(url, organisation)
-        with served.client() as api:
-            ada = {"external_id": "ada", "email": "ada@acme.example"}
-            assert api.post("/access-users", json=ada).status_code == 201
+        add_user(served, "ada")
+        with served.client(None) as browser:
+            assert browser.get(sent_back(served, running, browser)).status_code == 201
         yield served
         serving.should_exit = True
         thread.join()
         identity.close()
+
+
+def add_user(place: Served, name: str) -> None:
+    user = {"external_id": name, "email": f"{name}@acme.example"}
+    with place.client() as api:
+        assert api.post("/access-users", json=user).status_code == 201
 
 
 def sent_back(place: Served, provider: Provider, browser: httpx.Client) -> str:
@@ -160,19 +165,20 @@ def sent_back(place: Served, provider: Provider, browser: httpx.Client) -> str:
 def test_a_verified_address_finds_the_user_once_and_then_the_subject(
     place: Served, provider: Provider
 ) -> None:
-    for address in ("Ada@acme.example", "changed@acme.example"):
-        provider.claims = {"email": address}
+    add_user(place, "eve")
+    for address in ("Eve@acme.example", "changed@acme.example"):
+        provider.claims = {"sub": "eve-9", "email": address}
         with place.client(None) as browser:
             back = browser.get(sent_back(place, provider, browser))
         assert back.status_code == 201, back.text
-        assert back.json()["user"] == "ada"
+        assert back.json()["user"] == "eve"
         with place.client(back.json()["token"]) as api:
-            assert api.get("/me").json()["user"] == "ada"
+            assert api.get("/me").json()["user"] == "eve"
     with place.client() as api:
-        (user,) = api.get("/access-users").json()["records"]
-        assert user["openid_subject"] == f"{provider.issuer} ada-7"
-        (session, _) = api.get("/access-sessions").json()["records"]
-        assert session["via"] == "openid"
+        (user,) = api.get("/access-users?external_id=eve").json()["records"]
+        assert user["openid_subject"] == f"{provider.issuer} eve-9"
+        sessions = api.get(f"/access-sessions?access_user_id={user['id']}").json()["records"]
+        assert [session["via"] for session in sessions] == ["openid", "openid"]
 
 
 @pytest.mark.parametrize(

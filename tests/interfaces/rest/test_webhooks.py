@@ -32,12 +32,15 @@ class Postbox:
 
 
 def test_a_delivery_is_read_and_sent_again(served, api: httpx.Client) -> None:  # type: ignore[no-untyped-def]
-    assert api.post("/webhooks", json=WEBHOOK | {"external_id": "ERP"}).status_code == 201
+    erp = {"external_id": "ERP", "url": "https://erp.example/hooks"}
+    made = api.post("/webhooks", json=WEBHOOK | erp)
+    assert made.status_code == 201
     assert api.post("/bill-runs", json={"billing_date": "2026-02-01"}).status_code == 200
     organisation, postbox = served.organisation, Postbox()
     courier = Courier(organisation.database, Channels(postbox, None), organisation.clock)  # type: ignore[arg-type]
     courier.deliver_due()
-    (delivery,) = api.get("/deliveries").json()["records"]
+    ours = {"webhook_id": made.json()["id"]}
+    (delivery,) = api.get("/deliveries", params=ours).json()["records"]
     assert (delivery["state"], delivery["attempts"], delivery["status_code"]) == (
         "delivered",
         1,
@@ -48,7 +51,7 @@ def test_a_delivery_is_read_and_sent_again(served, api: httpx.Client) -> None:  
     courier.deliver_due()
     log = api.get("/delivery-attempts", params={"delivery_id": delivery["id"]}).json()["records"]
     assert [attempt["attempt"] for attempt in log] == [1, 2]
-    first, second = postbox.posted
+    first, second = [posted for posted in postbox.posted if posted[0] == erp["url"]]
     assert first == second
     assert first[1] == SECRET
     assert json.loads(first[2].body)["data"]["invoices"] == 0
