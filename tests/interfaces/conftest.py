@@ -10,7 +10,7 @@ import uvicorn
 
 from counterfoil.bootstrap import Organisation, Settings, scratch_organisation
 from counterfoil.interfaces.cli.serve import DOORS, listening_socket
-from counterfoil.interfaces.rest import build_app
+from counterfoil.interfaces.rest.app import build_app
 from counterfoil.platform.access.users import create_user, make_administrator
 
 TOKEN = "correct horse battery staple"

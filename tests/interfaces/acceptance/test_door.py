@@ -15,7 +15,7 @@ from counterfoil.business.sales.sending import Sent
 from counterfoil.interfaces.acceptance.door import AcceptanceDoor
 from counterfoil.interfaces.cli.serve import listening_socket
 from counterfoil.interfaces.http.rate_limit import RateLimit
-from counterfoil.interfaces.rest import build_app
+from counterfoil.interfaces.rest.app import build_app
 
 __all__ = ["market"]
 

@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from counterfoil.core.problems import Problem, Refused
-from counterfoil.interfaces.cli.main import main
+from counterfoil.interfaces.cli.main import command_line
 from counterfoil.interfaces.cli.output import (
     fail_on_refused,
     print_properties,
@@ -116,7 +116,7 @@ def test_what_a_terminal_cannot_show_comes_escaped(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(sys, "argv", ["counterfoil", "--version"])
     monkeypatch.setattr("signal.signal", lambda *_: None)
     with pytest.raises(SystemExit):
-        main()
+        command_line()
     print_table("Accounts", ("name",), [("Größe",)], as_json=False)
     terminal.flush()
     assert b"Gr\\xf6\\xdfe" in written.getvalue()

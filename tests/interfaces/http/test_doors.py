@@ -15,7 +15,7 @@ from counterfoil.interfaces.cli.serve import DOORS
 from counterfoil.interfaces.http.doors import Door
 from counterfoil.interfaces.http.exchange import Answer, Call, Desk
 from counterfoil.interfaces.http.rate_limit import RateLimit
-from counterfoil.interfaces.rest import build_app
+from counterfoil.interfaces.rest.app import build_app
 from counterfoil.platform.access.sessions import begin_session
 from counterfoil.platform.access.users import create_user
 

@@ -11,7 +11,7 @@ import uvicorn
 
 from counterfoil.bootstrap import Organisation, Settings, scratch_organisation
 from counterfoil.interfaces.cli.serve import listening_socket
-from counterfoil.interfaces.rest import build_app
+from counterfoil.interfaces.rest.app import build_app
 
 TOKEN = "correct horse battery staple"
 

@@ -19,7 +19,7 @@ from tests.interfaces.rest.conftest import TOKEN, Served
 from counterfoil.bootstrap import Settings, scratch_organisation
 from counterfoil.core.problems import Refused
 from counterfoil.interfaces.cli.serve import listening_socket
-from counterfoil.interfaces.rest import build_app
+from counterfoil.interfaces.rest.app import build_app
 from counterfoil.interfaces.rest.openid import COOKIE
 from counterfoil.platform.access.openid import IdentityProvider, OpenIdSettings
 

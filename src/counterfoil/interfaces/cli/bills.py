@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Annotated, cast
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from counterfoil.bootstrap import Organisation
 from counterfoil.business.billing.commands import (
@@ -22,12 +20,13 @@ from counterfoil.business.billing.loading import billed_accounts
 from counterfoil.business.billing.queries import preview_invoice
 from counterfoil.business.billing.spark_sql import export_rating
 from counterfoil.business.receivables.commands import apply_credits, apply_to_bill_run
-from counterfoil.business.subscriptions.invoicing import billed_account
 from counterfoil.business.usage.compaction import compact
 from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.cli.billed_accounts import accounts_bar, billed_ids
 from counterfoil.interfaces.cli.files import writing_to
 from counterfoil.interfaces.cli.organisation import AsJson, opened_organisation
 from counterfoil.interfaces.cli.output import print_json, print_table, trimmed
+from counterfoil.interfaces.cli.rerate import rerate_command
 from counterfoil.platform.metadata import Record
 
 app = typer.Typer(no_args_is_help=True, help="Bill what is due, preview, finalize, explain.")
@@ -280,12 +279,6 @@ def print_explanation(explanation: Explanation) -> None:
         )
 
 
-def billed_ids(organisation: Organisation, accounts: list[str]) -> list[int]:
-    """The accounts that are billed for these ones (external ids)."""
-    with organisation.database.transaction(now=organisation.clock()) as uow:
-        return sorted({billed_account(uow, account) for account in accounts})
-
-
 def _warn_without_seller(organisation: Organisation) -> None:
     with organisation.database.transaction(now=organisation.clock()) as uow:
         if uow.find("seller") is None:
@@ -294,18 +287,6 @@ def _warn_without_seller(organisation: Organisation) -> None:
                 "`counterfoil records create seller --help` (and bill with --draft until then)",
                 err=True,
             )
-
-
-def accounts_bar(*, shown: bool) -> Progress:
-    """A bar on stderr that counts accounts."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        disable=not shown,
-    )
 
 
 def _print_summary(organisation: Organisation, summary: BillRunSummary, *, as_json: bool) -> None:
@@ -343,3 +324,6 @@ def _print_problems(organisation: Organisation, *, as_json: bool) -> None:
         [tuple(row.values()) for row in rows],
         as_json=as_json,
     )
+
+
+app.command("rerate")(rerate_command)

@@ -23,6 +23,20 @@ from counterfoil.business.documents.queries import (
 from counterfoil.business.receivables.queries import read_settlements
 from counterfoil.core.money.currencies import exponent
 from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.cli.credit_notes import (
+    credit_command,
+    debit_command,
+    one_off_command,
+    reissue_command,
+    void_command,
+)
+from counterfoil.interfaces.cli.drafts import (
+    approve_command,
+    merge_command,
+    refuse_command,
+    split_command,
+    waiting_command,
+)
 from counterfoil.interfaces.cli.files import write_file, writing_to
 from counterfoil.interfaces.cli.organisation import AsJson, opened_organisation, opened_records
 from counterfoil.interfaces.cli.output import print_table
@@ -183,3 +197,15 @@ def _put(text: str, out: Path | None) -> None:
         typer.echo(text.encode(), nl=False)
         return
     write_file(out, text.encode())
+
+
+app.command("credit")(credit_command)
+app.command("void")(void_command)
+app.command("debit")(debit_command)
+app.command("reissue")(reissue_command)
+app.command("one-off")(one_off_command)
+app.command("waiting")(waiting_command)
+app.command("approve")(approve_command)
+app.command("refuse")(refuse_command)
+app.command("merge")(merge_command)
+app.command("split")(split_command)

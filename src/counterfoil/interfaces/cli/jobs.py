@@ -1,6 +1,5 @@
 """``counterfoil jobs``: what the program is to do by itself, when, and what became of it."""
 
-import signal
 from datetime import UTC, datetime
 from threading import Event
 from typing import Annotated
@@ -11,8 +10,8 @@ from counterfoil.bootstrap import open_worker
 from counterfoil.interfaces.cli.organisation import AsJson, opened_organisation, opened_records
 from counterfoil.interfaces.cli.output import print_properties, print_table
 from counterfoil.interfaces.cli.records import read_values
-from counterfoil.interfaces.cli.serve import interrupt, working
 from counterfoil.interfaces.worker.background import in_background
+from counterfoil.interfaces.worker.jobs import working
 from counterfoil.platform.jobs.deciding import cancel_job, list_jobs, retry_job
 from counterfoil.platform.jobs.enqueuing import Request, ask_for_job
 from counterfoil.platform.jobs.scheduling import enqueue_scheduled, told
@@ -94,7 +93,6 @@ def work(
     ] = 2,
 ) -> None:
     """Run jobs until interrupted, without answering requests: a worker beside `serve`."""
-    signal.signal(signal.SIGTERM, interrupt)
     try:
         with (
             opened_organisation() as organisation,

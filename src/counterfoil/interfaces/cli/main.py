@@ -1,58 +1,16 @@
-"""The command ``counterfoil``: every room's commands, gathered under one name."""
+"""The command ``counterfoil``: what all its commands have in common."""
 
 import io
+import os
 import signal
 import sys
-from typing import Annotated, Any
+from contextlib import suppress
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from counterfoil import __version__
-from counterfoil.interfaces.cli import (
-    access,
-    accounts,
-    balances,
-    bills,
-    demo,
-    history,
-    incentives,
-    invoices,
-    jobs,
-    leads,
-    model,
-    orders,
-    organisation,
-    outbox,
-    prices,
-    quotes,
-    receivables,
-    records,
-    scenario,
-    subscriptions,
-    usage,
-)
-from counterfoil.interfaces.cli.corrections import correct_command, correct_file_command
-from counterfoil.interfaces.cli.credit_notes import (
-    credit_command,
-    debit_command,
-    one_off_command,
-    reissue_command,
-    void_command,
-)
-from counterfoil.interfaces.cli.demo_real import demo_real
-from counterfoil.interfaces.cli.drafts import (
-    approve_command,
-    merge_command,
-    refuse_command,
-    split_command,
-    waiting_command,
-)
-from counterfoil.interfaces.cli.output import fail_on_refused
-from counterfoil.interfaces.cli.rerate import rerate_command
-from counterfoil.interfaces.cli.serve import serve
-from counterfoil.interfaces.cli.simulate import simulate_command
-from counterfoil.interfaces.cli.transfer import export_command, import_command
+from counterfoil.interfaces.cli.commands import Commands
 
 _HELP = """
 Order-to-cash software in which every amount on an invoice can explain itself.
@@ -75,15 +33,6 @@ _EXAMPLES = """
 
   counterfoil COMMAND --help  more about each of them
 """
-
-
-class Commands(TyperGroup):
-    """Commands whose refusals and interruptions are printed, not thrown."""
-
-    def invoke(self, ctx: Any) -> object:
-        """Run the named command; exit status 2 when its input is refused."""
-        with fail_on_refused():
-            return super().invoke(ctx)
 
 
 app = typer.Typer(
@@ -114,54 +63,16 @@ def counterfoil(
     """Take the options that stand before the command's name."""
 
 
-app.command()(organisation.init)
-app.command()(organisation.status)
-app.add_typer(records.app, name="records")
-app.add_typer(model.app, name="model")
-app.add_typer(accounts.app, name="accounts")
-app.add_typer(leads.app, name="leads")
-app.add_typer(quotes.app, name="quotes")
-app.add_typer(prices.app, name="prices")
-app.add_typer(prices.app, name="price", hidden=True)
-app.add_typer(incentives.app, name="incentives")
-app.add_typer(balances.app, name="balances")
-app.add_typer(subscriptions.app, name="subscriptions")
-app.add_typer(orders.app, name="orders")
-app.add_typer(usage.app, name="usage")
-app.add_typer(bills.app, name="bills")
-app.add_typer(invoices.app, name="invoices")
-app.add_typer(receivables.app, name="payments")
-bills.app.command("rerate")(rerate_command)
-invoices.app.command("credit")(credit_command)
-invoices.app.command("void")(void_command)
-invoices.app.command("debit")(debit_command)
-invoices.app.command("reissue")(reissue_command)
-invoices.app.command("one-off")(one_off_command)
-invoices.app.command("waiting")(waiting_command)
-invoices.app.command("approve")(approve_command)
-invoices.app.command("refuse")(refuse_command)
-invoices.app.command("merge")(merge_command)
-invoices.app.command("split")(split_command)
-usage.app.command("correct")(correct_command)
-usage.app.command("correct-file")(correct_file_command)
-app.command("simulate")(simulate_command)
-app.command("statement")(receivables.statement_command)
-app.command("ageing")(receivables.ageing_command)
-app.command("import")(import_command)
-app.command("export")(export_command)
-app.add_typer(outbox.app, name="outbox")
-app.add_typer(jobs.app, name="jobs")
-app.add_typer(access.users, name="users")
-app.add_typer(access.roles, name="roles")
-app.add_typer(access.access, name="access")
-app.add_typer(history.app, name="history")
-app.add_typer(scenario.app, name="scenario")
-app.command()(demo.demo)
-app.command()(demo_real)
-app.command()(serve)
-
-
 def main() -> None:
+    """Run the command line as a process of its own."""
+    try:
+        command_line()
+    except SystemExit as ended:
+        _leave(ended.code)
+        raise
+
+
+def command_line() -> None:
     """Run the command line; a request to terminate ends a command in order, as Ctrl-C does."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     for stream in (sys.stdout, sys.stderr):
@@ -169,6 +80,16 @@ def main() -> None:
             # What a terminal cannot show comes escaped: the work is done and saved by then.
             stream.reconfigure(errors="backslashreplace")
     app()
+
+
+def _leave(status: object) -> None:
+    """End the process: the command has closed what it opened, and memory need not be freed bit by
+    bit. Where not all could be written, Python ends it and says so."""
+    with suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if isinstance(status, int):
+            os._exit(status)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import typer
 from counterfoil.bootstrap import Organisation
 from counterfoil.business.billing.rerating import DifferenceSink, ReratingSummary, rerate_bills
 from counterfoil.business.billing.window import window_between
-from counterfoil.interfaces.cli.bills import accounts_bar, billed_ids
+from counterfoil.interfaces.cli.billed_accounts import accounts_bar, billed_ids
 from counterfoil.interfaces.cli.files import writing_to
 from counterfoil.interfaces.cli.organisation import opened_organisation
 from counterfoil.interfaces.cli.output import print_json, print_table

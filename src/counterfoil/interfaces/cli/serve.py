@@ -3,12 +3,10 @@
 import errno
 import ipaddress
 import os
-import signal
 import socket
-import types
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 import uvicorn
@@ -20,7 +18,6 @@ from counterfoil.bootstrap import (
     Settings,
     open_courier,
     open_organisation,
-    open_worker,
 )
 from counterfoil.business.automation.delivering import Courier, prune_events
 from counterfoil.business.usage.compaction import compact_if_due
@@ -41,20 +38,15 @@ from counterfoil.interfaces.rest.app import build_app
 from counterfoil.interfaces.rest.exchange import API
 from counterfoil.interfaces.soap.door import DOOR as SOAP
 from counterfoil.interfaces.worker.background import Paced, Task, in_background
+from counterfoil.interfaces.worker.jobs import working
 from counterfoil.platform.access.openid import IdentityProvider
 from counterfoil.platform.access.passwords import password_problems
 from counterfoil.platform.access.tokens import AdminToken
 from counterfoil.platform.access.users import ADMINISTRATOR, make_administrator
-from counterfoil.platform.jobs.scheduling import enqueue_scheduled
-from counterfoil.platform.jobs.working import Run, Worker
 from counterfoil.platform.records.sealing import seal_history
 
 DOORS: tuple[Door, ...] = (SOAP, BRM, ACCEPTANCE)
 """The interfaces beside REST."""
-
-JOB_THREADS = 3
-"""Jobs under way at the same time, one of them a lengthy one; each holds a connection, and takes
-others as it needs them."""
 
 GRACE_SECONDS = 20
 """How long requests under way may take to finish when the server is asked to stop."""
@@ -74,7 +66,6 @@ def serve(
 ) -> None:
     """Answer requests over HTTP until interrupted: REST, SOAP and the BillingPlatform dialect."""
     settings = Settings.from_environment(os.environ)
-    signal.signal(signal.SIGTERM, interrupt)
     try:
         with listening_socket(host, port) as listener, open_organisation(settings) as organisation:
             token, fresh = load_admin_token(settings.home, settings.admin_token, renew=new_token)
@@ -122,31 +113,6 @@ def background_tasks(
         *working(organisation),
         Task("pruning of events", prune, interval=3600.0),
         Task("sealing of the history", Paced(seal).step, interval=5.0),
-    ]
-
-
-def working(
-    organisation: Organisation,
-    threads: int = JOB_THREADS,
-    report: Callable[[Run], None] = lambda _run: None,
-) -> list[Task]:
-    """Jobs as tasks: asking for those of schedules, and running what is due; each run is
-    reported."""
-    worker = open_worker(organisation)
-
-    def look_at_schedules() -> bool:
-        return enqueue_scheduled(organisation.database, organisation.clock()) > 0
-
-    def work(worker: Worker) -> bool:
-        run = worker.run_next()
-        if run is not None:
-            report(run)
-        return run is not None
-
-    return [
-        Task("schedules of jobs", look_at_schedules, interval=5.0),
-        Task("jobs", partial(work, worker)),
-        Task("quick jobs", partial(work, worker.quick()), threads=threads - 1),
     ]
 
 
@@ -229,8 +195,3 @@ def announce(
     console.print(f"  curl {header} {url}{API}/accounts", markup=False)
     console.print(f"SOAP: {url}/soap?wsdl. Scripts for BillingPlatform: {url}/rest/2.0")
     console.print("Ctrl-C stops it.")
-
-
-def interrupt(_signal: int, _frame: types.FrameType | None) -> NoReturn:
-    """SIGTERM ends the server as Ctrl-C does, so that everything is closed in order."""
-    raise KeyboardInterrupt

@@ -21,7 +21,7 @@ from counterfoil.business.billing.simulation import (
 from counterfoil.business.billing.window import window_between
 from counterfoil.business.documents.charts import chart_format
 from counterfoil.business.documents.simulation_chart import change_text, simulation_chart
-from counterfoil.interfaces.cli.bills import accounts_bar, billed_ids
+from counterfoil.interfaces.cli.billed_accounts import accounts_bar, billed_ids
 from counterfoil.interfaces.cli.files import write_file, writing_to
 from counterfoil.interfaces.cli.organisation import opened_organisation
 from counterfoil.interfaces.cli.output import print_json, print_table

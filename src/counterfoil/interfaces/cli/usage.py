@@ -27,6 +27,7 @@ from counterfoil.business.usage.presets import BUILT_IN
 from counterfoil.business.usage.queries import list_batches, list_rejected
 from counterfoil.business.usage.watching import watch_usage_by_all
 from counterfoil.core.problems import Problem, Refused
+from counterfoil.interfaces.cli.corrections import correct_command, correct_file_command
 from counterfoil.interfaces.cli.current import current_command, included_command, spending_command
 from counterfoil.interfaces.cli.files import read_text
 from counterfoil.interfaces.cli.organisation import AsJson, opened_organisation, opened_records
@@ -263,3 +264,7 @@ def _print_summary(summary: BatchSummary, *, as_json: bool) -> None:
         counts[f"rejected: {reason}"] = number
     title = "Already imported; nothing was changed" if summary.already_imported else "Usage"
     print_properties(title, counts, as_json=False)
+
+
+app.command("correct")(correct_command)
+app.command("correct-file")(correct_file_command)
