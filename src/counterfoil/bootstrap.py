@@ -53,7 +53,7 @@ from counterfoil.business.usage.entities import ENTITIES as USAGE
 from counterfoil.business.usage.store import UsageStore
 from counterfoil.business.usage.watching import UsageWatcher
 from counterfoil.platform.access.entities import ENTITIES as ACCESS
-from counterfoil.platform.access.openid import OpenIdSettings
+from counterfoil.platform.access.openid_settings import OpenIdSettings
 from counterfoil.platform.access.rules import access_checks
 from counterfoil.platform.engine.choice import open_runner, read_runner
 from counterfoil.platform.engine.runner import IN_THIS_PROCESS, Runner

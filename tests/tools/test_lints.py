@@ -88,6 +88,14 @@ def test_an_import_inside_a_function_is_refused(tmp_path: Path) -> None:
     ]
 
 
+def test_a_heavy_library_may_be_imported_late_with_a_reason(tmp_path: Path) -> None:
+    text = DOC + "def f():\n    import openpyxl  # noqa: PLC0415"
+    assert violations(tmp_path, RULES, text + " - only for workbooks\n") == []
+    assert violations(tmp_path, RULES, text + "\n") == [
+        "3: imports_stand_at_the_top: import inside a function: move it to the top"
+    ]
+
+
 def test_a_function_may_have_sixty_lines_and_no_more(tmp_path: Path) -> None:
     sixty = DOC + "def f():\n" + "    x = 1\n" * 59
     assert violations(tmp_path, RULES, sixty) == []

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from counterfoil.bootstrap import Organisation
 from counterfoil.interfaces.cli.commands import COMMANDS, Listed
 
 WEB_SERVER = {"fastapi", "starlette", "uvicorn"}
+NEEDED_BY_FEW = WEB_SERVER | {"alembic", "joserfc", "openpyxl"}
 
 
 def python(program: str) -> subprocess.CompletedProcess[str]:
@@ -46,6 +48,21 @@ def test_only_serve_imports_the_web_server() -> None:
     loaded, *modules = done.stdout.split()
     assert int(loaded) == len(COMMANDS) - 1
     assert WEB_SERVER & set(modules) == set()
+
+
+def test_a_command_on_an_organisation_leaves_out_what_few_need(
+    organisation: Organisation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COUNTERFOIL_HOME", str(organisation.home))
+    monkeypatch.setenv("COUNTERFOIL_DATABASE_URL", organisation.database.url)
+    done = python(
+        "import sys\n"
+        "from counterfoil.interfaces.cli.main import app\n"
+        "app(['bills', 'run', '2026-01-01', '--json'], standalone_mode=False)\n"
+        "print(*sys.modules)"
+    )
+    assert '"invoices": 0' in done.stdout
+    assert NEEDED_BY_FEW & set(done.stdout.split()) == set()
 
 
 def test_a_command_that_is_not_asked_for_is_not_imported() -> None:

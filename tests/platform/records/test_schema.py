@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
 
 from counterfoil.bootstrap import CATALOGUE, Organisation, Settings, scratch_organisation
@@ -13,9 +14,11 @@ from counterfoil.core.problems import Refused
 from counterfoil.platform.metadata import Entity, Field, FieldType, build_catalogue
 from counterfoil.platform.records.database import build_engine
 from counterfoil.platform.records.organisation_schema import (
+    MIGRATIONS,
     create_database,
     family,
     migrate,
+    newest_migration,
     scratch_database,
     sibling_url,
 )
@@ -70,6 +73,13 @@ def test_migrating_again_changes_nothing(organisation: Organisation):
     before = schema_of(build_engine(organisation.database.url))
     migrate(organisation.database.url)
     assert schema_of(build_engine(organisation.database.url)) == before
+
+
+def test_the_newest_migration_is_the_one_that_alembic_would_go_to(organisation: Organisation):
+    scripts = ScriptDirectory(str(MIGRATIONS))
+    assert [newest_migration()] == scripts.get_heads()
+    with build_engine(organisation.database.url).connect() as connection:
+        assert MigrationContext.configure(connection).get_current_heads() == (newest_migration(),)
 
 
 def test_a_database_of_a_newer_program_is_refused(organisation: Organisation):

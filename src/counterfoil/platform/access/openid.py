@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 import httpcore
 import msgspec
@@ -24,6 +24,7 @@ from joserfc.jwk import KeySet
 from joserfc.jwt import JWTClaimsRegistry
 
 from counterfoil.core.problems import Problem, Refused
+from counterfoil.platform.access.openid_settings import OpenIdSettings, refuse_open_url
 from counterfoil.platform.access.tokens import digest_of
 from counterfoil.platform.metadata import Record
 from counterfoil.platform.records.unit_of_work import UnitOfWork
@@ -36,39 +37,6 @@ MOST_PENDING = 1000
 LEEWAY = 60
 TIMEOUT = 10.0
 _MOST_READ = 1 << 20
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class OpenIdSettings:
-    """The provider, and this program as its client; ``redirect_url`` is where users come back."""
-
-    issuer: str
-    client_id: str
-    client_secret: str
-    redirect_url: str
-
-    @classmethod
-    def from_environment(cls, env: Mapping[str, str]) -> "OpenIdSettings | None":
-        """The settings COUNTERFOIL_OPENID_…, or None where there is no issuer."""
-        start = "COUNTERFOIL_OPENID_"
-        if not env.get(start + "ISSUER"):
-            return None
-        names = ("ISSUER", "CLIENT_ID", "CLIENT_SECRET", "REDIRECT_URL")
-        missing = [start + name for name in names if not env.get(start + name)]
-        if missing:
-            message = "is needed for OpenID sign-in"
-            raise Refused([Problem("required", message, name) for name in missing])
-        settings = cls(*(env[start + name] for name in names))
-        for name in ("ISSUER", "REDIRECT_URL"):
-            refuse_open_url(env[start + name], start + name)
-        return settings
-
-
-def refuse_open_url(url: str, name: str) -> None:
-    """Refuse a URL without TLS, but of this machine."""
-    parts = urlsplit(url)
-    if parts.scheme != "https" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
-        raise Refused(Problem("not_https", "has to be an https URL", name))
 
 
 @dataclass(frozen=True, slots=True)

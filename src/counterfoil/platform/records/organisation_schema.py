@@ -8,11 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
 from psycopg import sql as pgsql
-from sqlalchemy import make_url
+from sqlalchemy import Connection, make_url
 from sqlalchemy.exc import OperationalError
 
 from counterfoil.core.problems import Problem, Refused
@@ -30,7 +27,7 @@ _STRATEGY = "WAL_LOG"
 
 
 def migrate(url: str) -> None:
-    """Bring a database to the newest schema; one process at a time, the others wait.
+    """Bring a database to the newest schema, unless it has it; one process at a time, others wait.
 
     Refused: 503 when the database cannot be reached, 409 when it was made by a newer program.
     """
@@ -39,24 +36,30 @@ def migrate(url: str) -> None:
         with engine.connect() as connection, connection.begin():
             if connection.exec_driver_sql("SHOW server_encoding").scalar() != "UTF8":
                 raise Refused(Problem("wrong_encoding", "the database must have encoding UTF8"))
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
-            config = alembic_config()
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            if _migrated_to(connection) != newest_migration():
+                _upgrade(connection)
     except OperationalError as error:
         raise _unreachable(url, error.orig) from error
-    except CommandError as error:
-        message = f"the database was made by a newer version of this program: {error}"
-        raise Refused(Problem("newer_schema", message), status=409) from error
     finally:
         engine.dispose()
 
 
-def alembic_config() -> Config:
-    """Alembic's configuration for the migrations of this package."""
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    return config
+def newest_migration() -> str:
+    """The revision of the last migration: the number with which its file's name begins."""
+    return max(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
+def _migrated_to(connection: Connection) -> object:
+    if connection.exec_driver_sql("SELECT to_regclass('alembic_version')").scalar() is None:
+        return None
+    return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+
+
+def _upgrade(connection: Connection) -> None:
+    from counterfoil.platform.records.upgrading import upgrade  # noqa: PLC0415 - rarely needed
+
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
+    upgrade(connection, MIGRATIONS)
 
 
 def schema_version() -> str:

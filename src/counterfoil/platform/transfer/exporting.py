@@ -10,10 +10,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any
 
-import openpyxl
-from openpyxl.cell import WriteOnlyCell
-from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
-
 from counterfoil.core.problems import Problem, Refused
 from counterfoil.platform.metadata import Catalogue, Entity, FieldType, Record
 from counterfoil.platform.records.exact_json import encode_json, plain_decimal
@@ -144,7 +140,9 @@ def _csv_writer(file: IO[str]) -> Writer:
 
 @contextmanager
 def _xlsx_file(path: Path) -> Iterator[Writer]:
-    book = openpyxl.Workbook(write_only=True)
+    from openpyxl import Workbook  # noqa: PLC0415 - only for who writes a workbook
+
+    book = Workbook(write_only=True)
     sheet = book.create_sheet("records")
     yield lambda values: sheet.append([_cell(sheet, value) for value in values])
     book.save(path)
@@ -190,6 +188,11 @@ def _cell(sheet: Any, value: object) -> object:
 
 def _text_cell(sheet: Any, text: str) -> object:
     """Text that stays text, whatever it begins with."""
+    from openpyxl.cell.cell import (  # noqa: PLC0415 - only for who writes a workbook
+        ILLEGAL_CHARACTERS_RE,
+        WriteOnlyCell,
+    )
+
     clean = ILLEGAL_CHARACTERS_RE.sub("\N{REPLACEMENT CHARACTER}", text)
     if len(clean) > LONGEST_CELL:
         message = f"a cell has no room for more than {LONGEST_CELL:,} characters: use CSV"

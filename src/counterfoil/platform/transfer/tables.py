@@ -15,9 +15,6 @@ from pathlib import Path
 from typing import IO, Any
 from zipfile import BadZipFile
 
-import openpyxl
-from openpyxl.utils.exceptions import InvalidFileException
-
 from counterfoil.core.problems import Problem, Refused
 
 DELIMITERS = (",", ";", "\t", "|")
@@ -43,7 +40,7 @@ An export into CSV puts one more apostrophe before such a text, and an import ta
 """
 
 _BROKEN = (
-    *(BadZipFile, InvalidFileException, zlib.error, EOFError),
+    *(BadZipFile, zlib.error, EOFError),
     *(KeyError, IndexError, ValueError, TypeError, AttributeError, SyntaxError),
 )
 """What openpyxl and the libraries below it raise on files that are broken or made with malice."""
@@ -201,6 +198,8 @@ def _open_workbook(
     path: Path, name: str, progress: Progress | None
 ) -> Iterator[tuple[tuple[str, ...], Iterator[Row]]]:
     """The first sheet of a workbook; formulas stand for the values they had when it was saved."""
+    import openpyxl  # noqa: PLC0415 - only for who reads a workbook
+
     _refuse_bomb(path, name)
     # From the open file: a name without .xlsx would be refused.
     with path.open("rb") as file:
