@@ -188,18 +188,20 @@ def stood_cost(
     total = Fraction(0)
     for tier in price.tiers:
         if price.model in ("volume", "stairstep"):
-            band = tier.start == 0 or levels[-1] > tier.start
-            band = band and (tier.up_to is None or levels[-1] <= tier.up_to)
-            unit_days = sum(levels, Fraction(0)) if band else Fraction(0)
-            due = band and before is None
+            unit_days = sum(levels, Fraction(0)) if _banded(tier, levels[-1]) else Fraction(0)
+            due = _banded(tier, after) - (before is not None and _banded(tier, before))
         else:
             unit_days = sum((_within(tier, units) for units in levels), Fraction(0))
-            due = _reached(tier, after) and (before is None or not _reached(tier, before))
+            due = _reached(tier, after) - (before is not None and _reached(tier, before))
         if price.model == "flat":
             unit_days = Fraction(0)
         units = Fraction(half_up(unit_days / cycle_days, 15))
-        total += units * tier.unit_amount + (tier.flat_amount if due else 0)
+        total += units * tier.unit_amount + due * tier.flat_amount
     return total
+
+
+def _banded(tier: Tier, units: Fraction) -> bool:
+    return _reached(tier, units) and (tier.up_to is None or units <= tier.up_to)
 
 
 def _within(tier: Tier, units: Fraction) -> Fraction:

@@ -132,19 +132,21 @@ def _within(units: str, reach: str, *, bands: bool) -> str:
 def _difference(prefix: str, use: Tiers) -> tuple[str, str]:
     """Units and flat amounts of a tier between two positions."""
 
-    def at(ends: Sequence[str], made: Callable[..., str]) -> list[str]:
-        reach = f"coalesce(p.{prefix}reach, {{end}})" if use.detailed else "{end}"
+    def at(ends: Sequence[str], reach: str, made: Callable[..., str]) -> list[str]:
         return [made(end, reach.format(end=end), bands=use.bands) for end in ends]
 
     ends = [f"p.{prefix}{end}_units" for end in use.ends]
-    within = at(ends, _within)
+    reach = f"coalesce(p.{prefix}reach, {{end}})" if use.detailed else "{end}"
+    within = at(ends, reach, _within)
     if use.stood:
         peaks = [f"p.{prefix}peak_{end}" for end in use.ends]
         ends = [
             f"(CASE WHEN p.share_days IS NULL THEN {end} ELSE {peak} END)"
             for end, peak in zip(ends, peaks, strict=True)
         ]
-    reached = [f"CAST({sql} AS INTEGER)" for sql in at(ends, _reached)]
+        # The flat amount of a band, too, is due for the highest level, not for the one at the end.
+        reach = f"(CASE WHEN p.share_days IS NULL THEN {reach} ELSE {{end}} END)"
+    reached = [f"CAST({sql} AS INTEGER)" for sql in at(ends, reach, _reached)]
     return f"CAST({' - '.join(within)} AS {QUANTITY})", " - ".join(reached)
 
 
