@@ -93,3 +93,27 @@ def test_all_is_written_and_the_status_told_before_a_process_ends(
     assert done.returncode == status
     assert done.stdout.startswith("x" * 100_000)
     assert ("Did you mean 'status'?" in done.stderr) == (status == 2)
+
+
+def test_a_statement_under_way_in_the_background_does_not_abort_the_process() -> None:
+    done = python(
+        "import threading\n"
+        "from counterfoil.interfaces.cli import main\n"
+        "from counterfoil.interfaces.worker import background\n"
+        "from counterfoil.platform.engine.duck import open_engine\n"
+        "background.LONGEST_STEP = 0.1\n"
+        "begun = threading.Event()\n"
+        "def step():\n"
+        "    with open_engine() as engine:\n"
+        "        begun.set()\n"
+        "        engine.rows('SELECT max(a.range + b.range) FROM range(1<<20) a, range(1<<20) b')\n"
+        "def serve():\n"
+        "    with background.in_background([background.Task('bill run', step)]):\n"
+        "        begun.wait()\n"
+        "    print('Stopped.')\n"
+        "    raise SystemExit(0)\n"
+        "main.app = serve\n"
+        "main.main()"
+    )
+    assert (done.returncode, done.stdout) == (0, "Stopped.\n")
+    assert done.stderr == "bill run is still under way; it ends with the process\n"

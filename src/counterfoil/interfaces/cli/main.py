@@ -84,7 +84,8 @@ def command_line() -> None:
 
 def _leave(status: object) -> None:
     """End the process: the command has closed what it opened, and memory need not be freed bit by
-    bit. Where not all could be written, Python ends it and says so."""
+    bit. A step in the background that is still under way would make Python abort. Where not all
+    could be written, Python ends it and says so."""
     with suppress(OSError):
         sys.stdout.flush()
         sys.stderr.flush()

@@ -1,9 +1,6 @@
 """Work in the background of a running server: each task polls, and stops when it is told."""
 
-import atexit
 import logging
-import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -70,10 +67,9 @@ def in_background(tasks: Sequence[Task]) -> Iterator[None]:
         stop.set()
         for thread in threads:
             thread.join(LONGEST_STEP)
-        unfinished = [thread for thread in threads if thread.is_alive()]
-        for thread in unfinished:
-            log.warning("%s is still under way; it ends with the process", thread.name)
-        _unfinished.extend(unfinished)
+        for thread in threads:
+            if thread.is_alive():
+                log.warning("%s is still under way; it ends with the process", thread.name)
 
 
 def _run(task: Task, stop: Event) -> None:
@@ -84,18 +80,3 @@ def _run(task: Task, stop: Event) -> None:
             log.exception("%s failed; it goes on in %g seconds", task.name, AFTER_A_FAULT)
             pause = AFTER_A_FAULT
         stop.wait(pause)
-
-
-_unfinished: list[Thread] = []
-
-
-@atexit.register
-def _leave() -> None:
-    """End the process at once if a step is still under way.
-
-    The interpreter would end its thread in the midst of foreign code, which aborts the process.
-    """
-    if any(thread.is_alive() for thread in _unfinished):
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(1 if hasattr(sys, "last_value") else 0)
