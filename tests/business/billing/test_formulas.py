@@ -95,6 +95,19 @@ def test_the_counterfoil_keeps_the_formula_with_its_values(video: Company) -> No
     ]
 
 
+def test_the_counterfoil_keeps_every_digit(organisation: Organisation) -> None:
+    company = Company(organisation)
+    company.load_prices(BOOK.replace("end * quantity", "end * 0 + quantity / 7"))
+    company.open_account("ACME")
+    company.use(company.subscribe("S1", "ACME", "hd", JANUARY), ("a", on(1, 5), "1234567.890123"))
+    company.bill(FEBRUARY)
+    with company.database.transaction(now=NOW) as uow:
+        (row,) = uow.query("SELECT exact_amount, formulas FROM rated_charge")
+    assert row["exact_amount"] == Decimal("176366.841446142857143")
+    assert row["formulas"][0]["result"] == Decimal("176366.841446142857143")
+    assert row["formulas"][0]["values"]["quantity"] == Decimal("1234567.890123")
+
+
 def test_the_counterfoil_says_it_in_words(organisation: Organisation) -> None:
     company = Company(organisation)
     company.load_prices(ACROSS)

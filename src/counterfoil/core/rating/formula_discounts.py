@@ -1,7 +1,8 @@
 """What formulas decide of discounts, line by line of the invoices they may take something off."""
 
+from counterfoil.core.formulas.vocabulary import Kind
 from counterfoil.core.rating.formula_prices import Formulas, formulas_by_text, union
-from counterfoil.core.rating.formula_values import formula_inputs, told_sql, values_sql
+from counterfoil.core.rating.formula_values import formula_inputs, trace_sql, traces_sql
 from counterfoil.core.rating.relations import Relation, Statement
 
 DISCOUNT_CONDITION, DISCOUNT_PERCENT = "discount_condition", "discount_percent"
@@ -47,16 +48,14 @@ def discount_formulas(formulas: Formulas) -> tuple[Statement, ...]:
                     f"SELECT {line}, CAST(coalesce(least(greatest(round({sql}, 6), 0), 100), 0) "
                     "AS DECIMAL(9,6)) AS percent FROM formula_input v"
                 )
-            text = formula.text.replace("'", "''")
+            kind = Kind.BOOLEAN if place == DISCOUNT_CONDITION else Kind.NUMBER
+            entry = trace_sql(place, formula, columns, result=(kind, sql))
             traces.append(
-                f"SELECT {line}, '{place}' AS place, json_object('place', '{place}', "
-                f"'formula', '{text}', 'told', {told_sql(formula, columns)}, "
-                f"'values', {values_sql(formula, columns)}, 'result', {sql}, 'before', NULL) "
-                "AS entry FROM formula_input v"
+                f"SELECT {line}, '{place}' AS place, {entry} AS entry FROM formula_input v"
             )
     trace = (
-        "SELECT row_no, discount_id, CAST(to_json(list(entry ORDER BY place)) AS VARCHAR) "
-        f"AS formulas FROM ({union(traces, '')}) GROUP BY row_no, discount_id"
+        f"SELECT row_no, discount_id, {traces_sql('entry', 'place')} AS formulas "
+        f"FROM ({union(traces, '')}) GROUP BY row_no, discount_id"
     )
     return (
         *formula_inputs(formulas.placed, formulas.meanings, formulas.usage),

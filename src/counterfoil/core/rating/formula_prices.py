@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from counterfoil.core.formulas.formula import Formula
-from counterfoil.core.formulas.vocabulary import Reference
+from counterfoil.core.formulas.vocabulary import Kind, Reference
 from counterfoil.core.rating.formula_values import (
     QUANTITY_ASKED,
     Meanings,
     PlacedFormula,
     column_of,
     formula_inputs,
-    quoted,
     references_of,
     told_sql,
-    values_sql,
+    trace_sql,
+    traces_sql,
 )
 from counterfoil.core.rating.relations import AMOUNT, PRODUCT, QUANTITY, Relation, Statement
 
@@ -141,7 +141,7 @@ def _ends(*, detailed: bool, stood: bool) -> tuple[str, ...]:
 
 
 def _asked(asked: str, chosen: str, formulas: Formulas, place: str, what: str) -> list[str]:
-    """SELECTs of ``what`` (text with {sql}, {told}, {text} and {given}) at the points q of the
+    """SELECTs of ``what`` (text with {sql}, {told} and {entry}) at the points q of the
     relation ``asked``, one for each formula in a place. ``chosen`` says whose points: "price_id",
     or "charge_id" of the item i."""
     columns = {**formulas.columns, QUANTITY_ASKED: "q.quantity"}
@@ -153,8 +153,9 @@ def _asked(asked: str, chosen: str, formulas: Formulas, place: str, what: str) -
         + what.format(
             sql=formula.sql(columns.__getitem__),
             told=told_sql(formula, columns),
-            text=quoted(formula.text),
-            given=values_sql(formula, columns),
+            entry=trace_sql(
+                place, formula, columns, result=(Kind.NUMBER, "q.value"), before="q.value_before"
+            ),
         )
         + f" FROM {asked} q JOIN formula_input v USING (item_id) {joined}"
         f"WHERE {alias}.{chosen} IN ({_ids(owners)})"
@@ -299,29 +300,22 @@ def formula_trace(formulas: Formulas) -> Statement:
         for formula, prices in formulas_by_text(formulas.at(PRICE_CONDITION), _price_of)
     ]
     for place_no, (place, chosen, relation) in enumerate(_VALUED, start=3):
-        told = (
-            f"q.item_id, q.epoch_no, {place_no}, json_object('place', '{place}', "
-            "'formula', {text}, 'told', {told}, 'values', {given}, 'result', q.value, "
-            "'before', q.value_before)"
-        )
+        told = f"q.item_id, q.epoch_no, {place_no}, {{entry}}"
         entries += _asked(_LAST.format(values=relation), chosen, formulas, place, told)
     sql = (
-        "SELECT item_id, epoch_no, CAST(to_json(list(entry ORDER BY place_no)) AS VARCHAR) "
-        f"AS formulas FROM ({union(entries, _NO_ENTRY)}) t(item_id, epoch_no, place_no, entry) "
+        f"SELECT item_id, epoch_no, {traces_sql('entry', 'place_no')} AS formulas "
+        f"FROM ({union(entries, _NO_ENTRY)}) t(item_id, epoch_no, place_no, entry) "
         "GROUP BY item_id, epoch_no"
     )
     return Statement(FORMULA_TRACE.name, sql)
 
 
-_NO_ENTRY = "SELECT NULL::BIGINT, NULL::BIGINT, NULL::INTEGER, NULL::JSON WHERE false"
+_NO_ENTRY = "SELECT NULL::BIGINT, NULL::BIGINT, NULL::INTEGER, NULL::VARCHAR WHERE false"
 
 
 def _told(place: str, formula: Formula, columns: Mapping[Reference, str]) -> str:
-    return (
-        f"json_object('place', '{place}', 'formula', {quoted(formula.text)}, "
-        f"'told', {told_sql(formula, columns)}, 'values', {values_sql(formula, columns)}, "
-        f"'result', {formula.sql(columns.__getitem__)})"
-    )
+    result = (Kind.BOOLEAN, formula.sql(columns.__getitem__))
+    return trace_sql(place, formula, columns, result=result)
 
 
 def formulas_by_text(

@@ -4,6 +4,7 @@ Whatever a lookup gathers, it is gathered once per owner and period and then han
 a thousand subscriptions that ask for the usage of their account cost one sum.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -248,22 +249,64 @@ def told_sql(formula: Formula, columns: Mapping[Reference, str]) -> str:
 def _written(reference: Reference, columns: Mapping[Reference, str]) -> str:
     column = columns[reference]
     kind = reference.type.kind
-    if kind is Kind.NUMBER:
-        plain = f"CAST(CAST({column} AS {QUANTITY}) AS VARCHAR)"
-        return f"rtrim(rtrim({plain}, '0'), '.')"
+    if kind in (Kind.NUMBER, Kind.BOOLEAN):
+        return _plain(kind, column)
     if kind is Kind.DATE:
         return f"'date ''' || CAST({column} AS VARCHAR) || ''''"
-    if kind is Kind.BOOLEAN:
-        return f"CASE WHEN {column} THEN 'true' WHEN NOT {column} THEN 'false' END"
     return f"'''' || replace({column}, '''', '''''') || ''''"
 
 
-def values_sql(formula: Formula, columns: Mapping[Reference, str]) -> str:
-    """JSON expression: an object of the references of a formula and their values."""
-    members = ", ".join(
-        f"{quoted(str(reference))}, {columns[reference]}" for reference in formula.references
+def _plain(kind: Kind, sql: str) -> str:
+    if kind is Kind.BOOLEAN:
+        return f"CASE WHEN {sql} THEN 'true' WHEN NOT {sql} THEN 'false' END"
+    return f"rtrim(rtrim(CAST(CAST({sql} AS {QUANTITY}) AS VARCHAR), '0'), '.')"
+
+
+def trace_sql(
+    place: str,
+    formula: Formula,
+    columns: Mapping[Reference, str],
+    *,
+    result: tuple[Kind, str],
+    before: str = "NULL",
+) -> str:
+    """VARCHAR expression: what a formula said, as a JSON object (see ``formula_trace``).
+
+    ``result``, with its kind, and ``before``, a number, are SQL.
+    """
+    values = {
+        str(reference): _as_json(reference.type.kind, columns[reference])
+        for reference in formula.references
+    }
+    return _object(
+        {
+            "place": quoted(json.dumps(place)),
+            "formula": quoted(json.dumps(formula.text)),
+            "told": f"CAST(to_json({told_sql(formula, columns)}) AS VARCHAR)",
+            "values": _object(values),
+            "result": _as_json(*result),
+            "before": _as_json(Kind.NUMBER, before),
+        }
     )
-    return f"json_object({members})"
+
+
+def traces_sql(entry: str, order: str) -> str:
+    """VARCHAR aggregate: what several formulas said, as a JSON array."""
+    return f"'[' || string_agg({entry}, ',' ORDER BY {order}) || ']'"
+
+
+# The engine reads JSON within JSON anew, and numbers then lose digits: so all of it is text.
+def _object(members: Mapping[str, str]) -> str:
+    inner = " || ',' || ".join(
+        f"{quoted(json.dumps(name) + ':')} || {sql}" for name, sql in members.items()
+    )
+    return f"('{{' || {inner} || '}}')" if members else "'{}'"
+
+
+def _as_json(kind: Kind, sql: str) -> str:
+    plain = kind in (Kind.NUMBER, Kind.BOOLEAN)
+    text = _plain(kind, sql) if plain else f"CAST(to_json({sql}) AS VARCHAR)"
+    return f"coalesce({text}, 'null')"
 
 
 def quoted(text: str) -> str:
