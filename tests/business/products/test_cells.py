@@ -186,3 +186,35 @@ def test_a_partial_price_of_a_cell_that_is_not_there_is_refused(
     with database.transaction(now=NOW) as uow:
         assert uow.query("SELECT id FROM pricing_template") == []
         assert len(uow.query("SELECT id FROM price")) == 1
+
+
+def told(database: Database, book: str) -> list[tuple[str, int | None, str]]:
+    """Code, line and field of what is wrong beside what is stored; nothing is saved then."""
+    parsed, problems = parse_price_book(book, "book.yaml")
+    assert not problems
+    with database.transaction(now=NOW) as uow:
+        before = uow.query("SELECT * FROM price ORDER BY id")
+    with pytest.raises(Refused) as answer, database.transaction(now=NOW) as uow:
+        save_price_book(uow, parsed)
+    with database.transaction(now=NOW) as uow:
+        assert uow.query("SELECT * FROM price ORDER BY id") == before
+    return [(one.code, one.line, one.field) for one in answer.value.problems]
+
+
+RECURRING = with_cells("{when: {level: a}, amount: 2}").replace("usage", "recurring")
+PRICE = "rate_plans[0].charges[0].prices[0]"
+
+
+def test_what_has_no_events_has_no_cells(database: Database):
+    one = RECURRING.replace("        meter: m\n", "").replace("meters:", "# meters:")
+    place = f"{PRICE}.cells[0].when"
+    assert told(database, one) == [("not_for_this_kind", 16, place)]
+
+
+def test_a_change_of_a_stored_price_is_refused_where_it_stands(database: Database):
+    book = BOOK.replace("unit: minute", "unit: minute, aggregation: max")
+    parsed, _ = parse_price_book(book, "book.yaml")
+    with database.transaction(now=NOW) as uow:
+        save_price_book(uow, parsed)
+    changed = book.replace("amount: 1", "amount: 1\n            event_amount: 3")
+    assert told(database, changed) == [("not_for_this_meter", 17, f"{PRICE}.event_amount")]

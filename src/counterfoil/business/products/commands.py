@@ -387,7 +387,8 @@ def _save_prices(
                 f"DELETE FROM {part} WHERE price_id = ANY(:prices)",
                 prices=[twin.id for _, twin in replaced],
             )
-    uow.update_many("price", [(twin.id, _price_terms(price)) for price, twin in changes])
+    with placed([price for price, _ in changes]):
+        uow.update_many("price", [(twin.id, _price_terms(price)) for price, twin in changes])
     fresh = [price for price in book.prices if stored.twin(price) is None]
     with placed(fresh):
         created = uow.create_many("price", [_price_record(price, ids) for price in fresh])

@@ -65,15 +65,20 @@ def _number_cells(uow: UnitOfWork, charges: Sequence[int]) -> dict[int, dict[str
 def _create_cells(
     uow: UnitOfWork, matrices: Sequence[tuple[PriceEntry, int]], cells: list[Record]
 ) -> None:
-    places = [entry.place for price, _ in matrices for entry in price.cells]
+    places = {
+        place: entry.place
+        for place, entry in enumerate(
+            (entry for price, _ in matrices for entry in price.cells), start=1
+        )
+    }
     for cell in cells:
         del cell["label"]
     try:
         uow.create_many("price_cell", cells)
     except Refused as refused:
         problems = [
-            places[problem.line - 1].problem(problem.code, problem.message, problem.field)
-            if problem.line
+            places[line].problem(problem.code, problem.message, problem.field)
+            if (line := problem.line or (1 if len(places) == 1 else 0))
             else problem
             for problem in refused.problems
         ]

@@ -232,6 +232,7 @@ def check_price_cells(
     }
     used = read_used_prices(uow, price_ids)
     groups = _read_groups(uow, {row["charge_id"] for row in priced.values()})
+    kinds = _read_kinds(uow, {row["charge_id"] for row in priced.values()})
     numbers = read_cell_numbers(uow, {row["charge_id"] for row in priced.values()})
     problems: list[Problem] = []
     cells: dict[int, list[Cell]] = {}
@@ -244,6 +245,10 @@ def check_price_cells(
         )
         if row["price_id"] in used:
             problems.append(used_price_problem("price_id", line))
+        kind = kinds[price["charge_id"]]
+        if kind != "usage":
+            message = f"is asked of usage events, and a {kind} charge has none"
+            problems.append(Problem("not_for_this_kind", message, "conditions", line=line))
         if price["charge_id"] in groups:
             message = f"has no cells: usage is grouped by {groups[price['charge_id']]!r}"
             problems.append(Problem("grouped_usage", message, "price_id", line=line))
@@ -313,6 +318,12 @@ def _model_faults(price: Record, tiers: Sequence[Tier]) -> list[TierFault]:
         tiers,
         partial=bool(price["partial"]),
     )
+
+
+def _read_kinds(uow: UnitOfWork, charge_ids: Collection[int]) -> dict[int, str]:
+    """The kinds of charges."""
+    found = uow.query("SELECT id, kind FROM charge WHERE id = ANY(:ids)", ids=sorted(charge_ids))
+    return {row["id"]: row["kind"] for row in found}
 
 
 def _read_groups(uow: UnitOfWork, charge_ids: Collection[int]) -> dict[int, str]:
