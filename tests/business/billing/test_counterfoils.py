@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 from tests.business.billing.conftest import NOW, Company
 
+from counterfoil.bootstrap import Organisation
 from counterfoil.business.billing.explanation import explain_line
 from counterfoil.business.usage.compaction import compact
 from counterfoil.business.usage.corrections import Correction, correct_usage
@@ -135,6 +136,61 @@ def test_a_counterfoil_says_how_events_make_a_quantity(
         (line,) = uow.query("SELECT id FROM invoice_line")
         told = explain_line(uow, company.store, line["id"])
     assert told.sentences[1] == said
+
+
+def test_a_counterfoil_says_how_long_units_stood(organisation: Organisation) -> None:
+    company = Company(organisation)
+    company.load_prices(
+        "products: [{id: p, name: P}]\n"
+        "meters: [{id: seconds, name: S, unit: seat, carried_over: true}]\n"
+        "rate_plans: [{id: plan, product: p, name: N, charges: [{id: c, name: C, kind: usage, "
+        "meter: seconds, unit: seat, prices: [{currency: USD, model: stairstep, valid_to: "
+        "2024-01-16, tiers: [{up_to: 10, amount: 31}, {amount: 62}]}, {currency: USD, model: "
+        "stairstep, valid_from: 2024-01-16, tiers: [{up_to: 10, amount: 310}, {amount: 620}]}]}]}]"
+    )
+    company.open_account("ACME")
+    subscription = company.subscribe("S", "ACME", "plan", JAN)
+    company.use(subscription, ("e1", at(1), "8"), ("e2", at(20), "5"))
+    company.bill(FEB)
+    with company.database.transaction(now=NOW) as uow:
+        lines = uow.query("SELECT id FROM invoice_line ORDER BY id")
+        told = [explain_line(uow, company.store, line["id"]) for line in lines]
+    assert told[1].sentences[1:] == (
+        (
+            "1 usage events of meter seconds make 13 seats, each for the share of the cycle's days "
+            "for which it stood."
+        ),
+        "Tier from 0 to 10: 0 seats × 0 - 310 = -310 USD.",
+        "Tier from 10 and above: 6.064516129032258 seats × 0 + 620 = 620 USD.",
+        "310 USD is rounded half-up once to 310.00 USD.",
+    )
+    assert explained(company) == [(Decimal(31), Decimal(31)), (Decimal(310), Decimal(310))]
+
+
+def test_a_counterfoil_says_what_single_events_cost(company: Company) -> None:
+    company.load_prices(
+        "products: [{id: p, name: P}]\n"
+        "meters: [{id: seconds, name: S, unit: USD}]\n"
+        "rate_plans: [{id: plan, product: p, name: N, charges: [{id: c, name: C, kind: usage, "
+        "meter: seconds, unit: USD, prices: [{currency: USD, model: graduated_percentage, "
+        "event_amount: 0.3, event_amount_maximum: 12, free_events: 1, "
+        "tiers: [{up_to: 100, amount: 0.03}, {amount: 0.01}]}]}]}]"
+    )
+    company.open_account("ACME")
+    subscription = company.subscribe("S", "ACME", "plan", JAN)
+    company.use(subscription, ("a", at(3), "50"), ("b", at(4), "50"), ("c", at(5), "3200"))
+    company.bill(FEB)
+    with company.database.transaction(now=NOW) as uow:
+        (line,) = uow.query("SELECT id FROM invoice_line")
+        told = explain_line(uow, company.store, line["id"])
+    assert told.sentences[2:] == (
+        "Of each cycle the first 1 events cost nothing and have no place in the tiers.",
+        "Each event costs at most 12.00 USD.",
+        "Tier from 0 to 100: 100 USDs × 0.03 = 3 USD.",
+        "Tier from 100 and above: 3,150 USDs × 0.01 = 31.5 USD.",
+        "Per event, beside their quantity: -20.7 USD.",
+        "13.8 USD is rounded half-up once to 13.80 USD.",
+    )
 
 
 def test_a_counterfoil_names_the_groups(company: Company) -> None:

@@ -64,10 +64,11 @@ _OWNERS = ("site_id", "contact_id", "contract_id", "subscription_id")
 _FACTS = f"""
 SELECT c.id AS charge_id, c.name, c.kind, c.unit, c.unit_size, c.unit_rounding, c.event_minimum,
        c.event_increment, c.meter_id, m.external_id AS meter, m.unit AS meter_unit,
-       coalesce(m.aggregation, 'sum') AS aggregation, m.percentile, s.id AS subscription_id,
-       s.external_id AS subscription, s.account_id, a.external_id AS account, s.site_id,
-       s.contact_id, s.contract_id, c.pooled_over, c.proration, sc.start_date, sc.end_date,
-       sc.start_offset, sc.end_offset, i.snapshot ->> 'time_zone' AS time_zone,
+       coalesce(m.aggregation, 'sum') AS aggregation, m.percentile, m.carried_over,
+       s.id AS subscription_id, s.external_id AS subscription, s.account_id,
+       a.external_id AS account, s.site_id, s.contact_id, s.contract_id, c.pooled_over,
+       c.proration, sc.start_date, sc.end_date, sc.start_offset, sc.end_offset,
+       i.snapshot ->> 'time_zone' AS time_zone,
        {PRICED_BY_EVENT} AS priced_by_event,
        (SELECT sum(b.amount) FROM rated_charge b
         WHERE b.subscription_charge_id = r.subscription_charge_id
@@ -208,6 +209,7 @@ def rated_sentences(
     )
     if rated["kind"] == "usage":
         said += [_usage_sentence(rated, facts), *_pool_sentences(rated, facts)]
+        said += _event_sentences(price, rated["currency"])
     said += [_draw_sentence(draw, facts) for draw in draws]
     if price is not None and Decimal(str(price["included_quantity"])) > 0:
         said.append(
@@ -258,11 +260,14 @@ def _usage_sentence(rated: Record, facts: Record) -> str:
     if each:
         text += f", each {' and '.join(each)},"
     text += f" make {plain(rated['quantity'])} {facts['unit']}s"
+    counted_by_time = facts["aggregation"] == "weighted_sum"
     percentile = "" if facts["percentile"] is None else plain(facts["percentile"])
     counted_as = _COUNTED_AS.get(facts["aggregation"], "").format(percentile=percentile)
     text += counted_as
     if counted_as and any(step.get("cell") for step in rated["steps"]):
         text += ", for each part by itself"
+    if facts["carried_over"] and facts["proration"] == "by_day" and not counted_by_time:
+        text += ", each for the share of the cycle's days for which it stood"
     if facts["unit_rounding"] in _TO_WHOLE:
         text += f", {_TO_WHOLE[facts['unit_rounding']]} to whole {facts['unit']}s"
     if Decimal(str(rated["quantity_before"])) > 0:
@@ -283,6 +288,24 @@ def _pool_sentences(rated: Record, facts: Record) -> list[str]:
     return said
 
 
+def _event_sentences(price: Record | None, currency: str) -> list[str]:
+    """What a price says of single events."""
+    if price is None:
+        return []
+    said = []
+    if price["free_events"]:
+        said.append(
+            f"Of each cycle the first {price['free_events']} events cost nothing and have no place "
+            "in the tiers."
+        )
+    least, most = price["event_amount_minimum"], price["event_amount_maximum"]
+    bounds = [f"at least {money(least, currency)}"] if least is not None else []
+    bounds += [f"at most {money(most, currency)}"] if most is not None else []
+    if bounds:
+        said.append(f"Each event costs {' and '.join(bounds)}.")
+    return said
+
+
 def _draw_sentence(draw: Record, facts: Record) -> str:
     quantity = Decimal(str(draw["quantity"]))
     verb = "are covered by" if quantity > 0 else "are given back to"
@@ -299,8 +322,9 @@ def _step_sentence(step: Record, rated: Record, facts: Record) -> str:
     text = f"{step['cell']}: t" if step.get("cell") else "T"
     text += f"ier from {plain(step['from'])} {upper}: {plain(step['quantity'])} {facts['unit']}s"
     text += f" × {plain(step['unit_amount'])}"
-    if Decimal(str(step["flat_amount"])) != 0:
-        text += f" + {plain(step['flat_amount'])}"
+    flat = Decimal(str(step["flat_amount"]))
+    if flat:
+        text += f" {'+' if flat > 0 else '-'} {plain(abs(flat))}"
     text += f" = {plain(step['amount'])} {rated['currency']}"
     if step.get("price_id", rated["price_id"]) != rated["price_id"]:
         text += f", by the partial price {step['price_id']}"

@@ -141,8 +141,9 @@ SELECT r.id, i.invoice_date, c.id AS charge_id,
        r.service_start, r.service_end, r.applies_to_id, r.discount_id, r.price_id, r.layer,
        r.quantity, r.quantity_before, r.included_quantity, r.events, r.days, r.cycle_days,
        r.list_amount, r.exact_amount, r.amount, r.currency, r.steps, r.formulas, r.reverses_id,
-       c.unit, c.unit_rounding, c.event_minimum, c.event_increment, c.pooled_over,
-       m.external_id AS meter, m.unit AS meter_unit, m.aggregation, m.percentile,
+       c.unit, c.unit_rounding, c.event_minimum, c.event_increment, c.pooled_over, c.proration,
+       m.external_id AS meter, m.unit AS meter_unit, m.aggregation, m.percentile, m.carried_over,
+       p.free_events, p.event_amount_minimum, p.event_amount_maximum,
        l.unit_amount, l.unit AS line_unit, NULL AS billed_before, p.included_quantity AS includes,
        {PRICED_BY_EVENT} AS priced_by_event
 FROM rated_charge r
@@ -178,6 +179,6 @@ def read_prospects(uow: UnitOfWork, of: Prospects) -> list[Record]:
 def _told(row: Record, draws: list[Record]) -> tuple[str, ...]:
     if row["kind"] in APPLIED_KINDS:
         return applied_sentences(row)
-    price = {"included_quantity": row["includes"] or Decimal(0)}
+    price = {**row, "included_quantity": row["includes"] or Decimal(0)}
     facts = {**row, "seconds": None}  # What is offered begins and ends with whole days.
     return rated_sentences(row, facts, price, [], draws)
