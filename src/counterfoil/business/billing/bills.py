@@ -184,7 +184,8 @@ def compute_bills(
     needs (``billed_through`` and ``draws``).
     """
     present = find_present(uow)
-    asked, accounts = accounts, whole_trees(uow, accounts, present)
+    # What is stored is billed in turn (commands.py): what others will use up need not be known.
+    asked, accounts = accounts, whole_trees(uow, accounts, present, used_up=not lock)
     little = small or _is_little(uow, accounts)
     with small_engine() if little else open_engine(threads=threads) as engine:
         items = make_items(uow, engine, store, accounts, billing_date, usage_seen=usage_seen)
@@ -217,10 +218,13 @@ def _is_little(uow: UnitOfWork, accounts: Sequence[int]) -> bool:
     return int(found[0]["events"]) <= LITTLE_USAGE
 
 
-def whole_trees(uow: UnitOfWork, accounts: Sequence[int], present: Present) -> Sequence[int]:
-    """The accounts with all others on whose bills their incentives depend."""
+def whole_trees(
+    uow: UnitOfWork, accounts: Sequence[int], present: Present, *, used_up: bool = True
+) -> Sequence[int]:
+    """The accounts with all others on whose bills their incentives depend, with ``used_up`` also
+    those with which they share a discount that can be used up."""
     if present.discounts or present.commitments:
-        return load_whole_trees(uow, accounts)
+        return load_whole_trees(uow, accounts, used_up=used_up)
     return accounts
 
 

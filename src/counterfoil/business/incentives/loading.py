@@ -316,7 +316,10 @@ WHERE a.root_id IN (
                    WHERE basis IN ('subtree', 'root') AND audience = 'everyone')
            OR EXISTS (SELECT 1 FROM discount d JOIN discount_holder h ON h.discount_id = d.id
                       JOIN account o ON o.id = h.account_id
-                      WHERE d.basis IN ('subtree', 'root') AND o.root_id = b.root_id)
+                      WHERE o.root_id = b.root_id
+                        AND (d.basis IN ('subtree', 'root') OR :used_up AND (
+                            d.maximum_uses IS NOT NULL OR d.scope = 'subtree'
+                            AND (d.holder_uses IS NOT NULL OR d.holder_maximum IS NOT NULL))))
            OR EXISTS (SELECT 1 FROM commitment c JOIN account o ON o.id = c.account_id
                       WHERE c.scope <> 'subscription' AND o.root_id = b.root_id)
            OR :drawing AND EXISTS (SELECT 1 FROM prepaid_grant g
@@ -326,12 +329,12 @@ WHERE a.root_id IN (
 
 
 def load_whole_trees(
-    uow: UnitOfWork, accounts: Sequence[int], *, drawing: bool = False
+    uow: UnitOfWork, accounts: Sequence[int], *, drawing: bool = False, used_up: bool = True
 ) -> list[int]:
     """The billed accounts and, of trees over which something is counted, all others that are
     billed: the amounts of one then depend on the others. With ``drawing`` also of trees that share
-    a prepaid grant."""
-    rows = uow.query(_WHOLE_TREES, accounts=list(accounts), drawing=drawing)
+    a prepaid grant, with ``used_up`` of those that share a discount which can be used up."""
+    rows = uow.query(_WHOLE_TREES, accounts=list(accounts), drawing=drawing, used_up=used_up)
     return sorted({*accounts, *(int(row["account_id"]) for row in rows)})
 
 
