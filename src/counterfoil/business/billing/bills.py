@@ -185,7 +185,9 @@ def compute_bills(
     """
     present = find_present(uow)
     # What is stored is billed in turn (commands.py): what others will use up need not be known.
-    asked, accounts = accounts, whole_trees(uow, accounts, present, used_up=not lock)
+    drawn_first = present.grants and not lock
+    asked = accounts
+    accounts = whole_trees(uow, accounts, present, used_up=not lock, drawing=drawn_first)
     little = small or _is_little(uow, accounts)
     with small_engine() if little else open_engine(threads=threads) as engine:
         items = make_items(uow, engine, store, accounts, billing_date, usage_seen=usage_seen)
@@ -196,11 +198,13 @@ def compute_bills(
         make_charged(uow, engine, store, items, runner)
         exclude_drafts(uow, engine, accounts)
         apply_incentives(uow, engine, accounts, billing_date, present, store, lock=lock)
-        if accounts is not asked:
+        if accounts is not asked and not drawn_first:
             keep_only(engine, asked)
-        engine.register("profile", load_profiles(uow, asked))
+        engine.register("profile", load_profiles(uow, accounts if drawn_first else asked))
         if present.grants:
             draw_balances(uow, engine, billing_date, lock=lock)
+        if drawn_first:
+            keep_only(engine, asked)
         return make_documents(uow, engine, billing_date, stored=not small)
 
 
@@ -219,12 +223,17 @@ def _is_little(uow: UnitOfWork, accounts: Sequence[int]) -> bool:
 
 
 def whole_trees(
-    uow: UnitOfWork, accounts: Sequence[int], present: Present, *, used_up: bool = True
+    uow: UnitOfWork,
+    accounts: Sequence[int],
+    present: Present,
+    *,
+    used_up: bool = True,
+    drawing: bool = False,
 ) -> Sequence[int]:
     """The accounts with all others on whose bills their incentives depend, with ``used_up`` also
-    those with which they share a discount that can be used up."""
-    if present.discounts or present.commitments:
-        return load_whole_trees(uow, accounts, used_up=used_up)
+    those with which they share a discount that can be used up, with ``drawing`` a balance."""
+    if present.discounts or present.commitments or drawing:
+        return load_whole_trees(uow, accounts, used_up=used_up, drawing=drawing)
     return accounts
 
 
