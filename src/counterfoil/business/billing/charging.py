@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from counterfoil.business.billing.allowances import load_entitled, make_allowances
 from counterfoil.business.billing.buckets import rate_on
@@ -248,6 +249,12 @@ def load_line(uow: UnitOfWork, engine: Engine, charges: pa.Table, billing_date: 
     return members
 
 
+PRICED_FOR = (
+    *("account_id", "charge_id", "site_id", "contact_id", "contract_id", "subscription_id"),
+)
+"""Columns of charges by which their prices are found."""
+
+
 def load_terms(uow: UnitOfWork, engine: Engine, charges: pa.Table, billed: pa.Table) -> None:
     """Put beside ``charge_item`` the prices of the charges, what was ``billed`` of them earlier,
     and what late usage among the items continues."""
@@ -256,7 +263,16 @@ def load_terms(uow: UnitOfWork, engine: Engine, charges: pa.Table, billed: pa.Ta
         engine.run(f"CREATE TABLE billed_charge AS {_IN_FORCE}")
     else:
         engine.register("billed_charge", billed)
+    cells = load_cells(uow, charges["charge_id"].unique().to_pylist())
     prices, tiers, layers = load_prices(uow, charges, billed)
+    if engine.has_rows("pool_member") and (
+        any(table.num_rows for table in cells.values()) or pc.max(prices["free_events"]).as_py()
+    ):
+        # What others of the pool use falls into the cells, and is free, by their own prices.
+        members = engine.arrow(f"SELECT {', '.join(PRICED_FOR)} FROM pool_member")
+        tables = [table.select(list(PRICED_FOR)) for table in (charges, members)]
+        everyone = pa.concat_tables(tables, promote_options="permissive")
+        prices, tiers, layers = load_prices(uow, everyone, billed)
     engine.register("price", prices)
     engine.register("price_tier", tiers)
     engine.register("price_layer", layers)
@@ -264,8 +280,8 @@ def load_terms(uow: UnitOfWork, engine: Engine, charges: pa.Table, billed: pa.Ta
     if engine.has_rows("usage_reader"):
         meters |= {meter for (meter,) in engine.rows("SELECT meter_id FROM usage_reader")}
     engine.register("meter_filter", load_meter_filters(uow, meters))
-    for name, cells in load_cells(uow, charges["charge_id"].unique().to_pylist()).items():
-        engine.register(name, cells)
+    for name, table in cells.items():
+        engine.register(name, table)
     if billed.num_rows:
         engine.run(f"CREATE TABLE billed_usage AS {_BILLED_USAGE}")
     else:
