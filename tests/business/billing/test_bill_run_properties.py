@@ -583,7 +583,7 @@ def test_whatever_happens_what_is_due_is_billed_once(server: Settings) -> None:
     run_state_machine_as_test(
         lambda: BillRuns(server),
         settings=settings(
-            max_examples=4,
+            max_examples=8,
             stateful_step_count=12,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -79,7 +79,7 @@ def _used(story: list[tuple[str, date, object]], since: date, before: date) -> b
 
 
 @settings(
-    max_examples=4,
+    max_examples=6,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
