@@ -95,11 +95,15 @@ def drawn(ranks: int) -> Statement:
     )
 
 
-# Of a matrix price nothing is due at zero but in the cells its first epoch has.
+# Of a matrix price or of groups nothing is due where nothing was used, nor of a cell that the first
+# epoch has not.
 _OPENED = """
 WHERE EXISTS (SELECT 1 FROM price_epoch e JOIN terms_tier t USING (terms_id)
               WHERE e.item_id = opening.item_id AND e.epoch_no = 1
                 AND t.cell_no = greatest(opening.cell_no, 0))
+  AND (list_reach > 0 OR item_id NOT IN (
+      SELECT e.item_id FROM price_epoch e JOIN matrix_terms m USING (terms_id)
+      WHERE e.epoch_no = 1))
 """
 
 
