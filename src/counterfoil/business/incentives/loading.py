@@ -231,7 +231,8 @@ def sharing_accounts(uow: UnitOfWork, accounts: Sequence[int]) -> list[int]:
     return [row["billed_account_id"] for row in sorted(seniority, key=lambda row: row["place"])]
 
 
-# From the narrowest to the widest; of two alike that of the shorter period, then the minimum.
+# From the narrowest to the widest; of two for the same that of the shorter period, then the
+# minimum, then the one that was made first: what it adds counts for the next.
 # That of a rate plan is kept on the days on which the subscription has the plan.
 _COMMITMENTS = f"""{_INVOICED}, {
     plans_held("s.id IN (SELECT subscription_id FROM invoiced)")
@@ -247,13 +248,18 @@ SELECT c.id AS commitment_id, coalesce(s.id, 0) AS subject_id, c.external_id, c.
        c.amount, c.currency, c.product_id, c.rate_plan_id,
        coalesce(c.product_id, kp.product_id) AS line_product_id, kp.id AS line_plan_id,
        CAST(1000000 * (
-                2 * CASE c.scope WHEN 'subscription' THEN 1 WHEN 'account' THEN 2
+                3 * CASE c.scope WHEN 'subscription' THEN 1 WHEN 'account' THEN 2
                                  ELSE 1000 - d.depth END
-                + CASE WHEN c.product_id IS NULL AND c.rate_plan_id IS NULL THEN 1 ELSE 0 END)
+                + CASE WHEN c.rate_plan_id IS NOT NULL THEN 0 WHEN c.product_id IS NOT NULL THEN 1
+                       ELSE 2 END)
             + 2 * c.period_count * CASE c.period_unit WHEN 'day' THEN 1 WHEN 'week' THEN 7
                 WHEN 'month' THEN 30 WHEN 'quarter' THEN 91 WHEN 'half_year' THEN 182
                 ELSE 365 END
-            + CASE c.kind WHEN 'minimum' THEN 0 ELSE 1 END AS bigint) AS rank,
+            + CASE c.kind WHEN 'minimum' THEN 0 ELSE 1 END AS bigint) * 1000
+       + dense_rank() OVER (
+            PARTITION BY c.scope, s.id, b.account_id, c.product_id, c.rate_plan_id, c.period_unit,
+                         c.period_count, c.kind
+            ORDER BY c.id) AS rank,
        c.scope, b.account_id, a.name AS account_name, a.root_id, b.billed_account_id,
        coalesce(pr.name, sp.name, '') AS product_name,
        c.period_unit, c.period_count, c.alignment, p.cycle_day,
