@@ -31,6 +31,8 @@ def look_for_repeats(database: Database, store: UsageStore, *, now: datetime) ->
             return 0
         manifest = visible_segments(uow)
     unknown = [row for row in manifest.fresh if row["first_only"] is None]
+    if not unknown:  # Compacted a moment ago, or looked at by another server.
+        return 0
     paths = store.paths(unknown)
     fresh, compacted = store.paths(manifest.fresh), store.paths(manifest.compacted)
     keys = f"SELECT source, event_id FROM {parquet(paths)}"
