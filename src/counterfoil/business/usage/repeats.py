@@ -6,11 +6,9 @@ known are compared with the keys of all events whenever they are read.
 
 from datetime import datetime
 
+from counterfoil.business.usage.commands import batch_engine
 from counterfoil.business.usage.store import UsageStore, later_duplicates, parquet, visible_segments
-from counterfoil.platform.engine.duck import open_engine
 from counterfoil.platform.records.database import Database
-
-_MEMORY = "1GB"
 
 _ANY_UNKNOWN = """
 SELECT EXISTS (SELECT FROM usage_segment WHERE state = 'fresh' AND first_only IS NULL) AS found
@@ -37,7 +35,7 @@ def look_for_repeats(database: Database, store: UsageStore, *, now: datetime) ->
     fresh, compacted = store.paths(manifest.fresh), store.paths(manifest.compacted)
     keys = f"SELECT source, event_id FROM {parquet(paths)}"
     again = later_duplicates(fresh, compacted, sought="keys")
-    with open_engine(memory_limit=_MEMORY) as engine:
+    with batch_engine(store) as engine:
         found = engine.rows(
             f"WITH keys AS MATERIALIZED ({keys}) SELECT DISTINCT filename FROM ({again})"
         )
