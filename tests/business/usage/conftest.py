@@ -31,6 +31,16 @@ fields:
 maximum_quantity: 86400
 """
 
+CLOUD_EVENT = {
+    "specversion": "1.0",
+    "source": "/bridge/1",
+    "type": "dial_out",
+    "subject": "4711",
+    "time": "2026-07-10T09:00:00Z",
+    "data": {"quantity": 90},
+}
+"""A call of 90 seconds as it comes over HTTP; its id is missing."""
+
 HEADER = "call_id,started,bridge_account,service,access,seconds,host\n"
 
 

@@ -4,6 +4,7 @@ import json
 from threading import Thread
 
 import pytest
+from tests.business.usage.conftest import CLOUD_EVENT
 
 from counterfoil.business.usage.gathering import (
     Gatherer,
@@ -14,16 +15,7 @@ from counterfoil.core.problems import Refused
 
 
 def event(number, **changes):
-    values = {
-        "specversion": "1.0",
-        "id": f"E{number}",
-        "source": "/bridge/1",
-        "type": "dial_out",
-        "subject": "4711",
-        "time": "2026-07-10T09:00:00Z",
-        "data": {"quantity": 90},
-    }
-    return {**values, **changes}
+    return {**CLOUD_EVENT, "id": f"E{number}", **changes}
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from tests.business.usage.conftest import CLOUD_EVENT
 
 from counterfoil.business.usage.compaction import compact
 from counterfoil.business.usage.gathering import accept_cloud_events
@@ -12,16 +13,7 @@ from counterfoil.business.usage.repeats import look_for_repeats
 def post(bridge, *numbers, seconds=90):
     """Events in one group of their own, and so in one segment."""
     events = [
-        {
-            "specversion": "1.0",
-            "id": f"E{number}",
-            "source": "/bridge/1",
-            "type": "dial_out",
-            "subject": "4711",
-            "time": "2026-07-10T09:00:00Z",
-            "data": {"quantity": seconds},
-        }
-        for number in numbers
+        {**CLOUD_EVENT, "id": f"E{number}", "data": {"quantity": seconds}} for number in numbers
     ]
     body = json.dumps(events).encode()
     accept_cloud_events(bridge.database, bridge.store, body, now=bridge.now)

@@ -38,38 +38,37 @@ def test_without_work_a_task_waits_and_is_still_stopped_at_once() -> None:
     assert not [t for t in threading.enumerate() if t.name == "idle"]
 
 
-def test_a_step_under_way_is_finished_before_the_end() -> None:
-    begun, may_end, done = threading.Event(), threading.Event(), threading.Event()
+class Slow:
+    """A step that goes on until it may end."""
 
-    def step() -> bool:
-        begun.set()
-        may_end.wait(30)
-        done.set()
+    def __init__(self) -> None:
+        self.begun, self.may_end, self.done = (threading.Event() for _ in range(3))
+
+    def step(self) -> bool:
+        self.begun.set()
+        self.may_end.wait(30)
+        self.done.set()
         return False
 
-    with in_background([Task("slow", step)]):
-        assert begun.wait(30)
-        threading.Timer(0.1, may_end.set).start()
-    assert done.is_set()
+
+def test_a_step_under_way_is_finished_before_the_end() -> None:
+    slow = Slow()
+    with in_background([Task("slow", slow.step)]):
+        assert slow.begun.wait(30)
+        threading.Timer(0.1, slow.may_end.set).start()
+    assert slow.done.is_set()
 
 
 def test_a_step_that_takes_too_long_is_named_and_left(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(background, "LONGEST_STEP", 0.05)
-    begun, may_end, done = threading.Event(), threading.Event(), threading.Event()
-
-    def step() -> bool:
-        begun.set()
-        may_end.wait(30)
-        done.set()
-        return False
-
-    with in_background([Task("bill run", step)]):
-        assert begun.wait(30)
+    slow = Slow()
+    with in_background([Task("bill run", slow.step)]):
+        assert slow.begun.wait(30)
     assert caplog.messages == ["bill run is still under way; it ends with the process"]
-    may_end.set()
-    assert done.wait(30)
+    slow.may_end.set()
+    assert slow.done.wait(30)
 
 
 def test_a_fault_is_logged_and_the_task_goes_on(
